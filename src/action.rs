@@ -1,1 +1,74 @@
-//! (being written)
+//! What the controller can do, in the gate's words; a provider says it in the cloud's.
+
+use alloc::string::String;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    instance::{GroupName, InstanceId, WaitId},
+    record::{Key, Record},
+};
+
+/// One thing to do, once. Its result comes back as an observation; doing it twice does no harm.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Write a record, if it still has the revision it was decided on.
+    Record {
+        /// Where.
+        key: Key,
+        /// The revision it must have; `None`: it must not exist.
+        revision: Option<u64>,
+        /// What.
+        record: Record,
+    },
+    /// Describe a group, whole.
+    Describe(GroupName),
+    /// Let a waiting instance go into service (AWS: CONTINUE).
+    Admit(Held),
+    /// Keep a waiting instance waiting (AWS: RecordLifecycleActionHeartbeat).
+    KeepWaiting(Held),
+    /// End a waiting instance (AWS: ABANDON).
+    GiveUp(Held),
+}
+
+/// A waiting instance, and the hook that holds it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// Its group.
+    pub group: GroupName,
+    /// Which instance.
+    pub instance: InstanceId,
+    /// Which wait.
+    pub wait: WaitId,
+    /// The name of our hook.
+    pub hook: String,
+}
+
+/// What an attempt is known by: the same thing to do has the same key, however often it is tried.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AttemptKey {
+    /// [`Action::Record`].
+    Record(Key),
+    /// [`Action::Describe`].
+    Describe(GroupName),
+    /// [`Action::Admit`].
+    Admit(InstanceId, WaitId),
+    /// [`Action::KeepWaiting`].
+    KeepWaiting(InstanceId, WaitId),
+    /// [`Action::GiveUp`].
+    GiveUp(InstanceId, WaitId),
+}
+
+impl Action {
+    /// What its attempts are known by.
+    pub fn key(&self) -> AttemptKey {
+        match self {
+            Self::Record { key, .. } => AttemptKey::Record(key.clone()),
+            Self::Describe(group) => AttemptKey::Describe(group.clone()),
+            Self::Admit(held) => AttemptKey::Admit(held.instance.clone(), held.wait),
+            Self::KeepWaiting(held) => AttemptKey::KeepWaiting(held.instance.clone(), held.wait),
+            Self::GiveUp(held) => AttemptKey::GiveUp(held.instance.clone(), held.wait),
+        }
+    }
+}

@@ -1,1 +1,230 @@
-//! (being written)
+//! What travels between the programs, version 1. Requests of agents are DSSE envelopes around these; answers are plain JSON.
+
+use alloc::{string::String, vec::Vec};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    digest::Digest,
+    instance::{BootId, GroupName, InstanceId, LifecycleState, WaitId},
+    reason::Reason,
+    timestamp::Timestamp,
+    verdict::Verdict,
+};
+
+/// Payload type of [`Enrol`] in its DSSE envelope.
+pub const ENROL_PAYLOAD_TYPE: &str = "application/vnd.portcullis.enrol.v1+json";
+
+/// `POST /v1/enrol` (PROTOCOL.md §3, 1), signed by the key it announces.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Enrol {
+    /// Which controller it is meant for.
+    pub audience: String,
+    /// Who speaks.
+    pub instance: InstanceId,
+    /// Which boot.
+    pub boot_id: BootId,
+    /// SPKI PEM of the key that the agent made.
+    pub public_key: String,
+    /// What shows that the speaker is that instance.
+    pub evidence: Identity,
+}
+
+/// What shows that an agent speaks for an instance.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Identity {
+    /// AWS's identity document and its `/rsa2048` signature, as IMDSv2 gives them.
+    AwsIid {
+        /// The JSON document, byte for byte.
+        document: String,
+        /// PKCS7, base64, as it came.
+        rsa2048: String,
+    },
+    /// A token that an operator made for one group.
+    JoinToken(String),
+}
+
+impl core::fmt::Debug for Identity {
+    /// Both are secrets: an identity document is a bearer token too.
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            Self::AwsIid { .. } => "AwsIid(…)",
+            Self::JoinToken(_) => "JoinToken(…)",
+        })
+    }
+}
+
+/// The answer to [`Enrol`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Enrolled {
+    /// The name of this binding of instance, boot and key, for all that follows.
+    pub binding: String,
+    /// The first challenge.
+    pub challenge: String,
+    /// The manifest wanted of the group, if one is promoted and the group is known.
+    pub wanted: Option<Digest>,
+}
+
+/// The answer to a [challenge request](crate::challenge::Request).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Challenged {
+    /// To be answered by a report.
+    pub challenge: String,
+    /// The manifest wanted of the group, if one is promoted.
+    pub wanted: Option<Digest>,
+    /// All manifests that would be accepted, newest first.
+    pub accepted: Vec<Digest>,
+    /// The group that the controller saw the instance in; empty while it has not.
+    pub group: GroupName,
+    /// The wait that the report will count for; 0 while the instance was not seen to wait.
+    pub wait: WaitId,
+}
+
+/// The answer to a [`Report`](crate::report::Report).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    /// What the controller makes of the instance now.
+    pub verdict: Verdict,
+    /// Why, for people.
+    pub reason: String,
+    /// The manifest wanted of the group.
+    pub wanted: Option<Digest>,
+    /// The challenge for the next report.
+    pub next_challenge: String,
+    /// When to report again.
+    pub poll_after_s: u64,
+}
+
+/// An error, RFC 9457, `application/problem+json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// A URN that names the kind of error: `urn:portcullis:problem:<kind>`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The kind of error in words.
+    pub title: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// What happened this time, and what to do.
+    pub detail: String,
+}
+
+/// `GET /v1/status`: what is held, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// When the controller decided this.
+    pub decided_at: Timestamp,
+    /// Every group it gates.
+    pub groups: Vec<GroupStatus>,
+}
+
+/// One group of [`Status`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupStatus {
+    /// Its name.
+    pub group: GroupName,
+    /// `observe` or `enforce`.
+    pub mode: crate::policy::Mode,
+    /// The release wanted, by name; absent when none is promoted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<String>,
+    /// Its manifest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wanted: Option<Digest>,
+    /// How many instances the cloud is asked for; absent until the group was described.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub desired: Option<u32>,
+    /// What is wrong with the group itself: no hook, not found.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+    /// Its instances.
+    pub instances: Vec<InstanceStatus>,
+}
+
+/// One instance of [`GroupStatus`], and the answer of `GET /v1/instances/{id}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InstanceStatus {
+    /// Its id.
+    pub instance: InstanceId,
+    /// The group it is in.
+    pub group: GroupName,
+    /// Where the cloud says it is in its life.
+    pub state: LifecycleState,
+    /// What the controller makes of it; absent for one it has nothing to say about (on its way out).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<Verdict>,
+    /// Why, typed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
+    /// Why, for people: the text of `reason`.
+    pub because: String,
+    /// When a hold ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Timestamp>,
+    /// Whether the cloud has taken our CONTINUE for this wait.
+    pub continue_accepted: bool,
+    /// Its present wait.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wait: Option<WaitId>,
+    /// The last accepted report, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<crate::report::Evidence>,
+}
+
+/// One line of the audit, and of `GET /v1/events`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// Ascends without gaps.
+    pub sequence: u64,
+    /// When, by the controller's clock.
+    pub at: Timestamp,
+    /// `verdict`, `action`, `answer`, `promoted`, `published`, `enrolled`, `refused`, …
+    pub kind: String,
+    /// Which group, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<GroupName>,
+    /// Which instance, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<InstanceId>,
+    /// Who did it: an operator's name, or `controller`.
+    pub actor: String,
+    /// What happened, for people.
+    pub text: String,
+}
+
+/// `GET /v1/releases`, one each: what is published.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReleaseSummary {
+    /// The manifest's digest.
+    pub manifest: Digest,
+    /// Of which product.
+    pub product: String,
+    /// The release's name.
+    pub release: String,
+    /// Its place among builds.
+    pub sequence: u64,
+    /// When it was published.
+    pub published_at: Timestamp,
+    /// By whom.
+    pub published_by: String,
+    /// The groups that want it.
+    pub wanted_by: Vec<GroupName>,
+    /// The groups that still accept it.
+    pub accepted_by: Vec<GroupName>,
+}
+
+/// `POST /v1/groups/{group}/promote`: make a release the wanted one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Promote {
+    /// A digest, or the name of exactly one published release.
+    pub release: String,
+    /// Allows an older sequence than the wanted one; needs a reason.
+    #[serde(default)]
+    pub rollback: bool,
+    /// Why, for the audit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}

@@ -135,3 +135,12 @@ pub enum CheckKind {
         argv: Vec<String>,
     },
 }
+
+impl CheckKind {
+    /// The word for it in manifests and outcomes.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Command { .. } => "command",
+        }
+    }
+}

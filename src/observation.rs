@@ -1,1 +1,134 @@
-//! (being written)
+//! What can happen, all of it: read this and you know what the controller reacts to.
+
+use alloc::{string::String, vec::Vec};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    action::AttemptKey,
+    instance::{GroupName, InstanceId, LifecycleState},
+    record::{Key, Record},
+    report::Evidence,
+    timestamp::Timestamp,
+};
+
+/// One thing the controller came to know. Any order, any number of times: folding is idempotent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Observation {
+    /// The cloud described a group.
+    Described(Description),
+    /// Somebody says that something happened in a group: describe it sooner.
+    Noticed(GroupName),
+    /// An agent's report was accepted.
+    Reported(Evidence),
+    /// A record was read or written (`record`), or is gone (`None`).
+    Stored {
+        /// Which.
+        key: Key,
+        /// Ascends with every write of the key.
+        revision: u64,
+        /// What it says now.
+        record: Option<Record>,
+    },
+    /// An attempt was sent.
+    Sent {
+        /// Which.
+        attempt: AttemptKey,
+        /// When.
+        at: Timestamp,
+    },
+    /// An attempt was answered.
+    Answered {
+        /// Which.
+        attempt: AttemptKey,
+        /// How.
+        answer: Answer,
+        /// When.
+        at: Timestamp,
+    },
+    /// This controller holds the lease until then.
+    Lease {
+        /// Ascends with every holder.
+        epoch: u64,
+        /// The end of the lease.
+        until: Timestamp,
+    },
+    /// Time passed.
+    Tick,
+}
+
+/// How an attempt was answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// Done.
+    Accepted,
+    /// Too many calls: back off.
+    Throttled,
+    /// AWS: "No active Lifecycle Action found": done before, not active yet, or gone. Describe tells.
+    NoActiveAction,
+    /// Not done, and the same call will not be done (permission, no such group, lost compare-and-swap).
+    Refused {
+        /// The other side's words.
+        because: String,
+    },
+    /// It may or may not have been done: timeout, broken connection, 5xx.
+    Unknown {
+        /// What went wrong.
+        because: String,
+    },
+}
+
+/// A group as the cloud described it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Description {
+    /// Which group.
+    pub group: GroupName,
+    /// When it was asked for, by the controller's clock.
+    pub asked_at: Timestamp,
+    /// Whether all instances are listed: only then is absence a fact.
+    pub complete: bool,
+    /// What the cloud says; `None`: there is no such group.
+    pub facts: Option<GroupFacts>,
+}
+
+/// What the cloud says of a group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupFacts {
+    /// How many instances are wanted.
+    pub desired: u32,
+    /// Its launch hooks, ours and others'.
+    pub launch_hooks: Vec<Hook>,
+    /// Suspended processes, by AWS's names.
+    pub suspended: Vec<String>,
+    /// Its instances.
+    pub instances: Vec<InstanceFacts>,
+}
+
+/// A launch hook.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hook {
+    /// Its name.
+    pub name: String,
+    /// Without a heartbeat for this long, the default result is applied.
+    pub heartbeat_timeout_s: u64,
+    /// After this long it is applied whatever the heartbeats.
+    pub global_timeout_s: u64,
+    /// Whether the default result is ABANDON (or CONTINUE, which lets unproven instances through).
+    pub abandons_by_default: bool,
+}
+
+/// What the cloud says of an instance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InstanceFacts {
+    /// Its id.
+    pub instance: InstanceId,
+    /// Where it is in its life.
+    pub state: LifecycleState,
+    /// What it was launched from: opaque.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub launch_template: Option<String>,
+    /// Whether it is protected from scale-in.
+    pub protected: bool,
+}

@@ -1,1 +1,102 @@
-//! (being written)
+//! Every limit and deadline of the decisions, each with the reason for its default (DESIGN.md §6).
+
+use alloc::{collections::BTreeMap, string::String};
+use core::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::instance::GroupName;
+
+/// What a group does with a verdict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Evaluate, tell what would have been held, admit all the same.
+    #[default]
+    Observe,
+    /// Hold what is not proven.
+    Enforce,
+}
+
+impl core::fmt::Display for Mode {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            Self::Observe => "observe",
+            Self::Enforce => "enforce",
+        })
+    }
+}
+
+/// The policy of all gated groups.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Policy {
+    /// The groups that are gated; all others are nobody's business.
+    pub groups: BTreeMap<GroupName, GroupPolicy>,
+    /// What is common to all.
+    pub limits: Limits,
+}
+
+/// The policy of one group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupPolicy {
+    /// Observe or enforce.
+    pub mode: Mode,
+    /// The name of our launch hook on the group.
+    pub hook: String,
+    /// An instance that is not ready this long after its wait began is given up. Default 20 min: boot, package and image pulls
+    /// fit in well; shorter than the hook's 3600 s, so that the decision stays ours.
+    pub admission_deadline: Duration,
+    /// At most one instance is abandoned per this time. Default 5 min: a relaunch loop stays slow enough to be looked at.
+    pub abandon_interval_min: Duration,
+}
+
+impl Default for GroupPolicy {
+    fn default() -> Self {
+        Self {
+            mode: Mode::Observe,
+            hook: "portcullis".into(),
+            admission_deadline: Duration::from_secs(20 * 60),
+            abandon_interval_min: Duration::from_secs(5 * 60),
+        }
+    }
+}
+
+/// Limits common to all groups.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// A report must be no older than this at CONTINUE. Default 30 s: six reports of a waiting agent.
+    pub report_age_max: Duration,
+    /// A description must be no older than this at CONTINUE. Default 10 s.
+    pub describe_age_max: Duration,
+    /// A group is described at least this often. Default 15 s (± 20 %, added by the loop): well below any deadline, and 4 calls
+    /// a minute and group stay far from AWS's throttling.
+    pub describe_every: Duration,
+    /// A waiting instance's hook gets a heartbeat this often, or at a third of its timeout when that is less. Default 600 s.
+    pub heartbeat_every: Duration,
+    /// After a start, nobody is given up for this long: agents whose reports the controller missed get to speak. Default 60 s.
+    pub listen_min: Duration,
+    /// An attempt without an answer is taken for lost after this. Default 30 s.
+    pub call_timeout: Duration,
+    /// The first retry comes after this. Default 1 s, doubled each time up to `backoff_max`.
+    pub backoff_min: Duration,
+    /// Default 30 s.
+    pub backoff_max: Duration,
+    /// At most this many calls to the cloud in one turn; the rest come in the next. Default 50.
+    pub calls_per_turn_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            report_age_max: Duration::from_secs(30),
+            describe_age_max: Duration::from_secs(10),
+            describe_every: Duration::from_secs(15),
+            heartbeat_every: Duration::from_secs(600),
+            listen_min: Duration::from_secs(60),
+            call_timeout: Duration::from_secs(30),
+            backoff_min: Duration::from_secs(1),
+            backoff_max: Duration::from_secs(30),
+            calls_per_turn_max: 50,
+        }
+    }
+}

@@ -1,1 +1,179 @@
-//! (being written)
+//! Why: the one source for the text of logs, metrics, API, command line and dashboard.
+
+use alloc::{boxed::Box, string::String, vec::Vec};
+use core::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{digest::Digest, report::Cause, text, timestamp::Timestamp};
+
+/// Why an instance has its verdict. Every "no" is one of these.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "code", rename_all = "snake_case")]
+pub enum Reason {
+    // --- admitted
+    /// A fresh, passing, authentic report for an accepted release.
+    Proven {
+        /// Which one.
+        manifest: Digest,
+        /// Whether a newer one is wanted.
+        behind: bool,
+    },
+    /// The group only observes: this is what would have been done.
+    ObservedOnly {
+        /// Why it would have been held.
+        otherwise: Box<Reason>,
+    },
+    /// The group only observes, and no release is promoted.
+    Ungated,
+    /// It serves, and no admission of it is on record.
+    Bypassed,
+
+    // --- held
+    /// No release is promoted for the group.
+    NoRelease,
+    /// The instance waits, and its wait is not on record yet.
+    WaitNotRecorded,
+    /// No report of this wait has come.
+    NoReport {
+        /// When the wait began.
+        since: Timestamp,
+    },
+    /// The last report is too old to admit on.
+    StaleReport {
+        /// When it came.
+        received_at: Timestamp,
+    },
+    /// The last report is of an earlier wait, or of another boot than the one that is bound.
+    OutdatedReport,
+    /// The last report is for a manifest that the group does not accept.
+    WrongRelease {
+        /// The one it proved.
+        manifest: Digest,
+    },
+    /// At least one check failed.
+    ChecksFailing {
+        /// Which, and how.
+        causes: Vec<Cause>,
+    },
+    /// No check failed, but not all could be told.
+    ChecksUnknown {
+        /// Which.
+        causes: Vec<Cause>,
+    },
+    /// Ready; its admission is not on record yet.
+    AdmissionNotRecorded,
+    /// Ready; the group must be described once more before CONTINUE.
+    AwaitingDescription,
+    /// Admitted, but held by hooks that are not ours.
+    OtherHooks {
+        /// Their names.
+        hooks: Vec<String>,
+    },
+    /// The group has no launch hook of ours to complete.
+    NoHook {
+        /// The name it should have.
+        wanted: String,
+    },
+    /// Past its deadline, but the controller has just come (back) and must first hear its agents.
+    Listening {
+        /// Until when.
+        until: Timestamp,
+    },
+    /// Past its deadline; abandoning is paced for the group.
+    AbandonPaced {
+        /// When the next may be abandoned.
+        until: Timestamp,
+        /// Why it is held.
+        last: Box<Reason>,
+    },
+
+    // --- rejected
+    /// It was not ready by its deadline.
+    DeadlinePassed {
+        /// When that was.
+        deadline: Timestamp,
+        /// Why it was held until then.
+        last: Box<Reason>,
+    },
+}
+
+impl Reason {
+    /// The stable word for metrics and machines.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Proven { .. } => "proven",
+            Self::ObservedOnly { .. } => "observed_only",
+            Self::Ungated => "ungated",
+            Self::Bypassed => "bypassed",
+            Self::NoRelease => "no_release",
+            Self::WaitNotRecorded => "wait_not_recorded",
+            Self::NoReport { .. } => "no_report",
+            Self::StaleReport { .. } => "stale_report",
+            Self::OutdatedReport => "outdated_report",
+            Self::WrongRelease { .. } => "wrong_release",
+            Self::ChecksFailing { .. } => "checks_failing",
+            Self::ChecksUnknown { .. } => "checks_unknown",
+            Self::AdmissionNotRecorded => "admission_not_recorded",
+            Self::AwaitingDescription => "awaiting_description",
+            Self::OtherHooks { .. } => "other_hooks",
+            Self::NoHook { .. } => "no_hook",
+            Self::Listening { .. } => "listening",
+            Self::AbandonPaced { .. } => "abandon_paced",
+            Self::DeadlinePassed { .. } => "deadline_passed",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Proven { manifest, behind: false } => write!(f, "proven for {manifest}"),
+            Self::Proven { manifest, behind: true } => write!(f, "proven for {manifest}; a newer release is wanted"),
+            Self::ObservedOnly { otherwise } => write!(f, "the group only observes; would have been held: {otherwise}"),
+            Self::Ungated => f.write_str("the group only observes, and no release is promoted for it"),
+            Self::Bypassed => f.write_str("in service without having passed the gate"),
+            Self::NoRelease => f.write_str("no release is promoted for its group"),
+            Self::WaitNotRecorded => f.write_str("its wait is being recorded"),
+            Self::NoReport { since } => write!(f, "no report since {since}"),
+            Self::StaleReport { received_at } => write!(f, "the last report is of {received_at}, too old to admit on"),
+            Self::OutdatedReport => f.write_str("the last report is of an earlier wait or boot"),
+            Self::WrongRelease { manifest } => write!(f, "it carries {manifest}, which its group does not accept"),
+            Self::ChecksFailing { causes } | Self::ChecksUnknown { causes } => list(f, causes),
+            Self::AdmissionNotRecorded => f.write_str("ready; its admission is being recorded"),
+            Self::AwaitingDescription => f.write_str("ready; the group is being described once more"),
+            Self::OtherHooks { hooks } => {
+                write!(f, "admitted; still held by other launch hooks: {}", text::visible(&hooks.join(", ")))
+            }
+            Self::NoHook { wanted } => write!(f, "the group has no launch hook named `{}`", text::visible(wanted)),
+            Self::Listening { until } => write!(f, "past its deadline; agents are listened to until {until} first"),
+            Self::AbandonPaced { until, last } => write!(f, "past its deadline; abandoned not before {until}; {last}"),
+            Self::DeadlinePassed { deadline, last } => write!(f, "not ready by {deadline}; {last}"),
+        }
+    }
+}
+
+fn list(f: &mut fmt::Formatter<'_>, causes: &[Cause]) -> fmt::Result {
+    for (index, cause) in causes.iter().enumerate() {
+        if index > 0 {
+            f.write_str("; ")?;
+        }
+        write!(f, "{cause}")?;
+    }
+    Ok(())
+}
+
+impl fmt::Display for Cause {
+    /// `app: missing: index.php, lib/a.php and 3 more`, or the agent's own words where no path is to blame.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", text::visible(&self.check))?;
+        let Some(problem) = self.problem else {
+            return write!(f, "{}: {}", self.status, self.detail.as_deref().unwrap_or("no reason given"));
+        };
+        write!(f, "{problem}: {}", self.examples.join(", "))?;
+        match self.count.saturating_sub(self.examples.len() as u64) {
+            0 => Ok(()),
+            more => write!(f, " and {more} more"),
+        }
+    }
+}

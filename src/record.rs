@@ -1,1 +1,119 @@
-//! (being written)
+//! What the store keeps: what neither the cloud nor the agents know.
+
+use alloc::{string::String, vec::Vec};
+use core::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    digest::Digest,
+    instance::{BootId, GroupName, InstanceId, WaitId},
+    timestamp::Timestamp,
+};
+
+/// Where a record is kept. Written as a path: `group/NAME`, `wait/ID`, `admission/ID`, `rejection/ID`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Key {
+    /// What a group accepts.
+    Group(GroupName),
+    /// An instance's waits.
+    Wait(InstanceId),
+    /// An instance's last admission.
+    Admission(InstanceId),
+    /// An instance's last rejection.
+    Rejection(InstanceId),
+}
+
+impl Key {
+    /// The key as the store has it.
+    pub fn path(&self) -> String {
+        let (family, name) = match self {
+            Self::Group(name) => ("group/", &name.0),
+            Self::Wait(id) => ("wait/", &id.0),
+            Self::Admission(id) => ("admission/", &id.0),
+            Self::Rejection(id) => ("rejection/", &id.0),
+        };
+        [family, name].concat()
+    }
+
+    /// The key of a path that [`path`](Self::path) made; `None` for records that are none of the core's.
+    pub fn parse(path: &str) -> Option<Self> {
+        let (family, name) = path.split_once('/')?;
+        match family {
+            "group" => Some(Self::Group(name.into())),
+            "wait" => Some(Self::Wait(name.into())),
+            "admission" => Some(Self::Admission(name.into())),
+            "rejection" => Some(Self::Rejection(name.into())),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&crate::text::escape(self.path().as_bytes()))
+    }
+}
+
+/// A record that the decisions depend on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "record", rename_all = "snake_case")]
+pub enum Record {
+    /// Under [`Key::Group`].
+    Group(GroupRecord),
+    /// Under [`Key::Wait`].
+    Wait(WaitRecord),
+    /// Under [`Key::Admission`].
+    Admission(AdmissionRecord),
+    /// Under [`Key::Rejection`].
+    Rejection(RejectionRecord),
+}
+
+/// What a group accepts: written by operators' promotions.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupRecord {
+    /// The wanted manifest first, former ones after it. Empty: none is promoted.
+    pub accepted: Vec<Digest>,
+}
+
+/// A wait of an instance at its launch hook: written when it is first seen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WaitRecord {
+    /// The group it waits in.
+    pub group: GroupName,
+    /// Counts the waits of this instance, from 1.
+    pub wait: WaitId,
+    /// When it was first seen waiting, by the controller's clock.
+    pub since: Timestamp,
+    /// Whether it was seen not to wait since: the next wait is another one.
+    pub over: bool,
+}
+
+/// Written before CONTINUE is sent: after a restart, what serves without one has bypassed the gate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AdmissionRecord {
+    /// The group it was admitted to.
+    pub group: GroupName,
+    /// Which wait it ended.
+    pub wait: WaitId,
+    /// Which boot was proven; none when the group only observed.
+    pub boot: Option<BootId>,
+    /// What was proven; none when the group only observed.
+    pub manifest: Option<Digest>,
+    /// When it was decided.
+    pub at: Timestamp,
+}
+
+/// Written before ABANDON is sent: paces the group, also across a restart.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RejectionRecord {
+    /// The group it was launched in.
+    pub group: GroupName,
+    /// Which wait it ended.
+    pub wait: WaitId,
+    /// When it was decided.
+    pub at: Timestamp,
+    /// Why, as text: for people.
+    pub because: String,
+}
