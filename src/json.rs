@@ -52,8 +52,7 @@ pub fn parse<'de, T: Deserialize<'de>>(bytes: &'de [u8], limits: &Limits) -> Res
     if bytes.len() > limits.bytes_max {
         return Err(JsonError::at(b"", Fault::TooLarge { bytes: bytes.len(), bytes_max: limits.bytes_max }));
     }
-    let text =
-        str::from_utf8(bytes).map_err(|error| JsonError::at(&bytes[..error.valid_up_to()], Fault::NotUtf8))?;
+    let text = str::from_utf8(bytes).map_err(|error| JsonError::at(&bytes[..error.valid_up_to()], Fault::NotUtf8))?;
     if text.starts_with('\u{feff}') {
         return Err(JsonError::at(b"", Fault::ByteOrderMark));
     }
