@@ -1,0 +1,47 @@
+//! Notices of lifecycle actions, in EventBridge's shape, into the event log.
+
+use serde_json::json;
+
+use super::Cloud;
+use super::activity::time_text;
+use super::group::{Hook, Transition};
+use super::instance::Wait;
+use crate::event::What;
+
+impl Cloud {
+    /// Tells that a lifecycle action began; faults may lose or double the notice.
+    pub(crate) fn notify(&mut self, id: &str, hook: &Hook, wait: &Wait) {
+        let Some(group) = self.instances.get(id).map(|instance| instance.group.clone()) else { return };
+        let (detail_type, origin, destination) = match hook.transition {
+            Transition::Launching => ("EC2 Instance-launch Lifecycle Action", "EC2", "AutoScalingGroup"),
+            Transition::Terminating => ("EC2 Instance-terminate Lifecycle Action", "AutoScalingGroup", "EC2"),
+        };
+        let mut detail = json!({
+            "LifecycleActionToken": wait.token,
+            "AutoScalingGroupName": group,
+            "LifecycleHookName": hook.name,
+            "EC2InstanceId": id,
+            "LifecycleTransition": hook.transition.as_str(),
+            "Origin": origin,
+            "Destination": destination,
+        });
+        if let Some(metadata) = &hook.metadata {
+            detail["NotificationMetadata"] = json!(metadata);
+        }
+        let arn = self.groups.get(&group).map(|group| group.arn.clone());
+        let notice = json!({
+            "version": "0",
+            "id": self.random.uuid(),
+            "detail-type": detail_type,
+            "source": "aws.autoscaling",
+            "account": self.options.account,
+            "time": time_text(self.now_ms),
+            "region": self.options.region,
+            "resources": [arn],
+            "detail": detail,
+        });
+        for _ in 0..self.faults.notice_copies() {
+            self.tell(What::Notice { notice: notice.clone() });
+        }
+    }
+}

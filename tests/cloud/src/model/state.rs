@@ -1,0 +1,89 @@
+//! The lifecycle states that the simulation passes through, in AWS's words.
+
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+
+/// An instance's lifecycle state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LifecycleState {
+    /// Launched, booting; or on its way back into service.
+    Pending,
+    /// Held by at least one launch hook; not registered with any target group.
+    PendingWait,
+    /// Every launch hook said CONTINUE; about to be registered.
+    PendingProceed,
+    /// Counted as capacity. Target health decides whether traffic comes.
+    InService,
+    /// Deregistered and draining.
+    Terminating,
+    /// Held by at least one terminating hook, after draining.
+    TerminatingWait,
+    /// The terminating hooks are done; about to be gone.
+    TerminatingProceed,
+    /// Gone.
+    Terminated,
+    /// Deregistered and draining, to leave the group alive.
+    Detaching,
+    /// Out of the group, alive.
+    Detached,
+    /// Deregistered and draining, to stand by.
+    EnteringStandby,
+    /// In the group, out of traffic, not counted as capacity.
+    Standby,
+}
+
+impl LifecycleState {
+    /// AWS's word for the state.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "Pending",
+            Self::PendingWait => "Pending:Wait",
+            Self::PendingProceed => "Pending:Proceed",
+            Self::InService => "InService",
+            Self::Terminating => "Terminating",
+            Self::TerminatingWait => "Terminating:Wait",
+            Self::TerminatingProceed => "Terminating:Proceed",
+            Self::Terminated => "Terminated",
+            Self::Detaching => "Detaching",
+            Self::Detached => "Detached",
+            Self::EnteringStandby => "EnteringStandby",
+            Self::Standby => "Standby",
+        }
+    }
+
+    /// Does it count against the desired capacity? Waiting instances do.
+    pub const fn counts(self) -> bool {
+        matches!(self, Self::Pending | Self::PendingWait | Self::PendingProceed | Self::InService)
+    }
+
+    /// Is it on its way into service?
+    pub const fn is_launching(self) -> bool {
+        matches!(self, Self::Pending | Self::PendingWait | Self::PendingProceed)
+    }
+
+    /// Is it on its way out of the group, or out already?
+    pub const fn is_leaving(self) -> bool {
+        matches!(
+            self,
+            Self::Terminating
+                | Self::TerminatingWait
+                | Self::TerminatingProceed
+                | Self::Terminated
+                | Self::Detaching
+                | Self::Detached
+        )
+    }
+}
+
+impl fmt::Display for LifecycleState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Serialize for LifecycleState {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
