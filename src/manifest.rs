@@ -1,13 +1,49 @@
 //! The manifest: what an instance must look like, exactly. Immutable, addressed by the SHA-256 of its bytes as signed.
+//!
+//! Envelope → [`VerifiedManifest::open`] → manifest is the verifier of PROTOCOL.md §1. Where that page is silent, this
+//! one refuses whatever could mean two things or nothing:
+//!
+//! - `mode` stands at every entry but links exactly when the tree's `attributes` have `mode`, `uid` and `gid` at every
+//!   entry exactly when they have `owner`; links have an owner, but no mode;
+//! - an entry that its own tree ignores is refused: nothing would ever check it;
+//! - names are 1 to [`NAME_BYTES_MAX`] bytes; a link's target is not empty; `path_b64` is padded standard base64.
 
 use alloc::{string::String, vec::Vec};
 
-use crate::digest::Digest;
+use serde::{Deserialize, Serialize};
+
+use crate::{digest::Digest, json};
+
+pub use error::{ManifestError, Place, Violation};
+pub use verified::{OpenError, VerifiedManifest};
+
+mod error;
+mod rules;
+mod verified;
+mod wire;
 
 /// The media type of a manifest inside its DSSE envelope (PROTOCOL.md §1).
 pub const PAYLOAD_TYPE: &str = "application/vnd.portcullis.manifest.v1+json";
 
-/// A manifest that keeps every rule of PROTOCOL.md §1. There is no other way to have one than to parse and validate it.
+/// The only version of the format.
+pub const VERSION: u64 = 1;
+/// All trees of a manifest together have at most this many entries.
+pub const ENTRIES_MAX: usize = 1_000_000;
+/// A path below a tree's root, a root and a link's target have at most this many bytes: Linux's `PATH_MAX`.
+pub const PATH_BYTES_MAX: usize = 4_096;
+/// A component of a path has at most this many bytes: Linux's `NAME_MAX`.
+pub const COMPONENT_BYTES_MAX: usize = 255;
+/// A product, a release, a tree and a check have names of at most this many bytes: they become labels and file names.
+pub const NAME_BYTES_MAX: usize = 255;
+/// More trees than this are refused: each is compared with each.
+pub const TREES_MAX: usize = 1_000;
+/// More checks than this are refused: each is an outcome in every report.
+pub const CHECKS_MAX: usize = 1_000;
+/// A check may take from one millisecond to an hour: no admission waits longer.
+pub const TIMEOUT_MS_MAX: u64 = 3_600_000;
+
+/// What a ready instance must look like. One that was [parsed](Self::parse) keeps every rule of PROTOCOL.md §1; one that
+/// was put together keeps them if its [payload](Self::to_payload) parses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Manifest {
     /// Which product it is a release of: a validly signed manifest of another one must not be promoted.
@@ -20,6 +56,26 @@ pub struct Manifest {
     pub trees: Vec<Tree>,
     /// What is to be verified besides trees.
     pub checks: Vec<Check>,
+}
+
+impl Manifest {
+    /// Reads a payload: rules 1, 5, 6 and 7. Who signed it was settled before, see [`VerifiedManifest::open`].
+    pub fn parse(payload: &[u8]) -> Result<Self, ManifestError> {
+        let wire: wire::Manifest<'_> = json::parse(payload, &json::Limits::MANIFEST)?;
+        let manifest = Self::try_from(wire)?;
+        manifest.validate()?;
+        Ok(manifest)
+    }
+
+    /// The payload to be signed: compact JSON, keys in the order of PROTOCOL.md §1.
+    pub fn to_payload(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("writing strings and integers to memory cannot fail")
+    }
+
+    /// How many entries all trees have together.
+    pub fn entries_total(&self) -> usize {
+        self.trees.iter().map(|tree| tree.entries.len()).sum()
+    }
 }
 
 /// A directory with all that is below it.
@@ -42,7 +98,8 @@ pub struct Tree {
 }
 
 /// What to make of things in a tree that its manifest does not list.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Extras {
     /// They are differences.
     #[default]
@@ -115,7 +172,8 @@ pub struct Check {
 }
 
 /// When the outcome of a check counts (DESIGN.md §6).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Scope {
     /// Before admission only: what lies outside the instance.
     Launch,
@@ -144,3 +202,6 @@ impl CheckKind {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,184 @@
+//! The rules that a manifest's meaning must keep, whoever put it together: PROTOCOL.md §1, rules 1, 6 and 7.
+
+use alloc::{collections::BTreeSet, vec::Vec};
+
+use super::{CHECKS_MAX, COMPONENT_BYTES_MAX, ENTRIES_MAX, NAME_BYTES_MAX, PATH_BYTES_MAX, TIMEOUT_MS_MAX, TREES_MAX};
+use super::{Check, CheckKind, Entry, EntryKind, Manifest, ManifestError, Place, Tree, Violation};
+use crate::{check::command, glob::Ignore};
+
+impl Manifest {
+    /// Every rule that does not depend on how it is written. Whether there is anything to verify is part of it.
+    pub fn validate(&self) -> Result<(), ManifestError> {
+        self.validate_shape()?;
+        let entries = self.entries_total();
+        if entries > ENTRIES_MAX {
+            return Err(Place::Manifest.breaks(Violation::TooManyEntries(entries)));
+        }
+        if entries == 0 && self.checks.is_empty() {
+            return Err(Place::Manifest.breaks(Violation::Nothing));
+        }
+        self.trees.iter().try_for_each(entries_are_well_formed)
+    }
+
+    /// The rules that a manifest keeps before its trees have been read: all but those about entries.
+    pub(crate) fn validate_shape(&self) -> Result<(), ManifestError> {
+        for (field, name) in [("product", &self.product), ("release", &self.release)] {
+            name_is_usable(field, name).map_err(|violation| Place::Manifest.breaks(violation))?;
+        }
+        if self.trees.len() > TREES_MAX {
+            return Err(Place::Manifest.breaks(Violation::TooManyTrees(self.trees.len())));
+        }
+        if self.checks.len() > CHECKS_MAX {
+            return Err(Place::Manifest.breaks(Violation::TooManyChecks(self.checks.len())));
+        }
+        self.names_are_unique()?;
+        for check in &self.checks {
+            check_is_well_formed(check).map_err(|violation| Place::check(&check.name).breaks(violation))?;
+        }
+        let ignores = self.trees.iter().map(tree_is_well_formed).collect::<Result<Vec<_>, _>>()?;
+        self.no_root_is_inside_another(&ignores)
+    }
+
+    /// Rule 7.
+    fn names_are_unique(&self) -> Result<(), ManifestError> {
+        let trees = self.trees.iter().map(|tree| (&tree.name, Place::tree(&tree.name)));
+        let checks = self.checks.iter().map(|check| (&check.name, Place::check(&check.name)));
+        let mut names = BTreeSet::new();
+        for (name, place) in trees.chain(checks) {
+            let unique = if names.insert(name) { Ok(()) } else { Err(Violation::DuplicateName) };
+            unique.and_then(|()| name_is_usable("name", name)).map_err(|violation| place.breaks(violation))?;
+        }
+        Ok(())
+    }
+
+    /// Rule 7. The outer tree must ignore the inner one's root or a directory above it, or both would list what is there.
+    fn no_root_is_inside_another(&self, ignores: &[Ignore]) -> Result<(), ManifestError> {
+        for inner in &self.trees {
+            for (outer, ignore) in self.trees.iter().zip(ignores) {
+                let inside = below(&inner.root, &outer.root).filter(|_| inner.name != outer.name);
+                if inside.is_some_and(|path| path.is_empty() || !ignore.hides(path.as_bytes(), true)) {
+                    return Err(Place::tree(&inner.name).breaks(Violation::RootInside { outer: outer.name.clone() }));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Where `inner` is, relative to `outer`, if it is there at all; empty when they are the same.
+fn below<'a>(inner: &'a str, outer: &str) -> Option<&'a str> {
+    let rest = inner.strip_prefix(outer.trim_end_matches('/'))?;
+    if rest.is_empty() { Some("") } else { rest.strip_prefix('/') }
+}
+
+/// Rule 1.
+fn name_is_usable(field: &'static str, name: &str) -> Result<(), Violation> {
+    if (1..=NAME_BYTES_MAX).contains(&name.len()) { Ok(()) } else { Err(Violation::NameLength(field)) }
+}
+
+fn check_is_well_formed(check: &Check) -> Result<(), Violation> {
+    if !(1..=TIMEOUT_MS_MAX).contains(&check.timeout_ms) {
+        return Err(Violation::Timeout(check.timeout_ms));
+    }
+    match &check.kind {
+        CheckKind::Command { argv } => command::validate(argv).map_err(Violation::Argv),
+    }
+}
+
+fn tree_is_well_formed(tree: &Tree) -> Result<Ignore, ManifestError> {
+    let broken = |violation| Place::tree(&tree.name).breaks(violation);
+    root_is_plain(&tree.root).map_err(broken)?;
+    Ignore::new(&tree.ignore).map_err(|error| broken(Violation::Ignore(error)))
+}
+
+/// Rules 1 and 7.
+fn root_is_plain(root: &str) -> Result<(), Violation> {
+    if root == "/" {
+        return Ok(());
+    }
+    let path = root.strip_prefix('/').ok_or_else(|| Violation::Root(root.into()))?;
+    path_is_well_formed("root", path.as_bytes()).map_err(|violation| match violation {
+        Violation::EmptyComponent | Violation::DotComponent => Violation::Root(root.into()),
+        other => other,
+    })
+}
+
+fn entries_are_well_formed(tree: &Tree) -> Result<(), ManifestError> {
+    let ignore = tree_is_well_formed(tree)?;
+    for (index, entry) in tree.entries.iter().enumerate() {
+        path_is_well_formed("path", &entry.path)
+            .and_then(|()| kind_is_well_formed(&entry.kind))
+            .and_then(|()| attributes_are_complete(tree, entry))
+            .and_then(|()| place_is_right(&tree.entries[..index], entry))
+            .and_then(|()| {
+                let ignored = ignore.matches(&entry.path, matches!(entry.kind, EntryKind::Directory));
+                if ignored { Err(Violation::Ignored) } else { Ok(()) }
+            })
+            .map_err(|violation| Place::entry(&tree.name, &entry.path).breaks(violation))?;
+    }
+    Ok(())
+}
+
+/// Rules 1 and 6: relative, and one way to write it.
+fn path_is_well_formed(field: &'static str, path: &[u8]) -> Result<(), Violation> {
+    if path.len() > PATH_BYTES_MAX {
+        return Err(Violation::TooLong(field));
+    }
+    if path.contains(&0) {
+        return Err(Violation::Nul(field));
+    }
+    for component in path.split(|&byte| byte == b'/') {
+        match component {
+            b"" => return Err(Violation::EmptyComponent),
+            b"." | b".." => return Err(Violation::DotComponent),
+            _ if component.len() > COMPONENT_BYTES_MAX => return Err(Violation::ComponentTooLong(field)),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Rules 1 and 6, for a link's target: it may point anywhere.
+fn kind_is_well_formed(kind: &EntryKind) -> Result<(), Violation> {
+    let EntryKind::Link { target } = kind else { return Ok(()) };
+    match target.len() {
+        0 => Err(Violation::Malformed { field: "target", expected: "a path" }),
+        1..=PATH_BYTES_MAX if target.contains(&0) => Err(Violation::Nul("target")),
+        1..=PATH_BYTES_MAX => Ok(()),
+        _ => Err(Violation::TooLong("target")),
+    }
+}
+
+/// What the tree compares is there, and nothing else is.
+fn attributes_are_complete(tree: &Tree, entry: &Entry) -> Result<(), Violation> {
+    let mode_wanted = tree.attributes.mode && !matches!(entry.kind, EntryKind::Link { .. });
+    for (field, wanted, there) in
+        [("mode", mode_wanted, entry.mode.is_some()), ("uid", tree.attributes.owner, entry.owner.is_some())]
+    {
+        match (wanted, there) {
+            (true, false) => return Err(Violation::Missing(field)),
+            (false, true) => return Err(Violation::Unexpected(field)),
+            (true, true) | (false, false) => {}
+        }
+    }
+    if entry.mode.is_some_and(|mode| mode > 0o7777) {
+        return Err(Violation::Malformed { field: "mode", expected: "four octal digits" });
+    }
+    Ok(())
+}
+
+/// Rule 6: after the entry before it, and in a listed directory. `before` is known to be ascending.
+fn place_is_right(before: &[Entry], entry: &Entry) -> Result<(), Violation> {
+    if let Some(last) = before.last()
+        && last.path >= entry.path
+    {
+        return Err(Violation::NotAscending { after: last.path.clone() });
+    }
+    let Some(slash) = entry.path.iter().rposition(|&byte| byte == b'/') else { return Ok(()) };
+    let parent = &entry.path[..slash];
+    match before.binary_search_by(|other| other.path.as_slice().cmp(parent)) {
+        Ok(found) if matches!(before[found].kind, EntryKind::Directory) => Ok(()),
+        Ok(_) => Err(Violation::BelowNonDirectory { parent: parent.into() }),
+        Err(_) => Err(Violation::ParentNotListed { parent: parent.into() }),
+    }
+}

@@ -1,0 +1,1 @@
+//! Tables for the rules of PROTOCOL.md §1.
