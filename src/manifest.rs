@@ -14,9 +14,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::{digest::Digest, json};
 
+pub use changes::{Change, Changes, CheckChange, EntryChange, TreeChange};
 pub use error::{ManifestError, Place, Violation};
 pub use verified::{OpenError, VerifiedManifest};
 
+mod changes;
 mod error;
 mod rules;
 mod verified;
