@@ -4,6 +4,7 @@ mod control;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -49,6 +50,8 @@ pub struct Server {
 struct Shared {
     cloud: Arc<Mutex<Cloud>>,
     clock: Started,
+    /// How far hands have moved the time beyond the clock: what was skipped stays skipped.
+    skipped_ms: Arc<AtomicU64>,
     changes: Arc<watch::Sender<u64>>,
 }
 
@@ -75,7 +78,7 @@ impl Server {
         let clock = options.clock.start();
         let cloud = Arc::new(Mutex::new(Cloud::new(options.cloud, clock.started_ms())));
         let (sender, changes) = watch::channel(0);
-        let shared = Shared { cloud: Arc::clone(&cloud), clock, changes: Arc::new(sender) };
+        let shared = Shared { cloud: Arc::clone(&cloud), clock, skipped_ms: Arc::default(), changes: Arc::new(sender) };
         let mut tasks = JoinSet::new();
         tasks.spawn(tick(shared.clone()));
         tasks.spawn(accept(listener, shared));
@@ -107,10 +110,14 @@ impl Shared {
     /// Does something to the cloud at the present time, and wakes those who watch.
     fn with<T>(&self, act: impl FnOnce(&mut Cloud) -> T) -> T {
         let mut cloud = lock(&self.cloud);
-        if let Some(now_ms) = self.clock.now_ms() {
-            cloud.advance(now_ms);
+        let clock_ms = self.clock.now_ms();
+        if let Some(clock_ms) = clock_ms {
+            cloud.advance(clock_ms + self.skipped_ms.load(Ordering::Relaxed));
         }
         let outcome = act(&mut cloud);
+        if let Some(clock_ms) = clock_ms {
+            self.skipped_ms.store(cloud.now_ms().saturating_sub(clock_ms), Ordering::Relaxed);
+        }
         let last = cloud.last_event();
         drop(cloud);
         self.changes.send_if_modified(|seen| std::mem::replace(seen, last) != last);

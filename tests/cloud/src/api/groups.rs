@@ -252,7 +252,7 @@ fn launch_template(params: &Params) -> Result<Option<LaunchTemplate>, ApiError> 
     let Some(template) = params.structure("LaunchTemplate") else { return Ok(None) };
     let owned =
         |name, limits| -> Result<Option<String>, ApiError> { Ok(template.limited(name, limits)?.map(str::to_owned)) };
-    let found = LaunchTemplate {
+    let mut found = LaunchTemplate {
         id: owned("LaunchTemplateId", &Text::NAME)?,
         name: owned("LaunchTemplateName", &Text::TEMPLATE)?,
         version: owned("Version", &Text::NAME)?,
@@ -261,8 +261,18 @@ fn launch_template(params: &Params) -> Result<Option<LaunchTemplate>, ApiError> 
         (None, None) | (Some(_), Some(_)) => {
             Err(ApiError::validation("Valid requests must contain either launchTemplateId or LaunchTemplateName"))
         }
-        _ => Ok(Some(found)),
+        (None, Some(name)) => {
+            found.id = Some(template_id(name));
+            Ok(Some(found))
+        }
+        (Some(_), None) => Ok(Some(found)),
     }
+}
+
+/// AWS describes templates by id and name both. Templates are opaque here, so the id is made from the name.
+fn template_id(name: &str) -> String {
+    let fnv = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    format!("lt-0{:016x}", name.bytes().fold(0xcbf2_9ce4_8422_2325, fnv))
 }
 
 fn check_name(name: &str) -> Result<(), ApiError> {

@@ -36,7 +36,7 @@ impl Cloud {
         match instance.state {
             State::Pending => self.booted(id),
             State::PendingProceed => self.enter_service(id),
-            State::InService => self.replace_unhealthy(id),
+            State::InService => self.check_health(id),
             State::Terminating => self.drained(id),
             State::TerminatingProceed => self.gone(id, State::Terminated),
             State::Detaching => self.gone(id, State::Detached),
@@ -69,7 +69,8 @@ impl Cloud {
         if let Some(group) = self.groups.get_mut(&group) {
             group.failures = super::Failures::default();
         }
-        self.enter(id, State::InService, None);
+        let grace_ms = self.groups.get(&group).map(|group| u64::from(group.health_check_grace_s) * 1_000);
+        self.enter(id, State::InService, grace_ms);
         self.recheck_unhealthy(id);
     }
 
@@ -143,7 +144,17 @@ impl Cloud {
         self.reconcile(&group);
     }
 
-    /// An unhealthy mark reached its time: replace, unless the process is suspended.
+    /// The grace period ended, or an unhealthy mark reached its time.
+    fn check_health(&mut self, id: &str) {
+        let fails = |target: &super::TargetView| target.state == super::TargetState::Unhealthy;
+        if self.instances.get(id).is_some_and(|instance| !instance.healthy) {
+            self.replace_unhealthy(id);
+        } else if self.registrations(id).iter().any(fails) {
+            self.failed_balancer_check(id);
+        }
+    }
+
+    /// Replaces, unless the process is suspended.
     fn replace_unhealthy(&mut self, id: &str) {
         let Some(instance) = self.instances.get_mut(id) else { return };
         instance.due_ms = None;

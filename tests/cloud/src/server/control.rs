@@ -76,7 +76,7 @@ fn tell_health(cloud: &mut Cloud, told: &TargetHealth) -> Result<Value, Refusal>
     Ok(json!({ "instance": cloud.instance(&told.instance) }))
 }
 
-/// On a real clock this would be undone by nothing and confuse everyone: time that was skipped stays skipped.
+/// Works on a real clock too: the time that is skipped stays skipped.
 fn advance(cloud: &mut Cloud, by: &Advance) -> Result<Value, Refusal> {
     if by.ms > ADVANCE_MS_MAX {
         return Err(refused(format!("ms must be at most {ADVANCE_MS_MAX}")));
