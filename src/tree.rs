@@ -1,22 +1,48 @@
 //! Real trees: walked, read, hashed, compared with a manifest (PROTOCOL.md §2). The only IO of this package besides the
 //! command line.
+//!
+//! ```text
+//!  walk ──▶ merge with what is listed ──▶ differences ──▶ Outcome
+//!   │ files of the right size                 ▲   ▲
+//!   └──▶ hash: several at a time ─────────────┘   │
+//!  walk again ──▶ did it stand still? ────────────┘
+//! ```
+//!
+//! What this cannot see: a write through a shared mapping of a file that reaches neither its times nor the second walk;
+//! what a process holds open of files that are deleted.
 
 use alloc::{string::String, vec::Vec};
 use std::path::Path;
 
+use trouble::Trouble;
+
 use crate::{
+    glob::Ignore,
     manifest::{Entry, Tree},
     outcome::Outcome,
+    text,
 };
+
+mod attributes;
+mod collect;
+mod compare;
+mod differences;
+mod hash;
+mod identity;
+mod open;
+mod root;
+mod still;
+mod trouble;
+mod walk;
 
 /// Told how far a walk has come, from several threads at once; and asked whether to go on.
 pub trait Progress: Sync {
-    /// This many entries more were walked.
+    /// This many entries more were walked. All are walked twice.
     fn walked(&self, entries: u64) {
         let _ = entries;
     }
 
-    /// This many files more were hashed to their end, and this many bytes more were read.
+    /// This many files more were read to their end, and this many bytes more were read.
     fn hashed(&self, files: u64, bytes: u64) {
         let _ = (files, bytes);
     }
@@ -34,10 +60,10 @@ pub struct NoProgress;
 impl Progress for NoProgress {}
 
 /// Why a tree cannot be put into a manifest.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{path}` {problem}")]
 pub struct ReadError {
-    /// Relative to the root, escaped for people; empty for the root itself.
+    /// Relative to the root, escaped for people; `.` for the root itself.
     pub path: String,
     /// What is wrong with it, as a fragment that follows the path.
     pub problem: String,
@@ -45,23 +71,52 @@ pub struct ReadError {
     pub hint: Option<&'static str>,
 }
 
+impl ReadError {
+    fn whole(problem: &dyn core::fmt::Display) -> Self {
+        Self { path: ".".into(), problem: alloc::format!("cannot be read: {problem}"), hint: None }
+    }
+}
+
 /// The entries of the real directory `root`, ascending by path bytes, for `tree` (whose own entries are not looked at):
 /// its ignores applied, modes and owners as its attributes ask.
+///
+/// # Errors
+/// The first thing that no manifest can have (a FIFO, a socket, a device, a mount, set-id bits that would not be listed), that
+/// cannot be read, or that changed meanwhile.
 pub fn read(tree: &Tree, root: &Path, progress: &dyn Progress) -> Result<Vec<Entry>, ReadError> {
-    let _ = (tree, root, progress);
-    Err(ReadError { path: String::new(), problem: "cannot be read yet".into(), hint: None })
+    let ignore = Ignore::new(&tree.ignore).map_err(|error| ReadError::whole(&error))?;
+    let (opener, root) =
+        open::Opener::root(root, tree.root_link).map_err(|error| collect::failed(b"", &Trouble::Unreadable(error)))?;
+    collect::collect(tree, &ignore, &opener, &root, progress)
 }
 
 /// Compares the real directory `root` with `tree`. `took_ms` is left 0: nothing here reads a clock.
+///
+/// A difference that is certain makes it `fail`; else one that shows that something could not be told (unreadable, or not
+/// standing still) makes it `unknown`. An entry that differs in two ways is two differences, and one entry in the reason.
 pub fn check(tree: &Tree, root: &Path, progress: &dyn Progress) -> Outcome {
-    let _ = (root, progress);
-    Outcome {
-        check: tree.name.clone(),
-        kind: "tree".into(),
-        status: crate::outcome::Status::Unknown,
-        reason: Some("cannot be checked yet".into()),
-        differences: Vec::new(),
-        differences_total: None,
-        took_ms: 0,
+    let ignore = match Ignore::new(&tree.ignore) {
+        Ok(ignore) => ignore,
+        Err(error) => return root::unknown(tree, &text::visible(&alloc::format!("its ignores: {error}"))),
+    };
+    let opened = open::Opener::root(root, tree.root_link)
+        .and_then(|(opener, root)| Ok((opener, rustix::fs::fstat(&root)?, root)));
+    match opened {
+        Ok((opener, stat, root)) => {
+            compare::Comparison { tree, ignore: &ignore, opener: &opener, root: &root, progress }.outcome(&stat)
+        }
+        Err(error) => root::unopened(tree, root, error),
     }
 }
+
+/// More entries than this are not walked, listed or not: an outcome is `unknown` then. Twice what a manifest may list.
+pub const ENTRIES_WALKED_MAX: u64 = 2_000_000;
+
+/// Directories are not looked into deeper than this: each level holds a descriptor, of which a process has 1,024 by default.
+pub const DEPTH_MAX: usize = 256;
+
+/// The longest path of an entry (PROTOCOL.md §1).
+const PATH_BYTES_MAX: usize = 4_096;
+
+#[cfg(test)]
+mod tests;
