@@ -39,6 +39,11 @@ pub enum What {
         /// The instance as it is in this moment.
         instance: Box<InstanceView>,
     },
+    /// An instance has a new root volume under its old id: start its programs anew.
+    RootVolumeReplaced {
+        /// The instance as it is in this moment.
+        instance: Box<InstanceView>,
+    },
     /// An instance's state changed. `to` being `Terminated` means that it is gone: end its programs.
     StateChanged {
         /// The instance.

@@ -16,6 +16,7 @@ mod hooks;
 mod instance;
 mod lifecycle;
 mod notice;
+mod root_volume;
 mod state;
 mod targets;
 

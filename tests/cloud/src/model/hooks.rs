@@ -43,7 +43,7 @@ impl Cloud {
         if hooks.is_empty() {
             return false;
         }
-        let (state, activity) = (waiting_state(transition), instance.activity.clone());
+        let (state, activity) = (waiting_state(instance.state, transition), instance.activity.clone());
         if let Some(activity) = activity {
             self.activities.update(&activity, |activity| {
                 (activity.status, activity.progress) = ("MidLifecycleAction", PROGRESS_WAITING);
@@ -112,11 +112,15 @@ impl Cloud {
         });
         match (state, result) {
             (State::PendingWait, ActionResult::Abandon) => self.abandon_launch(id, &wait.token, by.abandon_text()),
-            (State::PendingWait, ActionResult::Continue) if left == 0 => self.proceed(id, State::PendingProceed),
+            (State::ReplacingRootVolumeWait, ActionResult::Abandon) => self.abandon_root_volume(id),
             (State::TerminatingWait, ActionResult::Abandon) => self.proceed(id, State::TerminatingProceed),
-            (State::TerminatingWait, ActionResult::Continue) if left == 0 => {
-                self.proceed(id, State::TerminatingProceed);
+            (_, ActionResult::Continue) if left > 0 => {}
+            (State::PendingWait, ActionResult::Continue) => self.proceed(id, State::PendingProceed),
+            (State::TerminatingWait, ActionResult::Continue) => self.proceed(id, State::TerminatingProceed),
+            (State::ReplacingRootVolumeWait, ActionResult::Continue) => {
+                self.proceed(id, State::ReplacingRootVolumeProceed);
             }
+            // No other state holds a wait.
             _ => {}
         }
     }
@@ -138,10 +142,12 @@ impl Cloud {
     }
 }
 
-const fn waiting_state(transition: Transition) -> State {
-    match transition {
-        Transition::Launching => State::PendingWait,
-        Transition::Terminating => State::TerminatingWait,
+/// Where an instance waits that is now in `state`.
+const fn waiting_state(state: State, transition: Transition) -> State {
+    match (state, transition) {
+        (State::ReplacingRootVolume, _) => State::ReplacingRootVolumeWait,
+        (_, Transition::Launching) => State::PendingWait,
+        (_, Transition::Terminating) => State::TerminatingWait,
     }
 }
 

@@ -111,6 +111,14 @@ impl Instance {
         self.history.iter().rev().find(|(since_ms, _)| *since_ms <= at_ms).map(|(_, state)| *state)
     }
 
+    /// Does the wait that begins belong to a root volume replacement: of the old content, or of the new?
+    pub(crate) fn replaces_root_volume(&self) -> bool {
+        let recent = self.history.iter().rev().map(|(_, state)| *state);
+        let mut recent =
+            recent.skip_while(|state| matches!(state, LifecycleState::Pending | LifecycleState::PendingWait));
+        matches!(recent.next(), Some(LifecycleState::RootVolumeReplaced | LifecycleState::ReplacingRootVolumeWait))
+    }
+
     pub(crate) fn enter(&mut self, state: LifecycleState, now_ms: u64) {
         self.state = state;
         if self.history.len() == HISTORY_MAX {

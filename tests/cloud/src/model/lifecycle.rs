@@ -27,7 +27,7 @@ impl Cloud {
             }
             return;
         }
-        if matches!(instance.state, State::PendingWait | State::TerminatingWait) {
+        if instance.state.waits() {
             return self.expire_waits(id);
         }
         if instance.due_ms.is_none_or(|due_ms| due_ms > self.now_ms) {
@@ -41,7 +41,15 @@ impl Cloud {
             State::TerminatingProceed => self.gone(id, State::Terminated),
             State::Detaching => self.gone(id, State::Detached),
             State::EnteringStandby => self.enter(id, State::Standby, None),
-            State::PendingWait | State::TerminatingWait | State::Standby | State::Terminated | State::Detached => {}
+            State::ReplacingRootVolume => self.root_volume_drained(id),
+            State::ReplacingRootVolumeProceed => self.root_volume_replaced(id),
+            State::PendingWait
+            | State::TerminatingWait
+            | State::ReplacingRootVolumeWait
+            | State::RootVolumeReplaced
+            | State::Standby
+            | State::Terminated
+            | State::Detached => {}
         }
     }
 

@@ -11,7 +11,10 @@ use crate::event::What;
 impl Cloud {
     /// Tells that a lifecycle action began; faults may lose or double the notice.
     pub(crate) fn notify(&mut self, id: &str, hook: &Hook, wait: &Wait) {
-        let Some(group) = self.instances.get(id).map(|instance| instance.group.clone()) else { return };
+        let Some((group, replaces)) = self.instances.get(id).map(|i| (i.group.clone(), i.replaces_root_volume()))
+        else {
+            return;
+        };
         let (detail_type, origin, destination) = match hook.transition {
             Transition::Launching => ("EC2 Instance-launch Lifecycle Action", "EC2", "AutoScalingGroup"),
             Transition::Terminating => ("EC2 Instance-terminate Lifecycle Action", "AutoScalingGroup", "EC2"),
@@ -27,6 +30,9 @@ impl Cloud {
         });
         if let Some(metadata) = &hook.metadata {
             detail["NotificationMetadata"] = json!(metadata);
+        }
+        if replaces {
+            detail["Action"] = json!("ReplaceRootVolume");
         }
         let arn = self.groups.get(&group).map(|group| group.arn.clone());
         let notice = json!({

@@ -31,6 +31,14 @@ pub enum LifecycleState {
     EnteringStandby,
     /// In the group, out of traffic, not counted as capacity.
     Standby,
+    /// Deregistered and draining, to get a new root volume.
+    ReplacingRootVolume,
+    /// Held, with its old content, by at least one terminating hook.
+    ReplacingRootVolumeWait,
+    /// The terminating hooks are done; the volume is being replaced.
+    ReplacingRootVolumeProceed,
+    /// The same instance with new content, about to boot.
+    RootVolumeReplaced,
 }
 
 impl LifecycleState {
@@ -49,12 +57,36 @@ impl LifecycleState {
             Self::Detached => "Detached",
             Self::EnteringStandby => "EnteringStandby",
             Self::Standby => "Standby",
+            Self::ReplacingRootVolume => "ReplacingRootVolume",
+            Self::ReplacingRootVolumeWait => "ReplacingRootVolume:Wait",
+            Self::ReplacingRootVolumeProceed => "ReplacingRootVolume:Proceed",
+            Self::RootVolumeReplaced => "RootVolumeReplaced",
         }
     }
 
     /// Does it count against the desired capacity? Waiting instances do.
     pub const fn counts(self) -> bool {
-        matches!(self, Self::Pending | Self::PendingWait | Self::PendingProceed | Self::InService)
+        match self {
+            Self::Pending | Self::PendingWait | Self::PendingProceed | Self::InService => true,
+            // It keeps its place: nothing is launched for it meanwhile.
+            Self::ReplacingRootVolume
+            | Self::ReplacingRootVolumeWait
+            | Self::ReplacingRootVolumeProceed
+            | Self::RootVolumeReplaced => true,
+            Self::Terminating
+            | Self::TerminatingWait
+            | Self::TerminatingProceed
+            | Self::Terminated
+            | Self::Detaching
+            | Self::Detached
+            | Self::EnteringStandby
+            | Self::Standby => false,
+        }
+    }
+
+    /// Is it held by hooks?
+    pub const fn waits(self) -> bool {
+        matches!(self, Self::PendingWait | Self::TerminatingWait | Self::ReplacingRootVolumeWait)
     }
 
     /// Is it on its way into service?

@@ -22,6 +22,12 @@ struct Advance {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+struct ReplaceRootVolume {
+    instance: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct TargetHealth {
     instance: String,
     healthy: bool,
@@ -50,8 +56,9 @@ fn route(cloud: &mut Cloud, parts: &Parts, body: &Bytes) -> Result<Value, Refusa
             Ok(json!({ "faults": [] }))
         }
         (&Method::POST, "target-health") => tell_health(cloud, &parse(body)?),
+        (&Method::POST, "replace-root-volume") => replace_root_volume(cloud, &parse(body)?),
         (&Method::POST, "advance") => advance(cloud, &parse(body)?),
-        (_, "time" | "instances" | "events" | "faults" | "target-health" | "advance") => {
+        (_, "time" | "instances" | "events" | "faults" | "target-health" | "replace-root-volume" | "advance") => {
             Err((StatusCode::METHOD_NOT_ALLOWED, format!("{} is not for {path}", parts.method)))
         }
         _ => Err((StatusCode::NOT_FOUND, format!("there is no /_cloud/{path}"))),
@@ -74,6 +81,11 @@ fn tell_health(cloud: &mut Cloud, told: &TargetHealth) -> Result<Value, Refusal>
     }
     cloud.tell_target_health(&told.instance, told.healthy);
     Ok(json!({ "instance": cloud.instance(&told.instance) }))
+}
+
+fn replace_root_volume(cloud: &mut Cloud, asked: &ReplaceRootVolume) -> Result<Value, Refusal> {
+    cloud.replace_root_volume(&asked.instance).map_err(|error| refused(error.to_string()))?;
+    Ok(json!({ "instance": cloud.instance(&asked.instance) }))
 }
 
 /// Works on a real clock too: the time that is skipped stays skipped.

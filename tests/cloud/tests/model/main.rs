@@ -1,5 +1,7 @@
 //! The model on virtual time: no listener, no clock, no waiting.
 
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails, in helpers as well")]
+
 mod capacity;
 mod faults;
 mod fixture;
@@ -7,3 +9,4 @@ mod health;
 mod hooks;
 mod limits;
 mod properties;
+mod root_volume;

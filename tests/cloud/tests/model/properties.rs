@@ -15,6 +15,7 @@ enum Step {
     Standby(usize),
     Return(usize),
     Sick(usize),
+    NewVolume(usize),
     FailLaunch,
     Suspend(bool),
 }
@@ -30,6 +31,7 @@ fn step() -> impl Strategy<Value = Step> {
         any::<usize>().prop_map(Step::Standby),
         any::<usize>().prop_map(Step::Return),
         any::<usize>().prop_map(Step::Sick),
+        any::<usize>().prop_map(Step::NewVolume),
         Just(Step::FailLaunch),
         any::<bool>().prop_map(Step::Suspend),
     ]
@@ -52,6 +54,7 @@ fn take(cloud: &mut Cloud, step: &Step) {
         Step::Standby(n) => drop(cloud.enter_standby(WEB, &[pick(n)], true)),
         Step::Return(n) => drop(cloud.exit_standby(WEB, &[pick(n)])),
         Step::Sick(n) => drop(cloud.set_instance_health(&pick(n), false, true)),
+        Step::NewVolume(n) => drop(cloud.replace_root_volume(&pick(n))),
         Step::FailLaunch => cloud.inject(Fault::FailLaunch { launches: 1, message: "no capacity.".into() }),
         Step::Suspend(true) => drop(cloud.suspend_processes(WEB, &["Launch".into()])),
         Step::Suspend(false) => drop(cloud.resume_processes(WEB, &[])),
