@@ -181,7 +181,7 @@ struct WireSignature {
 pub enum SignatureError {
     /// Not the JSON of an envelope.
     #[error("not a DSSE envelope: {0}")]
-    Json(#[from] JsonError),
+    Json(JsonError),
     /// Neither of the two base64 alphabets, or not padded, or with stray bits.
     #[error("`{field}` is not base64")]
     Base64 {
@@ -210,6 +210,13 @@ pub enum SignatureError {
         /// How many must.
         threshold: usize,
     },
+}
+
+impl From<JsonError> for SignatureError {
+    /// Not as a `source`: the message has it already.
+    fn from(error: JsonError) -> Self {
+        Self::Json(error)
+    }
 }
 
 #[cfg(test)]

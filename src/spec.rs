@@ -105,7 +105,7 @@ pub enum SpecError {
     #[error("it has neither a tree nor a check")]
     Nothing,
     /// A manifest built from it would be refused.
-    #[error("{0}")]
+    #[error(transparent)]
     Manifest(#[from] ManifestError),
 }
 

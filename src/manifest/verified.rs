@@ -49,10 +49,10 @@ impl Manifest {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OpenError {
     /// Not an envelope, or not signed by whom it should be: rules 1 to 4.
-    #[error("{0}")]
+    #[error(transparent)]
     Signature(#[from] SignatureError),
     /// Signed, but no manifest: rules 1, 5, 6 and 7.
-    #[error("{0}")]
+    #[error(transparent)]
     Manifest(#[from] ManifestError),
     /// Not the one that was asked for.
     #[error("its digest is {actual}, not {expected}")]

@@ -1,0 +1,72 @@
+//! The command line. A command is a module with `Args` (its help is their documentation) and `run`, and a line in
+//! [`Command`].
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+mod answer;
+mod clock;
+mod files;
+mod key;
+mod output;
+mod progress;
+mod release;
+
+use answer::Answer;
+
+/// A family of commands: one line for each, `Variant(module)`.
+macro_rules! commands {
+    ($($variant:ident($module:ident)),* $(,)?) => {
+        #[derive(Debug, clap::Subcommand)]
+        pub(crate) enum Command {
+            $($variant($module::Args)),*
+        }
+
+        impl Command {
+            /// Runs the command that was asked for.
+            pub(crate) fn run(&self) -> anyhow::Result<crate::cli::answer::Answer> {
+                match self {
+                    $(Self::$variant(args) => $module::run(args)),*
+                }
+            }
+        }
+    };
+}
+use commands;
+
+commands! {
+    Key(key),
+    Release(release),
+}
+
+/// Builds, signs and compares releases for the deployment readiness gate.
+///
+/// Exit codes: 0 yes or done, 1 no, 2 could not tell (usage, unreadable input, bad signature).
+#[derive(Debug, Parser)]
+#[command(name = "portcullis", version, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Runs the command that the process was started with.
+pub(crate) fn main() -> ExitCode {
+    let answer = Cli::parse().command.run();
+    answer
+        .unwrap_or_else(|error| {
+            output::failure(&error);
+            Answer::Unclear
+        })
+        .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_commands_fit_together() {
+        super::Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,29 @@
+//! `portcullis release`: manifests, from the spec to the signature.
+
+mod build;
+mod diff;
+mod show;
+mod sign;
+mod summary;
+mod unverified;
+mod verify;
+
+/// Build, sign, verify, show and compare releases
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Runs the command that was asked for.
+pub(crate) fn run(args: &Args) -> anyhow::Result<super::answer::Answer> {
+    args.command.run()
+}
+
+super::commands! {
+    Build(build),
+    Sign(sign),
+    Verify(verify),
+    Show(show),
+    Diff(diff),
+}
