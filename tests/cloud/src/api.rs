@@ -14,6 +14,7 @@ mod page;
 mod processes;
 mod protection;
 mod target_groups;
+mod warm_pool;
 
 pub use activities::DescribeScalingActivities;
 pub use describe::{DescribeAutoScalingGroups, DescribeAutoScalingInstances, Filter, GroupDescription};
@@ -73,6 +74,7 @@ impl Service {
                 membership::OPERATIONS,
                 attachments::OPERATIONS,
                 processes::OPERATIONS,
+                warm_pool::OPERATIONS,
                 activities::OPERATIONS,
             ],
             Self::Balancing => &[target_groups::OPERATIONS],

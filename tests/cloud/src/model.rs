@@ -19,6 +19,7 @@ mod notice;
 mod root_volume;
 mod state;
 mod targets;
+mod warm_pool;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -33,6 +34,7 @@ pub use instance::{InstanceView, TargetView, Wait};
 pub(crate) use lifecycle::Termination;
 pub use state::LifecycleState;
 pub use targets::{Target, TargetGroup, TargetState};
+pub use warm_pool::{Rests, WarmPool};
 
 use crate::event::{EventLog, Events, What};
 use crate::fault::{Fault, Faults};

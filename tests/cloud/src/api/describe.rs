@@ -3,7 +3,7 @@
 use super::Operation;
 use super::page::{Page, PageLimits, PageRequest};
 use crate::error::ApiError;
-use crate::model::{Cloud, Group, InstanceView, LaunchTemplate};
+use crate::model::{Cloud, Group, InstanceView, LaunchTemplate, WarmPool};
 use crate::wire::{Params, Text, Xml};
 
 pub(super) const OPERATIONS: &[Operation] = &[
@@ -45,8 +45,10 @@ pub struct DescribeAutoScalingInstances {
 pub struct GroupDescription {
     /// The group.
     pub group: Group,
-    /// Its instances, those on their way out included.
+    /// Its instances, those on their way out included, without its warm pool.
     pub instances: Vec<InstanceView>,
+    /// The instances of its warm pool.
+    pub warm: usize,
 }
 
 impl Cloud {
@@ -63,8 +65,9 @@ impl Cloud {
         let page = request.page.cut(groups, &GROUPS_PAGE, |group| group.name.clone())?;
         let shown = self.described();
         let describe = |group: Group| {
-            let instances = shown.iter().filter(|instance| instance.group == group.name).cloned().collect();
-            GroupDescription { group, instances }
+            let members = shown.iter().filter(|instance| instance.group == group.name);
+            let (warm, instances): (Vec<_>, Vec<_>) = members.cloned().partition(|i| i.state.is_warm());
+            GroupDescription { group, instances, warm: warm.len() }
         };
         Ok(Page { items: page.items.into_iter().map(describe).collect(), next_token: page.next_token })
     }
@@ -163,10 +166,22 @@ fn write_group(xml: &mut Xml, description: &GroupDescription) {
         xml.text("PropagateAtLaunch", tag.propagate);
     });
     xml.texts("TerminationPolicies", &group.termination_policies);
+    write_pool(xml, group.warm_pool.as_ref());
+    xml.optional("WarmPoolSize", group.warm_pool.as_ref().map(|_| description.warm));
     xml.text("NewInstancesProtectedFromScaleIn", group.new_instances_protected);
 }
 
-fn write_instance(xml: &mut Xml, instance: &InstanceView, health: &str) {
+pub(super) fn write_pool(xml: &mut Xml, pool: Option<&WarmPool>) {
+    let Some(pool) = pool else { return };
+    xml.element("WarmPoolConfiguration", |xml| {
+        xml.optional("MaxGroupPreparedCapacity", pool.prepared_max);
+        xml.text("MinSize", pool.min);
+        xml.text("PoolState", pool.rests.as_str());
+        xml.optional("Status", pool.deleting.then_some("PendingDelete"));
+    });
+}
+
+pub(super) fn write_instance(xml: &mut Xml, instance: &InstanceView, health: &str) {
     xml.text("InstanceId", &instance.id);
     xml.text("InstanceType", &instance.instance_type);
     xml.text("AvailabilityZone", &instance.zone);

@@ -117,6 +117,7 @@ impl Cloud {
         }
         if let Some(group) = self.groups.get_mut(name) {
             (group.deleting, group.min, group.desired) = (true, 0, 0);
+            group.warm_pool = None;
         }
         let cause = "a user request force deleted the AutoScalingGroup.";
         for id in present {
@@ -148,6 +149,7 @@ impl Cloud {
             tags: Vec::new(),
             hooks: BTreeMap::new(),
             suspended: BTreeMap::new(),
+            warm_pool: None,
             created_ms: self.now_ms,
             deleting: false,
             cause: String::new(),

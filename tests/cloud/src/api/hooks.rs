@@ -58,6 +58,9 @@ impl Cloud {
                 format!("A group cannot have more than {HOOKS_MAX} lifecycle hooks."),
             ));
         }
+        if hook.notification_target.is_some() {
+            self.notify_test(group, &hook);
+        }
         self.group_mut(group)?.hooks.insert(hook.name.clone(), hook);
         Ok(())
     }

@@ -21,6 +21,7 @@ impl Cloud {
         } else if counted > desired {
             self.scale_in(name, counted - desired);
         }
+        self.reconcile_pool(name);
         if deleting && !self.instances.values().any(|i| i.group == name && i.removed_ms.is_none()) {
             self.groups.remove(name);
         }
@@ -34,22 +35,40 @@ impl Cloud {
 
     fn scale_out(&mut self, name: &str, missing: usize) {
         for _ in 0..missing {
-            let Some(group) = self.groups.get(name) else { return };
-            if group.suspended.contains_key("Launch") {
+            if !self.may_launch(name) {
                 return;
             }
-            let pause_until_ms = group.failures.pause_until_ms;
-            if pause_until_ms > self.now_ms {
-                return self.wake(pause_until_ms, Due::Group(name.to_owned()));
-            }
-            match self.faults.launch_failure() {
-                Some(message) => return self.fail_launch(name, &message),
-                None => self.launch(name),
+            if !self.take_from_pool(name) && !self.launch_or_fail(name, State::Pending) {
+                return;
             }
         }
     }
 
-    fn launch(&mut self, name: &str) {
+    /// Launches are neither suspended nor slowed; in a pause, the group is looked at again after it.
+    pub(crate) fn may_launch(&mut self, name: &str) -> bool {
+        let Some(group) = self.groups.get(name) else { return false };
+        let pause_until_ms = group.failures.pause_until_ms;
+        if group.suspended.contains_key("Launch") {
+            return false;
+        }
+        if pause_until_ms > self.now_ms {
+            self.wake(pause_until_ms, Due::Group(name.to_owned()));
+            return false;
+        }
+        true
+    }
+
+    /// Launches one instance, unless a fault lets the launch fail.
+    pub(crate) fn launch_or_fail(&mut self, name: &str, into: State) -> bool {
+        if let Some(message) = self.faults.launch_failure() {
+            self.fail_launch(name, &message);
+            return false;
+        }
+        self.launch(name, into);
+        true
+    }
+
+    fn launch(&mut self, name: &str, into: State) {
         let id = self.random.instance_id();
         let zone = self.emptiest_zone(name);
         let address = self.next_address();
@@ -64,7 +83,7 @@ impl Cloud {
         let mut instance = new_instance(id.clone(), group, zone, address, self.now_ms);
         let text = format!("Launching a new EC2 instance: {id}");
         instance.activity = Some(self.begin_activity(name, text, &cause, "PreInService"));
-        instance.enter(State::Pending, self.now_ms);
+        instance.enter(into, self.now_ms);
         self.instances.insert(id.clone(), instance);
         self.tell_launched(&id);
         self.set_due(&id, self.options.delays.boot_ms);

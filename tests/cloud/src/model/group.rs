@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::warm_pool::WarmPool;
+
 /// An Auto Scaling group. Its instances are kept by the cloud.
 #[derive(Clone, Debug)]
 pub struct Group {
@@ -43,6 +45,8 @@ pub struct Group {
     pub hooks: BTreeMap<String, Hook>,
     /// Suspended processes, with the reason.
     pub suspended: BTreeMap<String, String>,
+    /// Its warm pool, if it has one.
+    pub warm_pool: Option<WarmPool>,
     /// When it was created, in milliseconds.
     pub created_ms: u64,
     pub(crate) deleting: bool,

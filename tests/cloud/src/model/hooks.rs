@@ -111,21 +111,26 @@ impl Cloud {
             by: by.as_str(),
         });
         match (state, result) {
-            (State::PendingWait, ActionResult::Abandon) => self.abandon_launch(id, &wait.token, by.abandon_text()),
-            (State::ReplacingRootVolumeWait, ActionResult::Abandon) => self.abandon_root_volume(id),
-            (State::TerminatingWait, ActionResult::Abandon) => self.proceed(id, State::TerminatingProceed),
-            (_, ActionResult::Continue) if left > 0 => {}
-            (State::PendingWait, ActionResult::Continue) => self.proceed(id, State::PendingProceed),
-            (State::TerminatingWait, ActionResult::Continue) => self.proceed(id, State::TerminatingProceed),
-            (State::ReplacingRootVolumeWait, ActionResult::Continue) => {
-                self.proceed(id, State::ReplacingRootVolumeProceed);
+            (State::PendingWait | State::WarmedPendingWait, ActionResult::Abandon) => {
+                self.abandon_launch(id, &wait.token, by.abandon_text());
             }
-            // No other state holds a wait.
-            _ => {}
+            (State::ReplacingRootVolumeWait, ActionResult::Abandon) => self.abandon_root_volume(id),
+            (_, ActionResult::Continue) if left > 0 => {}
+            _ => self.proceed(id, state),
         }
     }
 
-    fn proceed(&mut self, id: &str, to: State) {
+    /// Leaves a waiting state for the one after it.
+    fn proceed(&mut self, id: &str, from: State) {
+        let to = match from {
+            State::PendingWait => State::PendingProceed,
+            State::TerminatingWait => State::TerminatingProceed,
+            State::ReplacingRootVolumeWait => State::ReplacingRootVolumeProceed,
+            State::WarmedPendingWait => State::WarmedPendingProceed,
+            State::WarmedTerminatingWait => State::WarmedTerminatingProceed,
+            // No other state holds a wait.
+            _ => return,
+        };
         if let Some(instance) = self.instances.get_mut(id) {
             instance.waits.clear();
         }
@@ -145,6 +150,8 @@ impl Cloud {
 /// Where an instance waits that is now in `state`.
 const fn waiting_state(state: State, transition: Transition) -> State {
     match (state, transition) {
+        (State::WarmedPending, _) => State::WarmedPendingWait,
+        (State::WarmedTerminating, _) => State::WarmedTerminatingWait,
         (State::ReplacingRootVolume, _) => State::ReplacingRootVolumeWait,
         (_, Transition::Launching) => State::PendingWait,
         (_, Transition::Terminating) => State::TerminatingWait,

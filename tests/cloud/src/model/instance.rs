@@ -119,6 +119,13 @@ impl Instance {
         matches!(recent.next(), Some(LifecycleState::RootVolumeReplaced | LifecycleState::ReplacingRootVolumeWait))
     }
 
+    /// Was it prepared in a warm pool?
+    pub(crate) fn comes_from_pool(&self) -> bool {
+        let mut earlier = self.history.iter().rev().map(|(_, state)| *state);
+        let before = earlier.find(|state| !matches!(state, LifecycleState::Pending | LifecycleState::PendingWait));
+        before.is_some_and(LifecycleState::rests)
+    }
+
     pub(crate) fn enter(&mut self, state: LifecycleState, now_ms: u64) {
         self.state = state;
         if self.history.len() == HISTORY_MAX {

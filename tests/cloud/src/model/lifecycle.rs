@@ -34,11 +34,13 @@ impl Cloud {
             return;
         }
         match instance.state {
-            State::Pending => self.booted(id),
+            State::Pending | State::WarmedPending => self.booted(id),
             State::PendingProceed => self.enter_service(id),
             State::InService => self.check_health(id),
-            State::Terminating => self.drained(id),
+            State::Terminating | State::WarmedTerminating => self.drained(id),
             State::TerminatingProceed => self.gone(id, State::Terminated),
+            State::WarmedTerminatingProceed => self.gone(id, State::WarmedTerminated),
+            State::WarmedPendingProceed => self.warmed(id),
             State::Detaching => self.gone(id, State::Detached),
             State::EnteringStandby => self.enter(id, State::Standby, None),
             State::ReplacingRootVolume => self.root_volume_drained(id),
@@ -47,6 +49,12 @@ impl Cloud {
             | State::TerminatingWait
             | State::ReplacingRootVolumeWait
             | State::RootVolumeReplaced
+            | State::WarmedPendingWait
+            | State::WarmedTerminatingWait
+            | State::WarmedStopped
+            | State::WarmedRunning
+            | State::WarmedHibernated
+            | State::WarmedTerminated
             | State::Standby
             | State::Terminated
             | State::Detached => {}
@@ -55,8 +63,9 @@ impl Cloud {
 
     fn booted(&mut self, id: &str) {
         let Some(instance) = self.instances.get(id) else { return };
+        let warm = instance.state.is_warm();
         if instance.registered || instance.skips_hooks || !self.begin_waits(id, Transition::Launching) {
-            self.enter_service(id);
+            if warm { self.warmed(id) } else { self.enter_service(id) }
         }
     }
 
@@ -96,6 +105,7 @@ impl Cloud {
     pub(crate) fn terminate(&mut self, id: &str, why: &Termination) {
         let Some(instance) = self.instances.get(id).filter(|instance| !instance.state.is_leaving()) else { return };
         let (group, launching) = (instance.group.clone(), instance.activity.clone());
+        let warm = instance.state.is_warm();
         let now_ms = self.now_ms;
         if let Some(activity) = launching {
             self.activities.update(&activity, |activity| {
@@ -113,7 +123,8 @@ impl Cloud {
             instance.activity = Some(activity);
         }
         let delay_ms = if drains { self.options.delays.drain_ms } else { 0 };
-        self.enter(id, State::Terminating, Some(delay_ms));
+        let into = if warm { State::WarmedTerminating } else { State::Terminating };
+        self.enter(id, into, Some(delay_ms));
     }
 
     /// Ends a launch badly, and its instance with it.
@@ -133,9 +144,11 @@ impl Cloud {
     }
 
     fn drained(&mut self, id: &str) {
-        let skips = self.instances.get(id).is_none_or(|instance| instance.skips_hooks);
-        if skips || !self.begin_waits(id, Transition::Terminating) {
-            self.enter(id, State::TerminatingProceed, Some(self.options.delays.proceed_ms));
+        let Some(instance) = self.instances.get(id) else { return };
+        let warm = instance.state.is_warm();
+        if instance.skips_hooks || !self.begin_waits(id, Transition::Terminating) {
+            let into = if warm { State::WarmedTerminatingProceed } else { State::TerminatingProceed };
+            self.enter(id, into, Some(self.options.delays.proceed_ms));
         }
     }
 

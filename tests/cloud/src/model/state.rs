@@ -39,6 +39,26 @@ pub enum LifecycleState {
     ReplacingRootVolumeProceed,
     /// The same instance with new content, about to boot.
     RootVolumeReplaced,
+    /// Launched for a warm pool, booting.
+    WarmedPending,
+    /// Held by a launch hook on the way into the pool.
+    WarmedPendingWait,
+    /// Every launch hook said CONTINUE; about to rest.
+    WarmedPendingProceed,
+    /// Rests in the pool, shut down.
+    WarmedStopped,
+    /// Rests in the pool, running.
+    WarmedRunning,
+    /// Rests in the pool, asleep.
+    WarmedHibernated,
+    /// On its way out of the pool for good.
+    WarmedTerminating,
+    /// Held by a terminating hook.
+    WarmedTerminatingWait,
+    /// About to be gone.
+    WarmedTerminatingProceed,
+    /// Gone.
+    WarmedTerminated,
 }
 
 impl LifecycleState {
@@ -61,6 +81,16 @@ impl LifecycleState {
             Self::ReplacingRootVolumeWait => "ReplacingRootVolume:Wait",
             Self::ReplacingRootVolumeProceed => "ReplacingRootVolume:Proceed",
             Self::RootVolumeReplaced => "RootVolumeReplaced",
+            Self::WarmedPending => "Warmed:Pending",
+            Self::WarmedPendingWait => "Warmed:Pending:Wait",
+            Self::WarmedPendingProceed => "Warmed:Pending:Proceed",
+            Self::WarmedStopped => "Warmed:Stopped",
+            Self::WarmedRunning => "Warmed:Running",
+            Self::WarmedHibernated => "Warmed:Hibernated",
+            Self::WarmedTerminating => "Warmed:Terminating",
+            Self::WarmedTerminatingWait => "Warmed:Terminating:Wait",
+            Self::WarmedTerminatingProceed => "Warmed:Terminating:Proceed",
+            Self::WarmedTerminated => "Warmed:Terminated",
         }
     }
 
@@ -81,12 +111,52 @@ impl LifecycleState {
             | Self::Detached
             | Self::EnteringStandby
             | Self::Standby => false,
+            // A pool is beside the capacity.
+            Self::WarmedPending
+            | Self::WarmedPendingWait
+            | Self::WarmedPendingProceed
+            | Self::WarmedStopped
+            | Self::WarmedRunning
+            | Self::WarmedHibernated
+            | Self::WarmedTerminating
+            | Self::WarmedTerminatingWait
+            | Self::WarmedTerminatingProceed
+            | Self::WarmedTerminated => false,
         }
+    }
+
+    /// Is it of a warm pool?
+    pub const fn is_warm(self) -> bool {
+        matches!(
+            self,
+            Self::WarmedPending
+                | Self::WarmedPendingWait
+                | Self::WarmedPendingProceed
+                | Self::WarmedStopped
+                | Self::WarmedRunning
+                | Self::WarmedHibernated
+                | Self::WarmedTerminating
+                | Self::WarmedTerminatingWait
+                | Self::WarmedTerminatingProceed
+                | Self::WarmedTerminated
+        )
+    }
+
+    /// Does it rest in a warm pool, prepared?
+    pub const fn rests(self) -> bool {
+        matches!(self, Self::WarmedStopped | Self::WarmedRunning | Self::WarmedHibernated)
     }
 
     /// Is it held by hooks?
     pub const fn waits(self) -> bool {
-        matches!(self, Self::PendingWait | Self::TerminatingWait | Self::ReplacingRootVolumeWait)
+        matches!(
+            self,
+            Self::PendingWait
+                | Self::TerminatingWait
+                | Self::ReplacingRootVolumeWait
+                | Self::WarmedPendingWait
+                | Self::WarmedTerminatingWait
+        )
     }
 
     /// Is it on its way into service?
@@ -104,6 +174,10 @@ impl LifecycleState {
                 | Self::Terminated
                 | Self::Detaching
                 | Self::Detached
+                | Self::WarmedTerminating
+                | Self::WarmedTerminatingWait
+                | Self::WarmedTerminatingProceed
+                | Self::WarmedTerminated
         )
     }
 }

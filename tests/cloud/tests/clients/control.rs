@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::program::Program;
 
-fn json(answer: (u16, String)) -> Value {
+fn json(answer: &(u16, String)) -> Value {
     assert_eq!(answer.0, 200, "{}", answer.1);
     serde_json::from_str(&answer.1).unwrap()
 }
@@ -15,18 +15,18 @@ fn events_tell_a_launch_from_the_beginning() {
     let create = "Action=CreateAutoScalingGroup&Version=2011-01-01&AutoScalingGroupName=web&MinSize=1&MaxSize=1&\
                   LaunchTemplate.LaunchTemplateName=web&AvailabilityZones.member.1=a";
     assert_eq!(cloud.http("POST", "/", create).0, 200);
-    json(cloud.http("POST", "/_cloud/advance", "{\"ms\":1000}"));
+    json(&cloud.http("POST", "/_cloud/advance", "{\"ms\":1000}"));
 
-    let all = json(cloud.http("GET", "/_cloud/events?since=0", ""));
+    let all = json(&cloud.http("GET", "/_cloud/events?since=0", ""));
     let kinds: Vec<_> = all["events"].as_array().unwrap().iter().map(|e| e["what"]["kind"].as_str().unwrap()).collect();
     assert_eq!(kinds, ["launched", "called", "state_changed"]);
     assert_eq!(all["events"][0]["what"]["instance"]["private_ip"], "127.0.9.1");
-    let rest = json(cloud.http("GET", "/_cloud/events?since=2", ""));
+    let rest = json(&cloud.http("GET", "/_cloud/events?since=2", ""));
     assert_eq!(rest["events"].as_array().map(Vec::len), Some(1));
 
-    let instances = json(cloud.http("GET", "/_cloud/instances?group=web", ""));
+    let instances = json(&cloud.http("GET", "/_cloud/instances?group=web", ""));
     assert_eq!(instances["instances"][0]["state"], "InService");
-    assert_eq!(json(cloud.http("GET", "/_cloud/instances?group=other", ""))["instances"], serde_json::json!([]));
+    assert_eq!(json(&cloud.http("GET", "/_cloud/instances?group=other", ""))["instances"], serde_json::json!([]));
 }
 
 #[test]
@@ -53,12 +53,12 @@ fn a_request_that_is_too_large_is_refused() {
 fn time_that_is_skipped_stays_skipped() {
     let cloud = Program::start(&[]);
     let now = |answer: Value| answer["now_ms"].as_u64().unwrap();
-    let before = now(json(cloud.http("GET", "/_cloud/time", "")));
-    json(cloud.http("POST", "/_cloud/advance", "{\"ms\":3600000}"));
-    let after = now(json(cloud.http("GET", "/_cloud/time", "")));
+    let before = now(json(&cloud.http("GET", "/_cloud/time", "")));
+    json(&cloud.http("POST", "/_cloud/advance", "{\"ms\":3600000}"));
+    let after = now(json(&cloud.http("GET", "/_cloud/time", "")));
     assert!((3_600_000..3_660_000).contains(&(after - before)), "{before} {after}");
     let deadline_ms = after + 1;
-    while now(json(cloud.http("GET", "/_cloud/time", ""))) < deadline_ms {
+    while now(json(&cloud.http("GET", "/_cloud/time", ""))) < deadline_ms {
         std::hint::spin_loop();
     }
 }

@@ -1,6 +1,6 @@
 //! Held launches and what ends the holding.
 
-use portcullis_cloud::{ActionResult, LifecycleAction, Options, PutLifecycleHook};
+use portcullis_cloud::{ActionResult, LifecycleAction, Options, PutLifecycleHook, What};
 
 use crate::fixture::*;
 
@@ -168,4 +168,15 @@ fn whether_abandoned_launches_run_terminating_hooks_can_be_chosen() {
         settle(&mut cloud);
         assert_eq!(in_state(&cloud, "Terminating:Wait").len(), usize::from(chosen));
     }
+}
+
+#[test]
+fn a_hook_with_a_target_sends_a_test_notice() {
+    let mut cloud = web(0, vec![]);
+    let target = Some("arn:aws:sqs:eu-west-1:123456789012:notices".to_owned());
+    let hook = PutLifecycleHook { notification_target: target, ..launch_hook("gate") };
+    cloud.put_lifecycle_hook(WEB, &hook).unwrap();
+    let last = cloud.events_since(0).events.pop().unwrap();
+    let What::Notice { notice } = last.what else { panic!("{last:?}") };
+    assert_eq!(notice["Event"], "autoscaling:TEST_NOTIFICATION");
 }

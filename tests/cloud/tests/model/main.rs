@@ -10,3 +10,4 @@ mod hooks;
 mod limits;
 mod properties;
 mod root_volume;
+mod warm_pool;

@@ -1,6 +1,6 @@
 //! Whatever is called in whatever order, these hold.
 
-use portcullis_cloud::{ActionResult, Cloud, Fault};
+use portcullis_cloud::{ActionResult, Cloud, Fault, WarmPool};
 use proptest::prelude::*;
 
 use crate::fixture::*;
@@ -16,6 +16,7 @@ enum Step {
     Return(usize),
     Sick(usize),
     NewVolume(usize),
+    WarmPool(bool),
     FailLaunch,
     Suspend(bool),
 }
@@ -32,6 +33,7 @@ fn step() -> impl Strategy<Value = Step> {
         any::<usize>().prop_map(Step::Return),
         any::<usize>().prop_map(Step::Sick),
         any::<usize>().prop_map(Step::NewVolume),
+        any::<bool>().prop_map(Step::WarmPool),
         Just(Step::FailLaunch),
         any::<bool>().prop_map(Step::Suspend),
     ]
@@ -55,6 +57,8 @@ fn take(cloud: &mut Cloud, step: &Step) {
         Step::Return(n) => drop(cloud.exit_standby(WEB, &[pick(n)])),
         Step::Sick(n) => drop(cloud.set_instance_health(&pick(n), false, true)),
         Step::NewVolume(n) => drop(cloud.replace_root_volume(&pick(n))),
+        Step::WarmPool(true) => drop(cloud.put_warm_pool(WEB, &WarmPool::default())),
+        Step::WarmPool(false) => drop(cloud.delete_warm_pool(WEB, false)),
         Step::FailLaunch => cloud.inject(Fault::FailLaunch { launches: 1, message: "no capacity.".into() }),
         Step::Suspend(true) => drop(cloud.suspend_processes(WEB, &["Launch".into()])),
         Step::Suspend(false) => drop(cloud.resume_processes(WEB, &[])),
