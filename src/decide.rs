@@ -1,10 +1,45 @@
 //! The decision: from all that is known, what to do now, and why.
+//!
+//! Every instance of a gated group is a [`Case`]; a list of rules looks at it, and the first that answers wins. A rule is pure,
+//! and its [`Opinion`] holds the ruling, the actions it wishes for, and the moment at which it could change by time alone. What
+//! concerns more than one instance comes after: one abandon a group at a time ([`pacing`]), attempts under way and backoff
+//! ([`retry`]), the lease, and the budget of calls ([`budget`]).
+//!
+//! The order of the rules is an argument: what cannot be completed comes first (`no_hook`, `waits`), then what was done already
+//! and cannot be undone (`admitted`, `rejected`), then what proof allows (`admit`), then what its absence demands (`give_up`,
+//! `hold`). `hold` takes every waiting instance that is left, so none is without a reason.
 
-use alloc::{collections::BTreeMap, vec::Vec};
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    vec::Vec,
+};
+
+use case::Case;
+use opinion::Opinion;
 
 use crate::{
     action::Action, instance::InstanceId, observed::Observed, policy::Policy, timestamp::Timestamp, verdict::Ruling,
 };
+
+mod admit;
+mod admitted;
+mod budget;
+mod case;
+mod complete;
+mod describe;
+#[cfg(test)]
+mod fixtures;
+mod give_up;
+mod heartbeat;
+mod hold;
+mod no_hook;
+mod opinion;
+mod pacing;
+mod proof;
+mod rejected;
+mod retry;
+mod serving;
+mod waits;
 
 /// What to do now, and what to tell.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -13,11 +48,53 @@ pub struct Decision {
     pub rulings: BTreeMap<InstanceId, Ruling>,
     /// To be attempted once each, most urgent first. Empty without the lease.
     pub actions: Vec<Action>,
-    /// The earliest moment at which this decision could change by itself.
+    /// The earliest moment after now at which this decision could change by itself, if nothing is observed before. What is
+    /// left out for want of the lease or of budget comes back with an observation: the lease, or the answer to a call.
     pub wake_at: Option<Timestamp>,
 }
 
 /// Decides from scratch. Pure: the same knowledge, policy and moment give the same decision.
-pub fn decide(_observed: &Observed, _policy: &Policy, _now: Timestamp) -> Decision {
-    Decision::default()
+pub fn decide(observed: &Observed, policy: &Policy, now: Timestamp) -> Decision {
+    let mut opinions = opinions(observed, policy, now);
+    pacing::one_each(&mut opinions, observed, policy, now);
+    let mut wakes: BTreeSet<Timestamp> = opinions.values().filter_map(|opinion| opinion.wake_at).collect();
+    let mut wishes = describe::due(observed, policy, now, &mut wakes);
+    let mut rulings = BTreeMap::new();
+    for (id, opinion) in opinions {
+        wishes.extend(opinion.wishes);
+        opinion.ruling.into_iter().for_each(|ruling| drop(rulings.insert(id.clone(), ruling)));
+    }
+    let wishes = retry::sendable(wishes, observed, policy, now, &mut wakes);
+    let mut actions = budget::granted(wishes, observed, policy, now, &mut wakes);
+    if !leads(observed, policy, now, &mut wakes) {
+        actions.clear();
+    }
+    Decision { rulings, actions, wake_at: wakes.into_iter().find(|at| *at > now) }
+}
+
+type Rule = fn(&Case<'_>) -> Option<Opinion>;
+
+/// The first that answers wins.
+const RULES: [Rule; 8] =
+    [serving::rule, no_hook::rule, waits::rule, admitted::rule, rejected::rule, admit::rule, give_up::rule, hold::rule];
+
+fn opinions(observed: &Observed, policy: &Policy, now: Timestamp) -> BTreeMap<InstanceId, Opinion> {
+    let cases = observed.instances.iter().filter_map(|(id, instance)| Case::of(id, instance, observed, policy, now));
+    cases
+        .map(|case| {
+            (case.id.clone(), RULES.iter().find_map(|rule| rule(&case)).unwrap_or_default().and(waits::over(&case)))
+        })
+        .collect()
+}
+
+/// Whether this controller may act: until its lease ends, less the time that a call may take, so that a call is over before
+/// another holder makes its first.
+fn leads(observed: &Observed, policy: &Policy, now: Timestamp, wakes: &mut BTreeSet<Timestamp>) -> bool {
+    let Some((_, until)) = observed.lease else {
+        return false;
+    };
+    let call_ms = u64::try_from(policy.limits.call_timeout.as_millis()).unwrap_or(u64::MAX);
+    let acts_until = Timestamp(until.0.saturating_sub(call_ms));
+    wakes.insert(acts_until);
+    now < acts_until
 }

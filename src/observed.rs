@@ -1,4 +1,7 @@
 //! All that the controller knows, folded from observations.
+//!
+//! Folding is total (nothing is refused), idempotent (twice is once) and tolerant of order (what is older never overrules what
+//! is newer). It is bounded by the fleet: what is gone from a complete description is forgotten, and its attempts with it.
 
 use alloc::collections::BTreeMap;
 
@@ -12,6 +15,11 @@ use crate::{
     timestamp::Timestamp,
 };
 
+mod attempted;
+mod described;
+mod reported;
+mod stored;
+
 /// All that the controller knows. A fresh one knows nothing, and decides nothing rash.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Observed {
@@ -19,25 +27,29 @@ pub struct Observed {
     pub groups: BTreeMap<GroupName, Group>,
     /// Instances as last described, with what their agents said.
     pub instances: BTreeMap<InstanceId, Instance>,
+    /// Reports of instances that were not described yet: after a restart an agent may be quicker than the cloud.
+    pub early: BTreeMap<InstanceId, Evidence>,
     /// The store's records, with their revisions.
     pub records: BTreeMap<Key, (u64, Record)>,
+    /// Revisions at which records went: an older write that comes late does not bring them back.
+    pub removed: BTreeMap<Key, u64>,
     /// What was tried.
     pub attempts: BTreeMap<AttemptKey, Attempts>,
     /// The lease, if one was ever held: epoch and end.
     pub lease: Option<(u64, Timestamp)>,
-    /// Since when reports are taken: the first lease.
+    /// Since when this controller leads without a gap, and agents are listened to.
     pub listening_since: Option<Timestamp>,
 }
 
 /// A group as last described.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Group {
-    /// When the last description was asked for.
+    /// When the last complete description was asked for.
     pub asked_at: Option<Timestamp>,
     /// What it said; none when there is no such group.
     pub facts: Option<GroupFacts>,
-    /// Whether somebody noticed something since.
-    pub noticed: bool,
+    /// When somebody last noticed something.
+    pub noticed_at: Option<Timestamp>,
 }
 
 /// An instance as last described, with what its agent said.
@@ -51,9 +63,76 @@ pub struct Instance {
     pub described_at: Timestamp,
     /// The newest report.
     pub evidence: Option<Evidence>,
+    /// When the first of the present, unbroken run of passing reports came: of one boot, one wait, one manifest.
+    pub passing_since: Option<Timestamp>,
 }
 
 impl Observed {
     /// Takes in one observation, at `now`. Total: nothing is refused. Idempotent: twice is once.
-    pub fn fold(&mut self, _observation: Observation, _now: Timestamp) {}
+    pub fn fold(&mut self, observation: Observation, now: Timestamp) {
+        match observation {
+            Observation::Described(description) => self.described(description),
+            Observation::Noticed(group) => self.noticed(group, now),
+            Observation::Reported(evidence) => self.reported(evidence),
+            Observation::Stored { key, revision, record } => self.stored(key, revision, record),
+            Observation::Sent { attempt, at } => self.sent(attempt, at),
+            Observation::Answered { attempt, answer, at } => self.answered(attempt, answer, at),
+            Observation::Lease { epoch, until } => self.leased(epoch, until, now),
+            Observation::Tick => {}
+        }
+    }
+
+    fn noticed(&mut self, group: GroupName, now: Timestamp) {
+        let group = self.groups.entry(group).or_default();
+        group.noticed_at = group.noticed_at.max(Some(now));
+    }
+
+    /// A controller that comes (back) to lead after a gap has missed reports: it listens anew before it gives anybody up.
+    fn leased(&mut self, epoch: u64, until: Timestamp, now: Timestamp) {
+        let gap = self.lease.is_none_or(|(_, before)| before <= now);
+        if self.lease < Some((epoch, until)) {
+            self.lease = Some((epoch, until));
+            if gap && until > now {
+                self.listening_since = Some(now);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lease(epoch: u64, until: u64) -> Observation {
+        Observation::Lease { epoch, until: Timestamp(until) }
+    }
+
+    #[test]
+    fn listening_begins_with_a_lease_and_anew_after_a_gap() {
+        let mut observed = Observed::default();
+        for (observation, now, lease, listening_since) in [
+            (Observation::Tick, 0, None, None),
+            (lease(1, 100), 10, Some((1, 100)), Some(10)),
+            (lease(1, 100), 20, Some((1, 100)), Some(10)),
+            (lease(1, 200), 90, Some((1, 200)), Some(10)),
+            (lease(1, 150), 91, Some((1, 200)), Some(10)),  // older
+            (lease(2, 300), 199, Some((2, 300)), Some(10)), // no gap
+            (lease(3, 400), 300, Some((3, 400)), Some(300)),
+            (lease(2, 900), 401, Some((3, 400)), Some(300)), // an earlier holder's
+            (lease(4, 410), 410, Some((4, 410)), Some(300)), // came too late to be of use
+        ] {
+            observed.fold(observation, Timestamp(now));
+            assert_eq!(observed.lease, lease.map(|(epoch, until)| (epoch, Timestamp(until))), "at {now}");
+            assert_eq!(observed.listening_since, listening_since.map(Timestamp), "at {now}");
+        }
+    }
+
+    #[test]
+    fn the_latest_notice_counts() {
+        let mut observed = Observed::default();
+        for (now, noticed_at) in [(5, 5), (9, 9), (7, 9)] {
+            observed.fold(Observation::Noticed("web".into()), Timestamp(now));
+            assert_eq!(observed.groups[&"web".into()].noticed_at, Some(Timestamp(noticed_at)));
+        }
+    }
 }

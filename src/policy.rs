@@ -81,7 +81,10 @@ pub struct Limits {
     pub backoff_min: Duration,
     /// Default 30 s.
     pub backoff_max: Duration,
-    /// At most this many calls to the cloud in one turn; the rest come in the next. Default 50.
+    /// An instance that still waits by a description asked for this long after the cloud took our CONTINUE or ABANDON is
+    /// told again. Default 60 s: descriptions lag by seconds, and telling again does no harm.
+    pub propagation_max: Duration,
+    /// At most this many calls to the cloud are under way at a time; the rest come in a later turn. Default 50.
     pub calls_per_turn_max: usize,
 }
 
@@ -96,6 +99,7 @@ impl Default for Limits {
             call_timeout: Duration::from_secs(30),
             backoff_min: Duration::from_secs(1),
             backoff_max: Duration::from_secs(30),
+            propagation_max: Duration::from_secs(60),
             calls_per_turn_max: 50,
         }
     }

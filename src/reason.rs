@@ -88,6 +88,19 @@ pub enum Reason {
         last: Box<Reason>,
     },
 
+    /// Past its deadline; its rejection is not on record yet.
+    RejectionNotRecorded {
+        /// Why it is held.
+        last: Box<Reason>,
+    },
+    /// The cloud refuses what is to be done next.
+    Refused {
+        /// The cloud's words.
+        because: String,
+        /// What was to be done, and why.
+        wanted: Box<Reason>,
+    },
+
     // --- rejected
     /// It was not ready by its deadline.
     DeadlinePassed {
@@ -120,6 +133,8 @@ impl Reason {
             Self::NoHook { .. } => "no_hook",
             Self::Listening { .. } => "listening",
             Self::AbandonPaced { .. } => "abandon_paced",
+            Self::RejectionNotRecorded { .. } => "rejection_not_recorded",
+            Self::Refused { .. } => "refused",
             Self::DeadlinePassed { .. } => "deadline_passed",
         }
     }
@@ -148,6 +163,10 @@ impl fmt::Display for Reason {
             Self::NoHook { wanted } => write!(f, "the group has no launch hook named `{}`", text::visible(wanted)),
             Self::Listening { until } => write!(f, "past its deadline; agents are listened to until {until} first"),
             Self::AbandonPaced { until, last } => write!(f, "past its deadline; abandoned not before {until}; {last}"),
+            Self::RejectionNotRecorded { last } => {
+                write!(f, "past its deadline; its rejection is being recorded; {last}")
+            }
+            Self::Refused { because, wanted } => write!(f, "the cloud refuses: {}; {wanted}", text::visible(because)),
             Self::DeadlinePassed { deadline, last } => write!(f, "not ready by {deadline}; {last}"),
         }
     }

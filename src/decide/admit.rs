@@ -1,0 +1,207 @@
+//! Admits a waiting instance on proof; in a group that only observes, on no proof too, telling what would have been.
+//!
+//! The admission goes on record before CONTINUE is sent, or after a crash between the two a serving instance looks as if it had
+//! bypassed the gate. Then the group is described once more: between report and CONTINUE the instance may have moved on. Any
+//! description asked for since the agent began to pass will do, else every new report would ask for another one.
+//!
+//! Planted bugs (tests/simulation): `admit_on_any_report`, `ignore_wait`, `stale_report_accepted`, `retired_accepted`,
+//! `skip_redescribe`, `no_write_ahead`.
+
+use super::{
+    case::Case,
+    complete::{complete, is_described},
+    heartbeat,
+    opinion::Opinion,
+    proof::{Proof, proof, stale_at},
+    serving::ungated_or,
+};
+use crate::{
+    action::Action,
+    reason::Reason,
+    record::{AdmissionRecord, Key, Record, WaitRecord},
+    timestamp::Timestamp,
+};
+
+/// Answers for every waiting instance that may go into service.
+pub(super) fn rule(case: &Case<'_>) -> Option<Opinion> {
+    let wait = case.wait().filter(|_| case.instance.state.is_waiting())?;
+    let (granted, reason) = match proof(case, wait, case.limits.report_age_max) {
+        Ok(proof) => (Granted::of(case, &proof), proof.reason()),
+        Err(_) if case.enforces() => return None,
+        Err(otherwise) => (Granted::NOTHING, ungated_or(case, otherwise)),
+    };
+    let opinion = if is_recorded(case, &granted) {
+        proceed(case, wait, &granted, reason)
+    } else {
+        Opinion::held(case, Reason::AdmissionNotRecorded).wishing(write(case, wait, granted))
+    };
+    Some(heartbeat::with(case, wait, opinion).until(case, stale_at(case)))
+}
+
+/// What goes on record, and since when it is so. Nothing, where a group only observes.
+struct Granted {
+    boot: Option<crate::instance::BootId>,
+    manifest: Option<crate::digest::Digest>,
+    since: Timestamp,
+}
+
+impl Granted {
+    const NOTHING: Self = Self { boot: None, manifest: None, since: Timestamp(0) };
+
+    /// An observing group asks for no description after the report: it would admit without one.
+    fn of(case: &Case<'_>, proof: &Proof<'_>) -> Self {
+        let evidence = proof.evidence;
+        let since = if case.enforces() { proof.since } else { Timestamp(0) };
+        Self { boot: Some(evidence.boot.clone()), manifest: Some(evidence.manifest), since }
+    }
+}
+
+/// An observing group is not delayed by a second record when the proof comes after all.
+fn is_recorded(case: &Case<'_>, granted: &Granted) -> bool {
+    case.admission().is_some_and(|admission| {
+        !case.enforces() || (admission.boot == granted.boot && admission.manifest == granted.manifest)
+    })
+}
+
+fn proceed(case: &Case<'_>, wait: &WaitRecord, granted: &Granted, reason: Reason) -> Opinion {
+    let tried = case.admits(wait);
+    let opinion = if let Some(because) = tried.and_then(|attempts| attempts.refused.as_ref()) {
+        Opinion::held(case, Reason::Refused { because: because.clone(), wanted: reason.into() })
+    } else if tried.is_some() || is_described(case, wait, granted.since) {
+        Opinion::admitted(case, reason)
+    } else {
+        Opinion::held(case, Reason::AwaitingDescription)
+    };
+    complete(case, wait, Action::Admit(case.held(wait)), granted.since, opinion)
+}
+
+fn write(case: &Case<'_>, wait: &WaitRecord, Granted { boot, manifest, .. }: Granted) -> Action {
+    let key = Key::Admission(case.id.clone());
+    let group = case.instance.group.clone();
+    let record = AdmissionRecord { group, wait: wait.wait, boot, manifest, at: case.now };
+    Action::Record { revision: case.revision(&key), key, record: Record::Admission(record) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::fixtures::*, rule};
+    use crate::{instance::LifecycleState, observation::Answer, outcome::Status};
+
+    #[test]
+    fn proof_admits() {
+        let recorded = || waiting().reported(ready()).admission(1);
+        check(
+            rule,
+            &[
+                (waiting().reported(ready()), 100, "held admission_not_recorded, admission/i-1, until 125+"),
+                (recorded().described(94), 100, "held awaiting_description, describe web, until 125+"),
+                (recorded().described(95), 100, "admitted proven, admit i-1, until 105+"),
+                (recorded().described(95), 105, "admitted proven, admit i-1, until 105+"),
+                (recorded().described(95), 106, "held awaiting_description, describe web, until 125+"),
+                (recorded().described(120), 125, "admitted proven, admit i-1, until 125+"),
+                (recorded().described(120), 126, "not ours"),
+                // The next report of an unbroken run asks for no other description.
+                (
+                    recorded().described(96).reported(ready().challenged(at(97)).received(99)),
+                    100,
+                    "admitted proven, admit i-1, until 106+",
+                ),
+                (
+                    recorded().accepting(&["newer", "new"]).described(98),
+                    100,
+                    "admitted proven behind, admit i-1, until 108+",
+                ),
+                (in_state(LifecycleState::InService).wait(1, false).reported(ready()), 100, "not ours"),
+                (in_state(LifecycleState::PendingWait).reported(ready()), 100, "not ours"),
+                // Past the deadline, a proof still admits.
+                (
+                    waiting().reported(ready().received(1_250)).admission(1).described(1_250),
+                    1_251,
+                    "admitted proven, admit i-1, keep i-1, until 1260+",
+                ),
+            ],
+        );
+    }
+
+    #[test]
+    fn nothing_less_admits() {
+        check(
+            rule,
+            &[
+                (waiting(), 100, "not ours"),
+                (waiting().reported(not_ready(&[Status::Fail])), 100, "not ours"),
+                (waiting().reported(not_ready(&[Status::Unknown])), 100, "not ours"),
+                (waiting().reported(not_ready(&[])), 100, "not ours"),
+                (waiting().reported(ready().of_wait(2)), 100, "not ours"),
+                (waiting().reported(ready().challenged(before(1))), 100, "not ours"),
+                (waiting().reported(ready().of_release("retired")), 100, "not ours"),
+                (waiting().reported(ready()).accepting(&[]), 100, "not ours"),
+                // After the record was written, the proof must still hold; and it must be the one on record.
+                (proven().reported(not_ready(&[Status::Fail]).challenged(at(96))), 100, "not ours"),
+                (proven().accepting(&["newer"]), 100, "not ours"),
+                (
+                    proven().admission_of(1, Some("boot"), Some("old")),
+                    100,
+                    "held admission_not_recorded, admission/i-1, until 125+",
+                ),
+                (
+                    proven().admission_of(1, Some("other"), Some("new")),
+                    100,
+                    "held admission_not_recorded, admission/i-1, until 125+",
+                ),
+                (proven().admission(2), 100, "held admission_not_recorded, admission/i-1, until 125+"),
+            ],
+        );
+    }
+
+    #[test]
+    fn continue_is_tried_again_with_care() {
+        check(
+            rule,
+            &[
+                (proven().continued(99, None), 100, "admitted proven, until 125+"),
+                (proven().continued(99, None).described(128), 124, "admitted proven, until 125+"),
+                (proven().continued(99, Some(Answer::Throttled)), 99, "admitted proven, until 100"),
+                (
+                    proven().continued(99, Some(Answer::NoActiveAction)),
+                    100,
+                    "admitted proven, describe web, until 125+",
+                ),
+                (
+                    proven().continued(99, Some(Answer::NoActiveAction)).described(99),
+                    100,
+                    "admitted proven, admit i-1, until 109+",
+                ),
+                (proven().continued(99, Some(unknown())).described(99), 100, "admitted proven, admit i-1, until 109+"),
+                (
+                    proven().continued(99, Some(refused())).described(99),
+                    100,
+                    "held refused(proven), admit i-1, until 109+",
+                ),
+                (proven().abandoned(99, Some(unknown())), 100, "held awaiting_description, describe web, until 125+"),
+            ],
+        );
+    }
+
+    #[test]
+    fn an_observing_group_admits_all_and_tells() {
+        let admitted =
+            |scene: super::super::fixtures::Scene| scene.observing().admission_of(1, None, None).described(98);
+        check(
+            rule,
+            &[
+                (waiting().observing(), 1, "held admission_not_recorded, admission/i-1, until 600"),
+                (admitted(waiting()), 100, "admitted observed_only(no_report), admit i-1, until 108+"),
+                (admitted(waiting()), 109, "held awaiting_description, describe web, until 600"),
+                (admitted(waiting()).accepting(&[]), 100, "admitted ungated, admit i-1, until 108+"),
+                (
+                    admitted(waiting()).reported(not_ready(&[Status::Fail])),
+                    100,
+                    "admitted observed_only(checks_failing), admit i-1, until 108+",
+                ),
+                (admitted(waiting()).reported(ready().received(99)), 100, "admitted proven, admit i-1, until 108+"),
+                (admitted(waiting()), 1_300, "held awaiting_description, describe web, keep i-1"),
+            ],
+        );
+    }
+}

@@ -1,0 +1,26 @@
+//! Answers for an instance that still waits after the cloud took our CONTINUE.
+//!
+//! Descriptions lag, so for a while that is as it should be. With other launch hooks on the group it may stay so for long: ours
+//! is done, theirs is named, and nothing is sent again. Without any, after `propagation_max` the instance cannot be waiting for
+//! something that we did: the rules that follow see it like any other.
+
+use alloc::{string::ToString, vec::Vec};
+
+use super::{case::Case, opinion::Opinion, serving};
+use crate::{action::Action, reason::Reason};
+
+pub(super) fn rule(case: &Case<'_>) -> Option<Opinion> {
+    let wait = case.wait().filter(|_| case.instance.state.is_waiting())?;
+    let accepted_at = case.admits(wait)?.accepted_at?;
+    let described_at = case.instance.described_at;
+    if described_at < accepted_at {
+        let group = case.instance.group.clone();
+        return Some(Opinion::admitted(case, serving::reason(case)).wishing(Action::Describe(group)));
+    }
+    let hooks: Vec<_> = case.other_hooks().map(ToString::to_string).collect();
+    if !hooks.is_empty() {
+        return Some(Opinion::admitted(case, Reason::OtherHooks { hooks }));
+    }
+    let propagates = described_at < accepted_at + case.limits.propagation_max;
+    propagates.then(|| Opinion::admitted(case, serving::reason(case)))
+}

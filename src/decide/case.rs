@@ -1,0 +1,127 @@
+//! One instance, with all that is known of it: what a rule looks at.
+
+use core::time::Duration;
+
+use crate::{
+    action::{AttemptKey, Held},
+    attempt::Attempts,
+    digest::Digest,
+    instance::InstanceId,
+    observation::{GroupFacts, Hook},
+    observed::{Instance, Observed},
+    policy::{GroupPolicy, Limits, Mode, Policy},
+    record::{AdmissionRecord, Key, Record, RejectionRecord, WaitRecord},
+    timestamp::Timestamp,
+};
+
+pub(super) struct Case<'a> {
+    pub(super) id: &'a InstanceId,
+    pub(super) instance: &'a Instance,
+    pub(super) facts: &'a GroupFacts,
+    pub(super) policy: &'a GroupPolicy,
+    pub(super) limits: &'a Limits,
+    pub(super) observed: &'a Observed,
+    pub(super) now: Timestamp,
+}
+
+impl<'a> Case<'a> {
+    /// `None` when its group is not gated, or was never described whole: its hooks are not known then.
+    pub(super) fn of(
+        id: &'a InstanceId,
+        instance: &'a Instance,
+        observed: &'a Observed,
+        policy: &'a Policy,
+        now: Timestamp,
+    ) -> Option<Self> {
+        let facts = observed.groups.get(&instance.group)?.facts.as_ref()?;
+        let limits = &policy.limits;
+        let policy = policy.groups.get(&instance.group)?;
+        Some(Self { id, instance, facts, policy, limits, observed, now })
+    }
+
+    pub(super) fn enforces(&self) -> bool {
+        self.policy.mode == Mode::Enforce
+    }
+
+    /// Our hook, as the cloud has it.
+    pub(super) fn hook(&self) -> Option<&'a Hook> {
+        self.facts.launch_hooks.iter().find(|hook| hook.name == self.policy.hook)
+    }
+
+    /// The names of all launch hooks that are not ours.
+    pub(super) fn other_hooks(&self) -> impl Iterator<Item = &'a str> + use<'a> {
+        let ours = &self.policy.hook;
+        self.facts.launch_hooks.iter().map(|hook| hook.name.as_str()).filter(move |name| name != ours)
+    }
+
+    /// Manifests that the group accepts, the wanted one first.
+    pub(super) fn accepted(&self) -> &'a [Digest] {
+        match self.observed.records.get(&Key::Group(self.instance.group.clone())) {
+            Some((_, Record::Group(record))) => &record.accepted,
+            _ => &[],
+        }
+    }
+
+    /// The last wait on record, whether it is over or not.
+    pub(super) fn wait(&self) -> Option<&'a WaitRecord> {
+        match self.observed.records.get(&Key::Wait(self.id.clone())) {
+            Some((_, Record::Wait(record))) => Some(record),
+            _ => None,
+        }
+    }
+
+    /// The last admission on record, if it is of the last wait.
+    pub(super) fn admission(&self) -> Option<&'a AdmissionRecord> {
+        match self.observed.records.get(&Key::Admission(self.id.clone())) {
+            Some((_, Record::Admission(record))) if self.is_of_last_wait(record.wait) => Some(record),
+            _ => None,
+        }
+    }
+
+    /// The last rejection on record, if it is of the last wait.
+    pub(super) fn rejection(&self) -> Option<&'a RejectionRecord> {
+        match self.observed.records.get(&Key::Rejection(self.id.clone())) {
+            Some((_, Record::Rejection(record))) if self.is_of_last_wait(record.wait) => Some(record),
+            _ => None,
+        }
+    }
+
+    /// A wait that no record knows cannot be told from any other.
+    fn is_of_last_wait(&self, wait: crate::instance::WaitId) -> bool {
+        self.wait().is_none_or(|last| last.wait == wait)
+    }
+
+    pub(super) fn revision(&self, key: &Key) -> Option<u64> {
+        self.observed.records.get(key).map(|(revision, _)| *revision)
+    }
+
+    pub(super) fn attempts(&self, key: &AttemptKey) -> Option<&'a Attempts> {
+        self.observed.attempts.get(key)
+    }
+
+    pub(super) fn admits(&self, wait: &WaitRecord) -> Option<&'a Attempts> {
+        self.attempts(&AttemptKey::Admit(self.id.clone(), wait.wait))
+    }
+
+    pub(super) fn give_ups(&self, wait: &WaitRecord) -> Option<&'a Attempts> {
+        self.attempts(&AttemptKey::GiveUp(self.id.clone(), wait.wait))
+    }
+
+    pub(super) fn held(&self, wait: &WaitRecord) -> Held {
+        Held {
+            group: self.instance.group.clone(),
+            instance: self.id.clone(),
+            wait: wait.wait,
+            hook: self.policy.hook.clone(),
+        }
+    }
+
+    pub(super) fn deadline(&self, wait: &WaitRecord) -> Timestamp {
+        wait.since + self.policy.admission_deadline
+    }
+
+    /// The first moment at which something of `at` is older than `age_max`.
+    pub(super) fn too_old_at(at: Timestamp, age_max: Duration) -> Timestamp {
+        at + age_max + Duration::from_millis(1)
+    }
+}

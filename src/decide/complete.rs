@@ -1,0 +1,36 @@
+//! Ending a wait, either way: the same care for CONTINUE as for ABANDON.
+//!
+//! The cloud does not take the same call twice, and answers "no active action" for calls that came too late and for some that
+//! came too early. So an attempt is made on what was described after all former attempts have had their effect, and a short
+//! time ago.
+
+use super::{case::Case, opinion::Opinion};
+use crate::{action::Action, record::WaitRecord, timestamp::Timestamp};
+
+/// Wishes for `call`, or for what must come before it: a description asked for no earlier than `since`.
+pub(super) fn complete(
+    case: &Case<'_>,
+    wait: &WaitRecord,
+    call: Action,
+    since: Timestamp,
+    opinion: Opinion,
+) -> Opinion {
+    let next_at = case.attempts(&call.key()).map(|attempts| attempts.next_at(case.limits));
+    if let Some(next_at) = next_at.filter(|at| *at > case.now) {
+        return opinion.until(case, next_at);
+    }
+    if is_described(case, wait, since) {
+        let too_old_at = Case::too_old_at(case.instance.described_at, case.limits.describe_age_max);
+        return opinion.wishing(call).until(case, too_old_at);
+    }
+    opinion.wishing(Action::Describe(case.instance.group.clone()))
+}
+
+/// Whether the description is fresh, was asked for no earlier than `since`, and after every attempt at ending this wait settled.
+pub(super) fn is_described(case: &Case<'_>, wait: &WaitRecord, since: Timestamp) -> bool {
+    let tried = [case.admits(wait), case.give_ups(wait)];
+    let settled = tried.into_iter().flatten().map(|attempts| attempts.settled_at(case.limits));
+    let since = settled.fold(since, Timestamp::max);
+    let described_at = case.instance.described_at;
+    described_at >= since && case.now.since(described_at) <= case.limits.describe_age_max
+}

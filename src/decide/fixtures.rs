@@ -1,0 +1,306 @@
+//! Words for tables: a scene is one instance, `i-1` of group `web`, with all that is known of it. Times are seconds since its
+//! wait began. The limits are the defaults; the group enforces, and wants release `new` (`old` is accepted too).
+
+use alloc::{
+    format,
+    string::{String, ToString},
+    vec,
+    vec::Vec,
+};
+use core::time::Duration;
+
+use super::{case::Case, opinion::Opinion};
+use crate::{
+    action::{Action, AttemptKey},
+    attempt::Attempts,
+    digest::Digest,
+    instance::{GroupName, InstanceId, LifecycleState, WaitId},
+    observation::{Answer, GroupFacts, Hook},
+    observed::{Group, Instance, Observed},
+    outcome::Status,
+    policy::{GroupPolicy, Mode, Policy},
+    reason::Reason,
+    record::{AdmissionRecord, GroupRecord, Key, Record, RejectionRecord, WaitRecord},
+    report::{Cause, Evidence, Readiness},
+    timestamp::Timestamp,
+};
+
+/// Seconds after the wait began.
+pub(super) fn at(seconds: u64) -> Timestamp {
+    Timestamp((DAY + seconds) * 1_000)
+}
+
+/// Seconds before the wait began.
+pub(super) fn before(seconds: u64) -> Timestamp {
+    Timestamp((DAY - seconds) * 1_000)
+}
+
+const DAY: u64 = 1_000_000;
+
+#[derive(Clone)]
+pub(super) struct Scene {
+    pub(super) observed: Observed,
+    pub(super) policy: Policy,
+}
+
+pub(super) fn in_state(state: LifecycleState) -> Scene {
+    let hook = Hook {
+        name: "portcullis".into(),
+        heartbeat_timeout_s: 3_600,
+        global_timeout_s: 172_800,
+        abandons_by_default: true,
+    };
+    let facts = GroupFacts { desired: 1, launch_hooks: vec![hook], suspended: vec![], instances: vec![] };
+    let mut scene = Scene { observed: Observed::default(), policy: Policy::default() };
+    scene.observed.groups.insert(web(), Group { asked_at: Some(at(0)), facts: Some(facts), noticed_at: None });
+    scene.observed.lease = Some((1, at(1_000_000)));
+    scene.observed.listening_since = Some(before(600));
+    let group = GroupPolicy { mode: Mode::Enforce, ..GroupPolicy::default() };
+    scene.policy.groups.insert(web(), group);
+    scene.accepting(&["new", "old"]).beside("i-1", state)
+}
+
+/// It waits, and its wait is on record.
+pub(super) fn waiting() -> Scene {
+    in_state(LifecycleState::PendingWait).wait(1, false)
+}
+
+/// It waits, was proven in time and recorded so, and was described a moment ago: all is set for CONTINUE at 100 s.
+pub(super) fn proven() -> Scene {
+    waiting().reported(ready().received(95)).admission(1).described(98)
+}
+
+/// It waits, and its turn to be given up began at 1,300 s.
+pub(super) fn rejected() -> Scene {
+    waiting().rejection("i-1", 1, 1_300).described(1_300)
+}
+
+pub(super) fn web() -> GroupName {
+    "web".into()
+}
+
+pub(super) fn i1() -> InstanceId {
+    "i-1".into()
+}
+
+impl Scene {
+    pub(super) fn observing(mut self) -> Self {
+        self.group_policy().mode = Mode::Observe;
+        self
+    }
+
+    pub(super) fn group_policy(&mut self) -> &mut GroupPolicy {
+        self.policy.groups.get_mut(&web()).expect("every scene has the group")
+    }
+
+    pub(super) fn facts(&mut self) -> &mut GroupFacts {
+        let group = self.observed.groups.get_mut(&web()).expect("every scene has the group");
+        group.facts.as_mut().expect("every scene's group was described")
+    }
+
+    /// What the group accepts; nothing at all is no release.
+    pub(super) fn accepting(self, releases: &[&str]) -> Self {
+        let accepted = releases.iter().map(|name| Digest::of(name.as_bytes())).collect();
+        self.stored(Key::Group(web()), Record::Group(GroupRecord { accepted }))
+    }
+
+    pub(super) fn hooks(mut self, names: &[&str]) -> Self {
+        let hook = self.facts().launch_hooks[0].clone();
+        self.facts().launch_hooks = names.iter().map(|name| Hook { name: (*name).into(), ..hook.clone() }).collect();
+        self
+    }
+
+    pub(super) fn hook_timeout(mut self, seconds: u64) -> Self {
+        self.facts().launch_hooks[0].heartbeat_timeout_s = seconds;
+        self
+    }
+
+    pub(super) fn listening_since(mut self, since: Option<Timestamp>) -> Self {
+        self.observed.listening_since = since;
+        self
+    }
+
+    /// Another instance of the group.
+    pub(super) fn beside(mut self, id: &str, state: LifecycleState) -> Self {
+        let (group, described_at) = (web(), at(0));
+        let instance = Instance { group, state, described_at, evidence: None, passing_since: None };
+        self.observed.instances.insert(id.into(), instance);
+        self
+    }
+
+    pub(super) fn stored(mut self, key: Key, record: Record) -> Self {
+        self.observed.records.insert(key, (7, record));
+        self
+    }
+
+    pub(super) fn wait(self, wait: u64, over: bool) -> Self {
+        self.wait_of("i-1", wait, at(0), over)
+    }
+
+    pub(super) fn wait_of(self, id: &str, wait: u64, since: Timestamp, over: bool) -> Self {
+        let record = WaitRecord { group: web(), wait: WaitId(wait), since, over };
+        self.stored(Key::Wait(id.into()), Record::Wait(record))
+    }
+
+    /// For boot `boot` and release `new`.
+    pub(super) fn admission(self, wait: u64) -> Self {
+        self.admission_of(wait, Some("boot"), Some("new"))
+    }
+
+    pub(super) fn admission_of(self, wait: u64, boot: Option<&str>, release: Option<&str>) -> Self {
+        let (boot, manifest) = (boot.map(Into::into), release.map(|name| Digest::of(name.as_bytes())));
+        let record = AdmissionRecord { group: web(), wait: WaitId(wait), boot, manifest, at: at(96) };
+        self.stored(Key::Admission(i1()), Record::Admission(record))
+    }
+
+    pub(super) fn rejection(self, id: &str, wait: u64, seconds: u64) -> Self {
+        let record = RejectionRecord { group: web(), wait: WaitId(wait), at: at(seconds), because: "late".into() };
+        self.stored(Key::Rejection(id.into()), Record::Rejection(record))
+    }
+
+    pub(super) fn reported(mut self, evidence: Evidence) -> Self {
+        self.observed.fold(crate::observation::Observation::Reported(evidence), at(0));
+        self
+    }
+
+    /// The whole group, then.
+    pub(super) fn described(mut self, seconds: u64) -> Self {
+        self.observed.instances.values_mut().for_each(|instance| instance.described_at = at(seconds));
+        self.observed.groups.values_mut().for_each(|group| group.asked_at = Some(at(seconds)));
+        self
+    }
+
+    pub(super) fn tried(mut self, key: AttemptKey, sent: u64, answer: Option<Answer>) -> Self {
+        let mut attempts = Attempts::first(at(sent));
+        answer.into_iter().for_each(|answer| attempts.answered(answer, at(sent)));
+        self.observed.attempts.insert(key, attempts);
+        self
+    }
+
+    /// CONTINUE was sent and answered then.
+    pub(super) fn continued(self, seconds: u64, answer: Option<Answer>) -> Self {
+        self.tried(AttemptKey::Admit(i1(), WaitId(1)), seconds, answer)
+    }
+
+    pub(super) fn abandoned(self, seconds: u64, answer: Option<Answer>) -> Self {
+        self.tried(AttemptKey::GiveUp(i1(), WaitId(1)), seconds, answer)
+    }
+
+    pub(super) fn beaten(self, seconds: u64, answer: Option<Answer>) -> Self {
+        self.tried(AttemptKey::KeepWaiting(i1(), WaitId(1)), seconds, answer)
+    }
+
+    pub(super) fn case(&self, now: Timestamp) -> Case<'_> {
+        let (id, instance) = self.observed.instances.get_key_value(&i1()).expect("every scene has the instance");
+        Case::of(id, instance, &self.observed, &self.policy, now).expect("every scene's group is described and gated")
+    }
+}
+
+/// A passing report for `new`, from boot `boot` in wait 1; checking began at 90 s, and it came at 95 s.
+pub(super) fn ready() -> Evidence {
+    Evidence {
+        instance: i1(),
+        group: web(),
+        boot: "boot".into(),
+        wait: WaitId(1),
+        manifest: Digest::of(b"new"),
+        challenged_at: at(90),
+        received_at: at(95),
+        readiness: Readiness::Ready,
+    }
+}
+
+/// The same, not ready: one cause for each status.
+pub(super) fn not_ready(statuses: &[Status]) -> Evidence {
+    let cause = |status: &Status| Cause {
+        check: "app".into(),
+        status: *status,
+        problem: None,
+        count: 0,
+        examples: vec![],
+        detail: None,
+    };
+    Evidence { readiness: Readiness::NotReady { causes: statuses.iter().map(cause).collect() }, ..ready() }
+}
+
+impl Evidence {
+    pub(super) fn received(self, seconds: u64) -> Self {
+        Self { received_at: at(seconds), ..self }
+    }
+
+    pub(super) fn challenged(self, challenged_at: Timestamp) -> Self {
+        Self { challenged_at, ..self }
+    }
+
+    pub(super) fn of_boot(self, boot: &str) -> Self {
+        Self { boot: boot.into(), ..self }
+    }
+
+    pub(super) fn of_wait(self, wait: u64) -> Self {
+        Self { wait: WaitId(wait), ..self }
+    }
+
+    pub(super) fn of_release(self, name: &str) -> Self {
+        Self { manifest: Digest::of(name.as_bytes()), ..self }
+    }
+}
+
+pub(super) fn unknown() -> Answer {
+    Answer::Unknown { because: "timeout".into() }
+}
+
+pub(super) fn refused() -> Answer {
+    Answer::Refused { because: "not authorised".into() }
+}
+
+/// One line a row: verdict and reason, wishes, and when it could change: `held no_report, keep waiting, until 600`.
+pub(super) fn check(rule: fn(&Case<'_>) -> Option<Opinion>, rows: &[(Scene, u64, &str)]) {
+    for (number, (scene, seconds, expected)) in rows.iter().enumerate() {
+        let told = rule(&scene.case(at(*seconds))).map_or_else(|| "not ours".to_string(), |opinion| told(&opinion));
+        assert_eq!(told, *expected, "row {number}, at {seconds} s");
+    }
+}
+
+fn told(opinion: &Opinion) -> String {
+    let ruling = opinion.ruling.as_ref();
+    let ruling = ruling.map_or_else(|| "nothing".into(), |said| format!("{} {}", said.verdict, code(&said.reason)));
+    let wishes = opinion.wishes.iter().map(said);
+    let until = opinion.wake_at.map(|until| format!("until {}", seconds(until)));
+    [ruling].into_iter().chain(wishes).chain(until).collect::<Vec<_>>().join(", ")
+}
+
+fn code(reason: &Reason) -> String {
+    let inner = match reason {
+        Reason::ObservedOnly { otherwise } => otherwise,
+        Reason::AbandonPaced { last, .. } | Reason::RejectionNotRecorded { last } => last,
+        Reason::DeadlinePassed { last, .. } => last,
+        Reason::Refused { wanted, .. } => wanted,
+        Reason::Proven { behind: true, .. } => return "proven behind".into(),
+        _ => return reason.code().into(),
+    };
+    format!("{}({})", reason.code(), code(inner))
+}
+
+/// An action in words.
+pub(super) fn said(action: &Action) -> String {
+    match action {
+        Action::Record { key, record: Record::Wait(wait), .. } if wait.over => format!("{key} {} over", wait.wait),
+        Action::Record { key, record: Record::Wait(wait), .. } => format!("{key} {}", wait.wait),
+        Action::Record { key, .. } => key.to_string(),
+        Action::Describe(group) => format!("describe {group}"),
+        Action::Admit(held) => format!("admit {}", held.instance),
+        Action::KeepWaiting(held) => format!("keep {}", held.instance),
+        Action::GiveUp(held) => format!("give up {}", held.instance),
+    }
+}
+
+/// Seconds since the wait began; `+` for a millisecond more.
+pub(super) fn seconds(moment: Timestamp) -> String {
+    let since = moment.since(at(0));
+    let whole = Duration::from_secs(since.as_secs());
+    match since.saturating_sub(whole).as_millis() {
+        0 => format!("{}", whole.as_secs()),
+        1 => format!("{}+", whole.as_secs()),
+        ms => format!("{}.{ms:03}", whole.as_secs()),
+    }
+}

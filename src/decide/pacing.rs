@@ -1,0 +1,125 @@
+//! Paces abandons: at most one in a group per `abandon_interval_min`, as the cloud sees them.
+//!
+//! A rejection's record gives its instance a *turn*, a short time in which ABANDON may be sent. The last of it takes effect no
+//! later than `call_timeout` after the turn's end. So the next turn begins an interval after that, or an interval after ABANDON
+//! was known to be taken. All of it follows from the records, and holds across restarts.
+
+use alloc::collections::BTreeMap;
+use core::time::Duration;
+
+use super::{case::Case, opinion::Opinion};
+use crate::{
+    action::{Action, AttemptKey},
+    attempt::Attempts,
+    instance::{GroupName, InstanceId},
+    observation::Answer,
+    observed::Observed,
+    policy::{GroupPolicy, Limits, Policy},
+    reason::Reason,
+    record::{Key, Record, RejectionRecord},
+    timestamp::Timestamp,
+};
+
+/// The first moment at which ABANDON may no longer be sent on the strength of this record.
+pub(super) fn turn_ends_at(rejection: &RejectionRecord, limits: &Limits) -> Timestamp {
+    rejection.at + turn(limits)
+}
+
+/// When this instance may have a turn: an interval after all others of its group, and after its own last.
+pub(super) fn next_turn(case: &Case<'_>) -> Timestamp {
+    let group = &case.instance.group;
+    let rejections = case.observed.records.iter().filter_map(|(key, (_, record))| match (key, record) {
+        (Key::Rejection(id), Record::Rejection(rejection)) if rejection.group == *group => Some((id, rejection)),
+        _ => None,
+    });
+    let recorded = rejections.map(|(id, rejection)| next_after(case, id, rejection));
+    let being_recorded = case.observed.attempts.iter().filter_map(|(key, attempts)| match key {
+        AttemptKey::Record(Key::Rejection(id)) if id != case.id && is_of(case.observed, id, group) => {
+            may_have_been_done(attempts).then(|| attempts.last_sent + longest(case.policy, case.limits))
+        }
+        _ => None,
+    });
+    recorded.chain(being_recorded).max().unwrap_or(Timestamp(0))
+}
+
+/// Of several instances of a group whose turn it could be, only the one that waits longest (since its last turn, if it had
+/// one) gets it.
+pub(super) fn one_each(
+    opinions: &mut BTreeMap<InstanceId, Opinion>,
+    observed: &Observed,
+    policy: &Policy,
+    now: Timestamp,
+) {
+    let mut first: BTreeMap<GroupName, (Timestamp, InstanceId)> = BTreeMap::new();
+    for (id, opinion) in opinions.iter() {
+        let Some(group) = wished_for(opinion) else { continue };
+        let candidate = (waits_since(observed, id), id.clone());
+        let known = first.entry(group.clone()).or_insert_with(|| candidate.clone());
+        *known = candidate.min(known.clone());
+    }
+    for (id, opinion) in opinions.iter_mut() {
+        let Some(group) = wished_for(opinion) else { continue };
+        if first[group].1 != *id {
+            let until = now + policy.groups.get(group).map_or(Duration::ZERO, |group| longest(group, &policy.limits));
+            postpone(opinion, until);
+        }
+    }
+}
+
+/// The group of the rejection that an opinion wishes to record.
+fn wished_for(opinion: &Opinion) -> Option<&GroupName> {
+    opinion.wishes.iter().find_map(|wish| match wish {
+        Action::Record { record: Record::Rejection(rejection), .. } => Some(&rejection.group),
+        Action::Record { .. } | Action::Describe(_) | Action::Admit(_) | Action::KeepWaiting(_) | Action::GiveUp(_) => {
+            None
+        }
+    })
+}
+
+fn waits_since(observed: &Observed, id: &InstanceId) -> Timestamp {
+    let record = |key| observed.records.get(&key).map(|(_, record)| record);
+    match (record(Key::Rejection(id.clone())), record(Key::Wait(id.clone()))) {
+        (Some(Record::Rejection(rejection)), Some(Record::Wait(wait))) => rejection.at.max(wait.since),
+        (_, Some(Record::Wait(wait))) => wait.since,
+        _ => Timestamp(0),
+    }
+}
+
+fn postpone(opinion: &mut Opinion, until: Timestamp) {
+    opinion.wishes.retain(|wish| !matches!(wish.key(), AttemptKey::Record(Key::Rejection(_))));
+    let Some(ruling) = &mut opinion.ruling else { return };
+    if let Reason::RejectionNotRecorded { last } = &ruling.reason {
+        ruling.reason = Reason::AbandonPaced { until, last: last.clone() };
+    }
+}
+
+/// When the turn after this one begins.
+fn next_after(case: &Case<'_>, id: &InstanceId, rejection: &RejectionRecord) -> Timestamp {
+    let key = AttemptKey::GiveUp(id.clone(), rejection.wait);
+    let taken_at = case.attempts(&key).filter(|attempts| attempts.was_accepted()).and_then(|known| known.accepted_at);
+    match taken_at.filter(|at| *at >= rejection.at) {
+        Some(taken_at) => taken_at + case.policy.abandon_interval_min,
+        None => rejection.at + longest(case.policy, case.limits),
+    }
+}
+
+/// From the beginning of one turn to that of the next, when nobody knows whether and when ABANDON was taken.
+fn longest(policy: &GroupPolicy, limits: &Limits) -> Duration {
+    turn(limits).saturating_add(limits.call_timeout).saturating_add(policy.abandon_interval_min)
+}
+
+/// Long enough for one attempt that is lost and another that is not.
+fn turn(limits: &Limits) -> Duration {
+    limits.call_timeout.saturating_mul(2)
+}
+
+fn may_have_been_done(attempts: &Attempts) -> bool {
+    match attempts.answered {
+        None | Some((Answer::Accepted | Answer::Unknown { .. }, _)) => true,
+        Some((Answer::Throttled | Answer::NoActiveAction | Answer::Refused { .. }, _)) => false,
+    }
+}
+
+fn is_of(observed: &Observed, id: &InstanceId, group: &GroupName) -> bool {
+    observed.instances.get(id).is_some_and(|instance| instance.group == *group)
+}

@@ -1,0 +1,74 @@
+//! Attempts: what was sent, and how it was answered.
+
+use alloc::collections::btree_map::Entry;
+
+use super::Observed;
+use crate::{action::AttemptKey, attempt::Attempts, instance::InstanceId, observation::Answer, timestamp::Timestamp};
+
+impl Observed {
+    pub(super) fn sent(&mut self, attempt: AttemptKey, at: Timestamp) {
+        match self.attempts.entry(attempt) {
+            Entry::Vacant(entry) => drop(entry.insert(Attempts::first(at))),
+            Entry::Occupied(mut entry) => entry.get_mut().sent(at),
+        }
+    }
+
+    /// An answer to an attempt that nothing is known of: its instance is gone, or the record it wrote was seen already. Only
+    /// that a wait was ended is a fact worth keeping.
+    pub(super) fn answered(&mut self, attempt: AttemptKey, answer: Answer, at: Timestamp) {
+        let ends_a_wait = matches!(attempt, AttemptKey::Admit(..) | AttemptKey::GiveUp(..));
+        match self.attempts.entry(attempt) {
+            Entry::Occupied(mut entry) => entry.get_mut().answered(answer, at),
+            Entry::Vacant(entry) if ends_a_wait && answer == Answer::Accepted => {
+                entry.insert(Attempts::first(at)).answered(answer, at);
+            }
+            Entry::Vacant(_) => {}
+        }
+    }
+
+    pub(super) fn forget_attempts(&mut self, gone: &InstanceId) {
+        self.attempts.retain(|attempt, _| attempt.instance() != Some(gone));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{instance::WaitId, observation::Observation, record::Key};
+
+    fn answered(attempt: AttemptKey, answer: Answer) -> Observed {
+        let mut observed = Observed::default();
+        observed.fold(Observation::Answered { attempt, answer, at: Timestamp(7) }, Timestamp(8));
+        observed
+    }
+
+    #[test]
+    fn an_answer_without_its_attempt_is_a_fact_only_when_it_ended_a_wait() {
+        let admit = || AttemptKey::Admit("a".into(), WaitId(1));
+        for (attempt, answer, kept) in [
+            (admit(), Answer::Accepted, true),
+            (AttemptKey::GiveUp("a".into(), WaitId(1)), Answer::Accepted, true),
+            (admit(), Answer::NoActiveAction, false),
+            (AttemptKey::KeepWaiting("a".into(), WaitId(1)), Answer::Accepted, false),
+            (AttemptKey::Describe("web".into()), Answer::Accepted, false),
+            (AttemptKey::Record(Key::Wait("a".into())), Answer::Accepted, false),
+        ] {
+            assert_eq!(answered(attempt, answer).attempts.len(), usize::from(kept));
+        }
+        let late = Observation::Sent { attempt: admit(), at: Timestamp(6) };
+        let mut observed = answered(admit(), Answer::Accepted);
+        observed.fold(late, Timestamp(9));
+        assert_eq!(observed.attempts[&admit()].accepted_at, Some(Timestamp(7)));
+        assert!(observed.attempts[&admit()].was_accepted());
+    }
+
+    #[test]
+    fn sending_twice_is_two_attempts_and_folding_twice_is_one() {
+        let attempt = || AttemptKey::Admit("a".into(), WaitId(1));
+        let mut observed = Observed::default();
+        for (at, sent) in [(5, 1), (5, 1), (6, 2), (4, 2)] {
+            observed.fold(Observation::Sent { attempt: attempt(), at: Timestamp(at) }, Timestamp(9));
+            assert_eq!(observed.attempts[&attempt()].sent, sent);
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! Descriptions: what the cloud says. A newer question has the truer answer; absence is a fact in a complete answer only.
+
+use alloc::{collections::BTreeSet, vec::Vec};
+
+use super::{Instance, Observed};
+use crate::{
+    action::AttemptKey,
+    instance::{GroupName, InstanceId},
+    observation::{Answer, Description, GroupFacts, InstanceFacts},
+    timestamp::Timestamp,
+};
+
+impl Observed {
+    /// A part tells of its instances only; a complete description also of the group, and of what is not in it.
+    pub(super) fn described(&mut self, description: Description) {
+        let Description { group, asked_at, complete, facts } = description;
+        let known = self.groups.entry(group.clone()).or_default();
+        if complete && known.asked_at.is_some_and(|before| before >= asked_at) {
+            return;
+        }
+        let listed = facts.as_ref().map_or(&[][..], |facts| &facts.instances);
+        for facts in listed {
+            self.place(&group, facts, asked_at);
+        }
+        if complete {
+            self.forget_absent(&group, asked_at, listed);
+            self.described_whole(group, asked_at, facts);
+        }
+    }
+
+    fn described_whole(&mut self, group: GroupName, asked_at: Timestamp, facts: Option<GroupFacts>) {
+        if let Some(attempts) = self.attempts.get_mut(&AttemptKey::Describe(group.clone()))
+            && asked_at >= attempts.last_sent
+        {
+            attempts.answered(Answer::Accepted, asked_at);
+        }
+        let known = self.groups.entry(group).or_default();
+        known.asked_at = Some(asked_at);
+        known.facts = facts;
+    }
+
+    fn place(&mut self, group: &GroupName, facts: &InstanceFacts, asked_at: Timestamp) {
+        let Some(known) = self.instances.get_mut(&facts.instance) else {
+            let early = self.early.remove(&facts.instance);
+            let placed = Instance {
+                group: group.clone(),
+                state: facts.state.clone(),
+                described_at: asked_at,
+                evidence: None,
+                passing_since: None,
+            };
+            let placed = self.instances.entry(facts.instance.clone()).or_insert(placed);
+            early.into_iter().for_each(|evidence| placed.heard(evidence));
+            return;
+        };
+        if known.described_at < asked_at {
+            known.group = group.clone();
+            known.state = facts.state.clone();
+            known.described_at = asked_at;
+        }
+    }
+
+    /// Forgets what should be listed and is not. What was described or heard since the question is newer than its answer.
+    fn forget_absent(&mut self, group: &GroupName, asked_at: Timestamp, listed: &[InstanceFacts]) {
+        let listed: BTreeSet<&InstanceId> = listed.iter().map(|facts| &facts.instance).collect();
+        let mut gone = Vec::new();
+        self.instances.retain(|id, instance| {
+            let absent = instance.group == *group && instance.described_at < asked_at && !listed.contains(id);
+            if absent {
+                gone.push(id.clone());
+            }
+            !absent
+        });
+        self.early.retain(|_, evidence| evidence.group != *group || evidence.received_at >= asked_at);
+        for id in gone {
+            self.forget_attempts(&id);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::{string::ToString, vec, vec::Vec};
+
+    use super::*;
+    use crate::{
+        attempt::Attempts,
+        instance::{LifecycleState, WaitId},
+        observation::Observation,
+        record::Key,
+        report::{Evidence, Readiness},
+    };
+
+    fn description(group: &str, asked_at: u64, instances: &[(&str, &str)]) -> Description {
+        let listed = instances.iter().map(|(id, state)| InstanceFacts {
+            instance: (*id).into(),
+            state: LifecycleState::from((*state).to_string()),
+            launch_template: None,
+            protected: false,
+        });
+        let facts =
+            GroupFacts { desired: 1, launch_hooks: vec![], suspended: vec![], instances: listed.collect::<Vec<_>>() };
+        Description { group: group.into(), asked_at: Timestamp(asked_at), complete: true, facts: Some(facts) }
+    }
+
+    fn part(group: &str, asked_at: u64, instances: &[(&str, &str)]) -> Description {
+        Description { complete: false, ..description(group, asked_at, instances) }
+    }
+
+    fn folded(descriptions: &[Description]) -> Observed {
+        let mut observed = Observed::default();
+        for description in descriptions {
+            observed.fold(Observation::Described(description.clone()), Timestamp(1_000));
+        }
+        observed
+    }
+
+    fn seen(observed: &Observed) -> Vec<(&str, &str, u64)> {
+        let instances = observed.instances.iter();
+        instances.map(|(id, seen)| (id.as_str(), seen.state.as_str(), seen.described_at.0)).collect()
+    }
+
+    #[test]
+    fn table() {
+        let waits = description("web", 10, &[("a", "Pending:Wait"), ("b", "InService")]);
+        let serves = description("web", 20, &[("a", "InService")]);
+        let (old, new) = ([("a", "Pending:Wait", 10), ("b", "InService", 10)], [("a", "InService", 20)]);
+        assert_eq!(seen(&folded(&[waits.clone()])), old);
+        assert_eq!(seen(&folded(&[waits.clone(), serves.clone()])), new);
+        assert_eq!(seen(&folded(&[serves.clone(), waits.clone()])), new); // an older answer never overrules
+        assert_eq!(folded(&[serves.clone(), serves.clone()]), folded(&[serves.clone()]));
+
+        let same_time = description("web", 20, &[("c", "Pending")]);
+        assert_eq!(seen(&folded(&[serves.clone(), same_time])), new);
+
+        let piece = part("web", 30, &[("b", "Pending")]);
+        let observed = folded(&[serves.clone(), piece]); // absence in a part is no fact
+        assert_eq!(seen(&observed), [("a", "InService", 20), ("b", "Pending", 30)]);
+        assert_eq!(observed.groups[&"web".into()].asked_at, Some(Timestamp(20)));
+
+        let older_than_the_part = description("web", 25, &[("a", "Standby")]);
+        let observed = folded(&[part("web", 30, &[("b", "Pending")]), older_than_the_part]);
+        assert_eq!(seen(&observed), [("a", "Standby", 25), ("b", "Pending", 30)]);
+        let exactly_as_old = description("web", 30, &[]);
+        assert_eq!(seen(&folded(&[part("web", 30, &[("b", "Pending")]), exactly_as_old])), [("b", "Pending", 30)]);
+
+        let no_group = Description { facts: None, ..description("web", 40, &[]) };
+        let observed = folded(&[serves, description("db", 1, &[("d", "InService")]), no_group]);
+        assert_eq!(seen(&observed), [("d", "InService", 1)]);
+        assert_eq!(observed.groups[&"web".into()].facts, None);
+    }
+
+    #[test]
+    fn an_instance_may_change_its_group() {
+        let observed = folded(&[
+            description("web", 10, &[("a", "InService")]),
+            description("db", 20, &[("a", "InService")]),
+            description("web", 30, &[]),
+        ]);
+        assert_eq!(observed.instances[&"a".into()].group, "db".into());
+    }
+
+    #[test]
+    fn what_is_gone_is_forgotten_with_its_attempts() {
+        let mut observed = folded(&[description("web", 10, &[("a", "Pending:Wait"), ("b", "InService")])]);
+        let keys = |id: &str| {
+            [
+                AttemptKey::Admit(id.into(), WaitId(1)),
+                AttemptKey::KeepWaiting(id.into(), WaitId(1)),
+                AttemptKey::GiveUp(id.into(), WaitId(1)),
+                AttemptKey::Record(Key::Wait(id.into())),
+            ]
+        };
+        for key in [keys("a"), keys("b")].concat() {
+            observed.attempts.insert(key, Attempts::first(Timestamp(5)));
+        }
+        observed.fold(Observation::Described(description("web", 20, &[("b", "InService")])), Timestamp(21));
+        assert_eq!(observed.attempts.into_keys().collect::<BTreeSet<_>>(), BTreeSet::from(keys("b")));
+    }
+
+    #[test]
+    fn a_report_may_be_quicker_than_the_first_description() {
+        let evidence = |received_at| Evidence {
+            instance: "a".into(),
+            group: "web".into(),
+            boot: "boot".into(),
+            wait: WaitId(1),
+            manifest: crate::digest::Digest::of(b"m"),
+            challenged_at: Timestamp(5),
+            received_at: Timestamp(received_at),
+            readiness: Readiness::Ready,
+        };
+        let mut observed = Observed::default();
+        observed.fold(Observation::Reported(evidence(20)), Timestamp(20));
+        observed.fold(Observation::Described(description("web", 20, &[])), Timestamp(21));
+        assert_eq!(observed.early.len(), 1); // came after the question: its answer says nothing
+        let mut placed = observed.clone();
+        placed.fold(Observation::Described(description("web", 21, &[("a", "Pending:Wait")])), Timestamp(22));
+        assert_eq!(placed.instances[&"a".into()].evidence, Some(evidence(20)));
+        assert_eq!(placed.instances[&"a".into()].passing_since, Some(Timestamp(20)));
+        assert!(placed.early.is_empty());
+        observed.fold(Observation::Described(description("db", 21, &[])), Timestamp(22));
+        assert_eq!(observed.early.len(), 1);
+        observed.fold(Observation::Described(description("web", 21, &[])), Timestamp(22));
+        assert!(observed.early.is_empty());
+    }
+
+    #[test]
+    fn a_complete_description_answers_the_attempt_that_asked_for_it() {
+        for (asked_at, answered) in [(9, false), (10, true)] {
+            let mut observed = Observed::default();
+            let key = AttemptKey::Describe("web".into());
+            observed.attempts.insert(key.clone(), Attempts::first(Timestamp(10)));
+            observed.fold(Observation::Described(part("web", asked_at, &[])), Timestamp(21));
+            assert!(!observed.attempts[&key].was_accepted());
+            observed.fold(Observation::Described(description("web", asked_at, &[])), Timestamp(21));
+            assert_eq!(observed.attempts[&key].was_accepted(), answered);
+        }
+    }
+}

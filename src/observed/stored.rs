@@ -1,0 +1,55 @@
+//! Records: what the store says. The higher revision counts.
+
+use super::Observed;
+use crate::{
+    action::AttemptKey,
+    record::{Key, Record},
+};
+
+impl Observed {
+    /// A new revision ends the attempts at writing the record: whoever wrote it, the next write is another one.
+    pub(super) fn stored(&mut self, key: Key, revision: u64, record: Option<Record>) {
+        let known = self.records.get(&key).map(|(revision, _)| *revision).max(self.removed.get(&key).copied());
+        if known.is_some_and(|known| known >= revision) {
+            return;
+        }
+        self.attempts.remove(&AttemptKey::Record(key.clone()));
+        if let Some(record) = record {
+            self.removed.remove(&key);
+            self.records.insert(key, (revision, record));
+        } else {
+            self.records.remove(&key);
+            self.removed.insert(key, revision);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use super::*;
+    use crate::{attempt::Attempts, observation::Observation, record::GroupRecord, timestamp::Timestamp};
+
+    #[test]
+    fn the_higher_revision_counts() {
+        let key = || Key::Group("web".into());
+        let written = || Some(Record::Group(GroupRecord { accepted: vec![] }));
+        let mut observed = Observed::default();
+        for (revision, record, there, news) in [
+            (3, written(), Some(3), true),
+            (3, None, Some(3), false),
+            (2, None, Some(3), false),
+            (4, None, None, true),
+            (4, written(), None, false),
+            (3, written(), None, false), // an older write that came late
+            (5, written(), Some(5), true),
+        ] {
+            observed.attempts.insert(AttemptKey::Record(key()), Attempts::first(Timestamp(1)));
+            observed.fold(Observation::Stored { key: key(), revision, record }, Timestamp(9));
+            assert_eq!(observed.records.get(&key()).map(|(revision, _)| *revision), there);
+            assert_eq!(observed.attempts.is_empty(), news);
+        }
+        assert!(observed.removed.is_empty());
+    }
+}
