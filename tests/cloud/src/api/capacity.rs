@@ -27,7 +27,8 @@ impl Cloud {
             return Err(ApiError::validation(message));
         }
         let cause = format!(
-            "a user request explicitly set group desired capacity changing the desired capacity from {old} to {desired}."
+            "a user request explicitly set group desired capacity changing the desired capacity from {old} to \
+             {desired}."
         );
         self.with_cause(group, &cause, |group| group.desired = desired);
         Ok(())
@@ -43,7 +44,9 @@ impl Cloud {
         let found = self.group(&group)?;
         if decrement && found.desired <= found.min {
             return Err(ApiError::validation(format!(
-                "Currently, desiredSize equals minSize ({}). Terminating instance without replacement will violate group's min size constraint. Either set shouldDecrementDesiredCapacity flag to false or lower group's min size.",
+                "Currently, desiredSize equals minSize ({}). Terminating instance without replacement will \
+                 violate group's min size constraint. Either set shouldDecrementDesiredCapacity flag to false or \
+                 lower group's min size.",
                 found.min
             )));
         }

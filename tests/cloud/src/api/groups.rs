@@ -88,7 +88,8 @@ impl Cloud {
         Ok(())
     }
 
-    /// `UpdateAutoScalingGroup`. New limits move the desired capacity with them; a new template counts for new instances.
+    /// `UpdateAutoScalingGroup`. New limits move the desired capacity with them; a new template counts from
+    /// the next launch on.
     pub fn update_auto_scaling_group(&mut self, name: &str, request: &UpdateAutoScalingGroup) -> Result<(), ApiError> {
         let old = self.group(name)?;
         let mut group = old.clone();
@@ -112,7 +113,8 @@ impl Cloud {
         let present = self.instances.values().filter(|i| i.group == name && i.removed_ms.is_none());
         let present: Vec<String> = present.map(|instance| instance.id.clone()).collect();
         if !force && !present.is_empty() {
-            let message = "You cannot delete an AutoScalingGroup while there are instances or pending Spot instance request(s) still in the group.";
+            let message = "You cannot delete an AutoScalingGroup while there are instances or pending Spot instance \
+                           request(s) still in the group.";
             return Err(ApiError::sender("ResourceInUse", message));
         }
         if let Some(group) = self.groups.get_mut(name) {
@@ -195,7 +197,8 @@ impl CreateAutoScalingGroup {
         let settings = &self.settings;
         if settings.launch_template.is_none() && settings.launch_configuration.is_none() {
             return Err(ApiError::validation(
-                "Valid requests must contain either LaunchTemplate, LaunchConfigurationName, InstanceId or MixedInstancesPolicy parameter.",
+                "Valid requests must contain either LaunchTemplate, LaunchConfigurationName, InstanceId or \
+                 MixedInstancesPolicy parameter.",
             ));
         }
         if settings.zones.is_empty() && settings.subnets.is_none() {

@@ -75,7 +75,8 @@ impl Cloud {
         let left = (found.desired as usize).checked_sub(ids.len());
         if decrement && left.is_none_or(|left| left < found.min as usize) {
             return Err(ApiError::validation(format!(
-                "AutoScalingGroup {group} has min-size={}, max-size={}, and desired-size={}. To {what} {} instances, please update the AutoScalingGroup sizes appropriately.",
+                "AutoScalingGroup {group} has min-size={}, max-size={}, and desired-size={}. To {what} {} \
+                 instances, please update the AutoScalingGroup sizes appropriately.",
                 found.min,
                 found.max,
                 found.desired,
@@ -125,7 +126,8 @@ impl Cloud {
         let desired = u32::try_from(more).ok().and_then(|more| found.desired.checked_add(more));
         let Some(desired) = desired.filter(|desired| *desired <= found.max) else {
             return Err(ApiError::validation(format!(
-                "AutoScalingGroup {group} has min-size={}, max-size={}, and desired-size={}. To add {more} instances, please update the AutoScalingGroup sizes appropriately.",
+                "AutoScalingGroup {group} has min-size={}, max-size={}, and desired-size={}. To add {more} \
+                 instances, please update the AutoScalingGroup sizes appropriately.",
                 found.min, found.max, found.desired
             )));
         };

@@ -117,6 +117,26 @@ refused(
     InstanceIds=[serving[0]],
     ShouldDecrementDesiredCapacity=True,
 )
+scaling.update_auto_scaling_group(AutoScalingGroupName="web", DesiredCapacity=2)
+moved = scaling.enter_standby(
+    AutoScalingGroupName="web", InstanceIds=[serving[1]], ShouldDecrementDesiredCapacity=True
+)["Activities"][0]
+assert moved["Description"] == f"Moving EC2 instance to Standby: {serving[1]}", moved
+until("it stands by", lambda: serving[1] in [i["InstanceId"] for i in instances() if i["LifecycleState"] == "Standby"])
+scaling.exit_standby(AutoScalingGroupName="web", InstanceIds=[serving[1]])
+until("it is back", lambda: all_in("InService", 2))
+scaling.detach_load_balancer_target_groups(AutoScalingGroupName="web", TargetGroupARNs=[arn])
+until("none is registered", lambda: health() == {})
+scaling.attach_load_balancer_target_groups(AutoScalingGroupName="web", TargetGroupARNs=[arn])
+attached = scaling.describe_load_balancer_target_groups(AutoScalingGroupName="web")["LoadBalancerTargetGroups"]
+assert attached[0]["LoadBalancerTargetGroupARN"] == arn, attached
+until("both are registered", lambda: len(health()) == 2)
+scaling.put_warm_pool(AutoScalingGroupName="web", MinSize=1, MaxGroupPreparedCapacity=4, PoolState="Running")
+pooled = until("the pool waits", lambda: scaling.describe_warm_pool(AutoScalingGroupName="web")["Instances"])
+assert {i["LifecycleState"] for i in pooled} <= {"Warmed:Pending", "Warmed:Pending:Wait"}, pooled
+assert scaling.describe_auto_scaling_groups()["AutoScalingGroups"][0]["WarmPoolSize"] == 2
+scaling.delete_warm_pool(AutoScalingGroupName="web", ForceDelete=True)
+until("the pool is gone", lambda: all_in("InService", 2))
 scaling.suspend_processes(AutoScalingGroupName="web", ScalingProcesses=["Terminate", "Launch"])
 suspended = scaling.describe_auto_scaling_groups()["AutoScalingGroups"][0]["SuspendedProcesses"]
 assert [process["ProcessName"] for process in suspended] == ["Launch", "Terminate"], suspended

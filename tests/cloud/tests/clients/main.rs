@@ -7,4 +7,5 @@
 mod aws_cli;
 mod boto3;
 mod control;
+mod embedded;
 mod program;

@@ -94,6 +94,24 @@ fn abandoning_for_ever_is_slowed_and_then_stopped() {
 }
 
 #[test]
+fn one_success_ends_the_slowing() {
+    let mut cloud = web(1, vec![launch_hook("gate")]);
+    for _ in 0..3 {
+        for _ in 0..4 {
+            let id = in_state(&cloud, "Pending:Wait").remove(0).id;
+            complete(&mut cloud, "gate", &id, ActionResult::Abandon).unwrap();
+            pass(&mut cloud, 500);
+        }
+        let id = in_state(&cloud, "Pending:Wait").remove(0).id;
+        complete(&mut cloud, "gate", &id, ActionResult::Continue).unwrap();
+        settle(&mut cloud);
+        assert_eq!(states(&cloud), ["InService"]);
+        cloud.terminate_instance_in_auto_scaling_group(&id, false).unwrap();
+        settle(&mut cloud);
+    }
+}
+
+#[test]
 fn waiting_instances_count_as_capacity() {
     let mut cloud = web(2, vec![launch_hook("gate")]);
     settle(&mut cloud);

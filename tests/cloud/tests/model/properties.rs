@@ -109,3 +109,16 @@ proptest! {
         heal(&mut cloud)?;
     }
 }
+
+#[test]
+fn the_same_seed_and_steps_give_the_same_events() {
+    let run = || {
+        let mut cloud = web(3, vec![launch_hook("gate")]);
+        for n in 0..40_usize {
+            take(&mut cloud, &Step::Complete(n * 7, n % 3 > 0));
+            take(&mut cloud, &Step::Pass(700));
+        }
+        cloud.events_since(0).events.into_iter().map(|event| format!("{event:?}")).collect::<Vec<_>>()
+    };
+    assert_eq!(run(), run());
+}
