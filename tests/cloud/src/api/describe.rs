@@ -110,11 +110,14 @@ impl Filter {
 
 fn groups(cloud: &mut Cloud, params: &Params, xml: &mut Xml) -> Result<(), ApiError> {
     let filters = params.structures("Filters");
-    let page = cloud.describe_auto_scaling_groups(&DescribeAutoScalingGroups {
+    let mut page = cloud.describe_auto_scaling_groups(&DescribeAutoScalingGroups {
         names: params.texts("AutoScalingGroupNames"),
         filters: filters.iter().map(Filter::parse).collect::<Result<_, _>>()?,
         page: PageRequest::parse(params)?,
     })?;
+    if params.boolean("IncludeInstances")? == Some(false) {
+        page.items.iter_mut().for_each(|description| description.instances.clear());
+    }
     page.write(xml, "AutoScalingGroups", write_group);
     Ok(())
 }

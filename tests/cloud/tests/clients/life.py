@@ -74,6 +74,7 @@ held = until("three are held", lambda: all_in("Pending:Wait", 3))
 described = scaling.describe_auto_scaling_groups(Filters=[{"Name": "tag-key", "Values": ["team"]}])["AutoScalingGroups"][0]
 assert described["Tags"][0]["Value"] == "a<b & \"c\"", described["Tags"]
 assert {i["AvailabilityZone"] for i in described["Instances"]} == {"eu-west-1a", "eu-west-1b", "eu-west-1c"}
+assert scaling.describe_auto_scaling_groups(IncludeInstances=False)["AutoScalingGroups"][0]["Instances"] == []
 assert scaling.describe_auto_scaling_groups(AutoScalingGroupNames=["none"])["AutoScalingGroups"] == []
 
 pages = scaling.get_paginator("describe_auto_scaling_instances").paginate(PaginationConfig={"PageSize": 2})
