@@ -3,9 +3,10 @@
 
 mod cli;
 
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
+use portcullis_agent::checks::command;
 
 /// Proves on the instance that it carries the signed release.
 #[derive(Debug, Parser)]
@@ -19,10 +20,18 @@ struct Cli {
 enum Command {
     /// Check this machine, or a mounted image, against a signed manifest, once
     Check(cli::check::Args),
+    /// Run one command of a check, and leave nothing of it behind (used by the agent itself)
+    #[command(name = "__supervise", hide = true)]
+    Supervise,
+    /// Give up rights and become a command (used by the agent itself)
+    #[command(name = "__confine", hide = true)]
+    Confine { request: String, cgroup: Option<PathBuf> },
 }
 
 fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Check(args) => cli::check::run(&args),
+        Command::Supervise => command::supervise(),
+        Command::Confine { request, cgroup } => command::confine(&request, cgroup.as_deref()),
     }
 }

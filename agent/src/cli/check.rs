@@ -1,12 +1,171 @@
 //! `check`: is this machine, or this mounted image, exactly as the signed manifest wants it?
 
-use std::process::ExitCode;
+use std::{
+    fmt, fs,
+    io::{self, BufWriter, IsTerminal as _, Read as _, Write},
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+};
 
-/// Arguments of `check`.
+use portcullis::{
+    digest::Digest,
+    manifest::{Manifest, VerifiedManifest},
+    outcome::{Outcome, Status, overall},
+    signature::{EnvelopeLimits, PublicKey, TrustedKeys},
+};
+use portcullis_agent::{
+    checks::{Checks, Options},
+    clock,
+};
+
+use super::check_output;
+
+/// Exit status 0: all passed. 1: something failed. 2: it could not be told.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {}
+pub(crate) struct Args {
+    /// The signed manifest
+    #[arg(long, value_name = "FILE")]
+    manifest: PathBuf,
+    /// A public key to believe (PEM); give it again for another
+    #[arg(long, value_name = "FILE", required = true)]
+    trust: Vec<PathBuf>,
+    /// How many of these keys must have signed
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    threshold: usize,
+    /// Put every path of the manifest under this directory: a mounted image
+    #[arg(long, value_name = "DIR")]
+    root: Option<PathBuf>,
+    /// Check trees, and nothing else
+    #[arg(long)]
+    trees_only: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+    /// Print all differences that are listed, not only the first of each check
+    #[arg(long)]
+    all: bool,
+}
 
 /// Runs the checks once and tells what came of them.
-pub(crate) fn run(_args: &Args) -> ExitCode {
-    ExitCode::from(2)
+pub(crate) fn run(args: &Args) -> ExitCode {
+    let report = match report(args) {
+        Ok(report) => report,
+        Err(problem) => {
+            eprintln!("error: {problem}");
+            if let Some(hint) = problem.hint {
+                eprintln!("hint: {hint}");
+            }
+            return ExitCode::from(UNTOLD);
+        }
+    };
+    match print(args, &report) {
+        // Whoever stopped reading has seen enough.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            eprintln!("error: failed to print: {error}");
+            ExitCode::from(UNTOLD)
+        }
+        _ => ExitCode::from(match report.status() {
+            Status::Pass => 0,
+            Status::Fail => 1,
+            Status::Unknown => UNTOLD,
+        }),
+    }
 }
+
+/// All that there is to tell.
+pub(super) struct Report {
+    pub(super) release: String,
+    pub(super) digest: Digest,
+    pub(super) trees_only: bool,
+    pub(super) outcomes: Vec<Outcome>,
+    pub(super) took_ms: u64,
+}
+
+impl Report {
+    pub(super) fn status(&self) -> Status {
+        overall(&self.outcomes)
+    }
+}
+
+/// What kept us from checking at all: the user's world, not ours.
+struct Problem {
+    text: String,
+    hint: Option<&'static str>,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&portcullis::text::visible(&self.text))
+    }
+}
+
+fn report(args: &Args) -> Result<Report, Problem> {
+    let started = clock::monotonic();
+    let verified = verified(args)?;
+    if args.root.is_some() && !args.trees_only && !verified.manifest.checks.is_empty() {
+        let text =
+            format!("the manifest has {} other than trees, which `--root` cannot run", counted(&verified.manifest));
+        return Err(Problem { text, hint: Some("with `--trees-only` the trees alone are checked") });
+    }
+    let options = Options { root: args.root.clone(), trees_only: args.trees_only, ..Options::default() };
+    let manifest = Arc::new(verified.manifest);
+    let outcomes = Checks::new(options).run_all(&manifest);
+    let release = manifest.release.clone();
+    let took_ms = clock::ms_since(started);
+    Ok(Report { release, digest: verified.digest, trees_only: args.trees_only, outcomes, took_ms })
+}
+
+fn counted(manifest: &Manifest) -> String {
+    match manifest.checks.len() {
+        1 => "1 check".into(),
+        checks => format!("{checks} checks"),
+    }
+}
+
+fn verified(args: &Args) -> Result<VerifiedManifest, Problem> {
+    let key = |path: &PathBuf| {
+        let pem = read(path, KEY_BYTES_MAX)?;
+        let pem = String::from_utf8_lossy(&pem);
+        PublicKey::from_pem(&pem).map_err(|error| problem("key", path, &error))
+    };
+    let keys = args.trust.iter().map(key).collect::<Result<_, _>>()?;
+    let trusted =
+        TrustedKeys::new(keys, args.threshold).map_err(|error| Problem { text: error.to_string(), hint: None })?;
+    let envelope = read(&args.manifest, ENVELOPE_BYTES_MAX)?;
+    VerifiedManifest::open(&envelope, &trusted).map_err(|error| problem("manifest", &args.manifest, &error))
+}
+
+/// At most one byte more than `max`, so that whoever parses it can tell that it is too large.
+fn read(path: &Path, max: u64) -> Result<Vec<u8>, Problem> {
+    let mut bytes = Vec::new();
+    let read = fs::File::open(path).and_then(|file| file.take(max + 1).read_to_end(&mut bytes));
+    match read {
+        Ok(_) => Ok(bytes),
+        Err(error) => Err(Problem { text: format!("failed to read `{}`: {error}", path.display()), hint: None }),
+    }
+}
+
+fn problem(what: &str, path: &Path, error: &dyn fmt::Display) -> Problem {
+    Problem { text: format!("failed to accept {what} `{}`: {error}", path.display()), hint: None }
+}
+
+fn print(args: &Args, report: &Report) -> io::Result<()> {
+    let stdout = io::stdout();
+    let colour = stdout.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let mut out = BufWriter::new(stdout.lock());
+    if args.json {
+        check_output::json(&mut out, report)?;
+    } else {
+        check_output::text(&mut out, report, args.all, colour)?;
+    }
+    out.flush()
+}
+
+/// Exit status of "could not tell".
+const UNTOLD: u8 = 2;
+
+/// A PEM key is some 120 bytes.
+const KEY_BYTES_MAX: u64 = 64 * 1024;
+
+const ENVELOPE_BYTES_MAX: u64 = EnvelopeLimits::MANIFEST.bytes_max as u64;

@@ -1,0 +1,93 @@
+//! What `check` prints: for machines, and for people.
+
+use std::io::{self, Write};
+
+use portcullis::{
+    digest::Digest,
+    outcome::{Difference, Outcome, Status},
+    text::visible,
+};
+use serde::Serialize;
+
+use super::check::Report;
+
+/// DESIGN.md §7.
+#[derive(Serialize)]
+struct Json<'a> {
+    ready: bool,
+    release: &'a str,
+    manifest: Digest,
+    took_ms: u64,
+    /// Only where less than the whole manifest was checked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scope: Option<&'static str>,
+    outcomes: &'a [Outcome],
+}
+
+/// One object, and a newline.
+pub(super) fn json(out: &mut impl Write, report: &Report) -> io::Result<()> {
+    let object = Json {
+        ready: report.status() == Status::Pass,
+        release: &report.release,
+        manifest: report.digest,
+        took_ms: report.took_ms,
+        scope: report.trees_only.then_some("trees"),
+        outcomes: &report.outcomes,
+    };
+    serde_json::to_writer(&mut *out, &object)?;
+    writeln!(out)
+}
+
+/// A line for each check, each followed by what differs; and the answer last, where it is seen.
+pub(super) fn text(out: &mut impl Write, report: &Report, all: bool, colour: bool) -> io::Result<()> {
+    let shown = if all { usize::MAX } else { DIFFERENCES_SHOWN };
+    for outcome in &report.outcomes {
+        let (status, kind) = (painted(outcome.status, colour), &outcome.kind);
+        writeln!(out, "{status}  {} ({kind}, {} ms)", visible(&outcome.check), outcome.took_ms)?;
+        for line in outcome.reason.iter().flat_map(|reason| reason.lines()) {
+            writeln!(out, "         {}", visible(line))?;
+        }
+        for difference in outcome.differences.iter().take(shown) {
+            writeln!(out, "         - {}", line(difference))?;
+        }
+        let listed = outcome.differences.len().min(shown) as u64;
+        let rest = outcome.differences_total.unwrap_or(0).saturating_sub(listed);
+        if rest > 0 {
+            let hint = if outcome.differences.len() > shown { "; `--all` shows more" } else { "" };
+            writeln!(out, "         - and {rest} more{hint}")?;
+        }
+    }
+    let answer = match (report.status(), report.trees_only) {
+        (Status::Pass, false) => "ready",
+        (Status::Pass, true) => "trees match (nothing else was checked)",
+        (Status::Fail, _) => "not ready",
+        (Status::Unknown, _) => "could not tell",
+    };
+    writeln!(out, "{answer}: release {}, {}", visible(&report.release), report.digest)
+}
+
+fn line(difference: &Difference) -> String {
+    let path = if difference.path.is_empty() { "." } else { &difference.path };
+    let problem = difference.problem.as_str();
+    let detail = match (&difference.expected, &difference.actual) {
+        (Some(expected), Some(actual)) => format!(": expected {expected}, actual {actual}"),
+        (Some(expected), None) => format!(": expected {expected}"),
+        (None, Some(actual)) => format!(": {actual}"),
+        (None, None) => String::new(),
+    };
+    visible(&format!("{path}  {problem}{detail}"))
+}
+
+fn painted(status: Status, colour: bool) -> String {
+    let padded = format!("{status:<7}", status = status.to_string());
+    let code = match status {
+        _ if !colour => return padded,
+        Status::Pass => 32,
+        Status::Unknown => 33,
+        Status::Fail => 31,
+    };
+    format!("\u{1b}[{code}m{padded}\u{1b}[0m")
+}
+
+/// Of one check, without `--all`.
+const DIFFERENCES_SHOWN: usize = 20;
