@@ -19,6 +19,8 @@ impl Cgroup {
         let path = own_directory(&mounts, &own)?.join(format!("portcullis-check-{}", std::process::id()));
         fs::create_dir(&path).ok()?;
         let cgroup = Self(path);
+        // Only where that controller was given to us; else the limit on the user's processes stands alone.
+        let _ = fs::write(cgroup.0.join("pids.max"), PROCESSES_MAX.to_string());
         cgroup.0.join("cgroup.kill").exists().then_some(cgroup)
     }
 
@@ -57,6 +59,9 @@ fn own_directory(mounts: &str, own: &str) -> Option<PathBuf> {
     })?;
     Some(Path::new(mount).join(below))
 }
+
+/// Of one command.
+const PROCESSES_MAX: u32 = 512;
 
 const REMOVE_TRIES: u32 = 250;
 
