@@ -1,9 +1,6 @@
 //! The release spec, `portcullis.toml`, written by people: as written → validated (DESIGN.md §7).
 
-use alloc::{
-    string::{String, ToString as _},
-    vec::Vec,
-};
+use alloc::{string::String, vec::Vec};
 
 use crate::manifest::{Check, Manifest, ManifestError, Tree};
 
@@ -117,7 +114,7 @@ impl SpecError {
         Self::Toml {
             line: 1 + before.iter().filter(|&&byte| byte == b'\n').count(),
             column: 1 + at - line_start,
-            message: crate::text::visible(&error.message().trim().to_string()),
+            message: crate::text::visible(error.message().trim()),
         }
     }
 

@@ -56,11 +56,8 @@ impl<'de> Scanner<'de> {
         self.peek()?;
         let start = self.at;
         let digits = self.digits();
-        let plain = match digits.as_bytes() {
-            [b'0'] => true,
-            [b'1'..=b'9', ..] => true,
-            _ => false,
-        } && !matches!(self.byte(), Some(b'.' | b'e' | b'E'));
+        let leading_zero = digits.len() > 1 && digits.starts_with('0');
+        let plain = !leading_zero && !matches!(self.byte(), Some(b'.' | b'e' | b'E'));
         let value = digits.parse().ok().filter(|&value| plain && value <= INTEGER_MAX);
         value.ok_or_else(|| {
             self.at = start;

@@ -94,7 +94,6 @@ fn arguments<'de, 'a, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Op
     json::at_most::<_, _, ARGUMENTS_MAX>(deserializer).map(Some)
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's skip_serializing_if passes a reference")]
 fn is_false(value: &bool) -> bool {
     !value
 }

@@ -1,5 +1,7 @@
 //! Specs that are taken, and those that are not.
 
+use alloc::string::ToString as _;
+
 use super::*;
 use crate::manifest::{CheckKind, Extras, Scope};
 
