@@ -1,1 +1,29 @@
-//! x
+//! The controller: holds an instance out of the load balancer until its proof arrives.
+//!
+//! ```text
+//!  http/agents ──▶ store ──▶ (watch) ─┐                       ┌─▶ snapshot ─▶ http/operators, answers to agents
+//!  http/operators ─▶ store ──────────▶├─▶ reconcile: fold, decide
+//!  providers: describe, answers ─────▶┘                       └─▶ act: one attempt each ─▶ providers, store
+//! ```
+//!
+//! | where | what |
+//! |---|---|
+//! | [`config`] | the configuration file: as written → validated |
+//! | [`reconcile`], [`act`] | the loop, and one attempt at one action |
+//! | [`providers`] | clouds and load balancers: describe and perform |
+//! | [`stores`], [`records`] | what is kept, and how it is written |
+//! | [`http`] | what agents and operators may ask |
+//! | [`audit`], [`metrics`], [`clock`] | what is told, what is counted, what time it is |
+#![forbid(unsafe_code)]
+
+pub mod act;
+pub mod audit;
+pub mod clock;
+pub mod config;
+pub mod http;
+pub mod metrics;
+pub mod providers;
+pub mod reconcile;
+pub mod records;
+pub mod run;
+pub mod stores;

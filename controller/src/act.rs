@@ -1,0 +1,260 @@
+//! One attempt at one action. It chooses nothing and retries nothing; what came of it goes back as an observation.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use portcullis::{
+    action::{Action, AttemptKey, Held},
+    instance::GroupName,
+    observation::{Answer, Description, Observation},
+    policy::Mode,
+    record::{AdmissionRecord, GroupRecord, Key, Record},
+    report::{Evidence, Readiness},
+};
+use tokio::sync::{mpsc, watch};
+
+use crate::{
+    clock::Clock,
+    metrics::Attempt,
+    providers::Call,
+    reconcile::{CONTROLLER, Parts, Snapshot},
+    records::{self, Binding},
+    stores::{Batch, Entry, StoreError},
+};
+
+/// The right to act, by the monotonic clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lease {
+    /// Ascends with every holder.
+    pub epoch: u64,
+    /// Its end.
+    pub until: Instant,
+}
+
+/// Makes attempts.
+pub(crate) struct Actor {
+    parts: Parts,
+    lease: watch::Receiver<Option<Lease>>,
+    snapshots: watch::Receiver<Arc<Snapshot>>,
+    done: mpsc::Sender<Observation>,
+}
+
+impl Actor {
+    pub(crate) fn new(
+        parts: Parts,
+        lease: watch::Receiver<Option<Lease>>,
+        snapshots: watch::Receiver<Arc<Snapshot>>,
+        done: mpsc::Sender<Observation>,
+    ) -> Self {
+        Self { parts, lease, snapshots, done }
+    }
+
+    /// Tells the audit what is about to be sent to the cloud.
+    pub(crate) async fn announce(&self, action: &Action) {
+        if let Some((held, words)) = in_words(action) {
+            self.audit("action", held, words.into()).await;
+        }
+    }
+
+    /// One attempt, and its answer.
+    pub(crate) async fn attempt(&self, action: Action) {
+        let attempt = action.key();
+        let answer = match &action {
+            Action::Record { key, revision, record } => self.record(key, *revision, record).await,
+            Action::Describe(group) => return self.describe(vec![group.clone()]).await,
+            Action::Admit(held) => self.admit(held).await,
+            Action::KeepWaiting(held) => self.call(Call::KeepWaiting, held).await,
+            Action::GiveUp(held) => self.call(Call::GiveUp, held).await,
+        };
+        if let Some((held, words)) = in_words(&action) {
+            self.audit("answer", held, format!("{words}: {}", said(&answer))).await;
+        }
+        self.answered(attempt, answer).await;
+    }
+
+    /// One description of several groups.
+    pub(crate) async fn describe(&self, groups: Vec<GroupName>) {
+        let asked_at = self.parts.clock.now();
+        let described = tokio::time::timeout(self.limit(), self.parts.provider.describe(&groups)).await;
+        let mut described = described.unwrap_or_default();
+        for group in groups {
+            let answer = match described.remove(&group) {
+                Some(Ok(facts)) => {
+                    let description = Description { group: group.clone(), asked_at, complete: true, facts };
+                    let _ = self.done.send(Observation::Described(description)).await;
+                    Answer::Accepted
+                }
+                Some(Err(answer)) => {
+                    tracing::warn!(%group, answer = said(&answer), "the group could not be described");
+                    answer
+                }
+                None => Answer::Unknown { because: "no answer in time".into() },
+            };
+            self.answered(AttemptKey::Describe(group), answer).await;
+        }
+    }
+
+    async fn record(&self, key: &Key, revision: Option<u64>, record: &Record) -> Answer {
+        let write = records::put(key.path(), revision, record);
+        let store = Arc::clone(&self.parts.store);
+        let batch = Batch { writes: vec![write], events: Vec::new() };
+        match tokio::task::spawn_blocking(move || store.commit(batch)).await {
+            Ok(Ok(_)) => Answer::Accepted,
+            Ok(Err(error @ StoreError::Conflict { .. })) => Answer::Refused { because: error.to_string() },
+            Ok(Err(error @ StoreError::Failed(_))) => Answer::Unknown { because: error.to_string() },
+            Err(error) => Answer::Unknown { because: error.to_string() },
+        }
+    }
+
+    /// CONTINUE, after the last look: what was decided must still hold.
+    async fn admit(&self, held: &Held) -> Answer {
+        match self.still_proven(held) {
+            Ok(()) => self.call(Call::Admit, held).await,
+            Err(because) => Answer::Refused { because: format!("not sent: {because}") },
+        }
+    }
+
+    async fn call(&self, call: Call, held: &Held) -> Answer {
+        if !self.holds_lease() {
+            return Answer::Refused { because: "not sent: the lease ends too soon".into() };
+        }
+        let sent = tokio::time::timeout(self.limit(), self.parts.provider.perform(call, held)).await;
+        sent.unwrap_or_else(|_| Answer::Unknown { because: "no answer in time".into() })
+    }
+
+    /// The cloud takes no fencing token: whoever may lose the lease before an answer comes does not send.
+    fn holds_lease(&self) -> bool {
+        let last_moment = Clock::monotonic() + self.limit();
+        self.lease.borrow().is_some_and(|lease| last_moment <= lease.until)
+    }
+
+    /// Reads promotion, admission, evidence and binding from the store once more, and looks at the newest description.
+    /// A few reads of an embedded store: microseconds.
+    fn still_proven(&self, held: &Held) -> Result<(), String> {
+        let mode = self.parts.policy.groups.get(&held.group).ok_or("the group is no longer gated")?.mode;
+        if mode == Mode::Observe {
+            return Ok(());
+        }
+        let unreadable = |error: StoreError| error.to_string();
+        let store = &*self.parts.store;
+        let group = records::read(store, &Key::Group(held.group.clone()).path()).map_err(unreadable)?;
+        let admission = records::read(store, &Key::Admission(held.instance.clone()).path()).map_err(unreadable)?;
+        let evidence = records::read(store, &records::evidence_path(&held.instance)).map_err(unreadable)?;
+        let (Some((_, Record::Group(group))), Some((_, Record::Admission(admission))), Some((_, evidence))) =
+            (group, admission, evidence)
+        else {
+            return Err("promotion, admission or evidence is not on record".into());
+        };
+        self.agree(held, &group, &admission, &evidence)?;
+        self.present_boot(&evidence).map_err(unreadable)?.then_some(()).ok_or("the instance has booted since")?;
+        self.still_waits(held)
+    }
+
+    fn agree(
+        &self,
+        held: &Held,
+        group: &GroupRecord,
+        admission: &AdmissionRecord,
+        evidence: &Evidence,
+    ) -> Result<(), String> {
+        let limits = &self.parts.policy.limits;
+        let proven = admission.manifest.ok_or("the admission on record proves nothing")?;
+        let checks = [
+            (group.accepted.contains(&proven), "the release is no longer accepted"),
+            (admission.wait == held.wait && evidence.wait == held.wait, "the proof is of another wait"),
+            (evidence.manifest == proven, "the last report is for another release"),
+            (admission.boot.as_ref() == Some(&evidence.boot), "the last report is of another boot"),
+            (evidence.readiness == Readiness::Ready, "the last report is not ready"),
+            (self.parts.clock.now().since(evidence.received_at) <= limits.report_age_max, "the last report is too old"),
+        ];
+        checks.iter().find(|(holds, _)| !holds).map_or(Ok(()), |(_, because)| Err((*because).into()))
+    }
+
+    fn present_boot(&self, evidence: &Evidence) -> Result<bool, StoreError> {
+        let store = &*self.parts.store;
+        let Some((_, id)) = records::read::<String>(store, &records::bound_path(&evidence.instance))? else {
+            return Ok(false);
+        };
+        let binding = records::read::<Binding>(store, &records::binding_path(&id))?;
+        Ok(binding.is_some_and(|(_, binding)| binding.boot == evidence.boot))
+    }
+
+    fn still_waits(&self, held: &Held) -> Result<(), String> {
+        let snapshot = self.snapshots.borrow();
+        let instance = snapshot.observed.instances.get(&held.instance).ok_or("the instance is gone")?;
+        if !instance.state.is_waiting() {
+            return Err(format!("the instance is {}", instance.state));
+        }
+        let age = self.parts.clock.now().since(instance.described_at);
+        if age > self.parts.policy.limits.describe_age_max {
+            return Err("the last description is too old".into());
+        }
+        Ok(())
+    }
+
+    fn limit(&self) -> Duration {
+        self.parts.policy.limits.call_timeout
+    }
+
+    async fn audit(&self, kind: &'static str, held: &Held, text: String) {
+        let entry = Entry {
+            at: self.parts.clock.now(),
+            kind,
+            group: Some(held.group.clone()),
+            instance: Some(held.instance.clone()),
+            actor: CONTROLLER.into(),
+            text,
+        };
+        self.parts.audit.record(entry).await;
+    }
+
+    /// The loop outlives attempts but at the very end, when nobody needs the answer.
+    async fn answered(&self, attempt: AttemptKey, answer: Answer) {
+        let labels = Attempt { action: name(&attempt), answer: word(&answer) };
+        self.parts.metrics.attempts.get_or_create(&labels).inc();
+        let at = self.parts.clock.now();
+        let _ = self.done.send(Observation::Answered { attempt, answer, at }).await;
+    }
+}
+
+/// What is sent to the cloud, for people; `None` for what stays inside.
+fn in_words(action: &Action) -> Option<(&Held, &'static str)> {
+    match action {
+        Action::Admit(held) => Some((held, "CONTINUE")),
+        Action::KeepWaiting(held) => Some((held, "heartbeat")),
+        Action::GiveUp(held) => Some((held, "ABANDON")),
+        Action::Record { .. } | Action::Describe(_) => None,
+    }
+}
+
+fn name(attempt: &AttemptKey) -> &'static str {
+    match attempt {
+        AttemptKey::Record(_) => "record",
+        AttemptKey::Describe(_) => "describe",
+        AttemptKey::Admit(..) => "admit",
+        AttemptKey::KeepWaiting(..) => "keep_waiting",
+        AttemptKey::GiveUp(..) => "give_up",
+    }
+}
+
+fn word(answer: &Answer) -> &'static str {
+    match answer {
+        Answer::Accepted => "accepted",
+        Answer::Throttled => "throttled",
+        Answer::NoActiveAction => "no_active_action",
+        Answer::Refused { .. } => "refused",
+        Answer::Unknown { .. } => "unknown",
+    }
+}
+
+fn said(answer: &Answer) -> String {
+    match answer {
+        Answer::Accepted => "accepted".into(),
+        Answer::Throttled => "throttled".into(),
+        Answer::NoActiveAction => "no active lifecycle action".into(),
+        Answer::Refused { because } => format!("refused: {because}"),
+        Answer::Unknown { because } => format!("unknown: {because}"),
+    }
+}

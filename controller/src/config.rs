@@ -1,0 +1,188 @@
+//! The configuration: as written → validated. Unknown keys are refused, and so is everything unsafe by accident.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use portcullis::{
+    digest::Digest,
+    instance::GroupName,
+    policy::Policy,
+    signature::{PublicKey, TrustedKeys},
+};
+
+mod duration;
+mod written;
+
+pub use duration::Length;
+pub use written::{Agents, Aws, Group, Limits, Operators, Tls, Token, Trust, Written};
+
+/// All that the controller is told, validated.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The name that agents address; a report for another audience is refused.
+    pub audience: String,
+    /// The store's file.
+    pub store: PathBuf,
+    /// Whether an identity document whose signature was not verified may enrol an agent.
+    pub allow_unverified_identity: bool,
+    /// Where agents are listened to.
+    pub agents: Listener,
+    /// Where operators are listened to.
+    pub operators: Listener,
+    /// Who may speak as an operator: name by the SHA-256 of the token.
+    pub operator_tokens: Vec<(Digest, String)>,
+    /// Region and endpoint of the cloud.
+    pub aws: Aws,
+    /// Whose signatures make a manifest.
+    pub trust: TrustedKeys,
+    /// What may be promoted in which group.
+    pub pins: BTreeMap<GroupName, Pin>,
+    /// What the decisions go by.
+    pub policy: Policy,
+}
+
+/// An address, and how it is protected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listener {
+    /// Address and port; port 0 takes any.
+    pub listen: SocketAddr,
+    /// Certificate and key; none on loopback only.
+    pub tls: Option<Tls>,
+}
+
+/// What may be promoted in a group.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Pin {
+    /// Only releases of this product.
+    pub product: Option<String>,
+    /// Only releases with this sequence or a later one.
+    pub sequence_min: Option<u64>,
+}
+
+/// The configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A file could not be read.
+    #[error("cannot read `{}`: {because}", path.display())]
+    Unreadable {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        because: String,
+    },
+    /// Not TOML, an unknown key, a wrong type.
+    #[error("`{}`: {because}", path.display())]
+    Malformed {
+        /// Which.
+        path: PathBuf,
+        /// The parser's words.
+        because: String,
+    },
+    /// A value that is not allowed.
+    #[error("`{key}`: {because}")]
+    Refused {
+        /// Which key.
+        key: String,
+        /// Why, and what to do.
+        because: String,
+    },
+}
+
+impl Config {
+    /// Reads and validates a file; relative paths in it are relative to its directory.
+    ///
+    /// # Errors
+    /// When it or a file it names cannot be read, or a value is not allowed.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let text = read_text(path)?;
+        let written = toml::from_str(&text)
+            .map_err(|error| ConfigError::Malformed { path: path.into(), because: error.to_string() })?;
+        Self::validate(written, path.parent().unwrap_or(Path::new("")))
+    }
+
+    /// Validates what was written; relative paths are relative to `dir`.
+    ///
+    /// # Errors
+    /// When a file it names cannot be read, or a value is not allowed.
+    pub fn validate(written: Written, dir: &Path) -> Result<Self, ConfigError> {
+        if written.audience.trim().is_empty() {
+            return Err(refused("audience", "must name this controller, as agents address it"));
+        }
+        Ok(Self {
+            audience: written.audience,
+            store: dir.join(written.store),
+            allow_unverified_identity: written.allow_unverified_identity,
+            agents: listener("agents", written.agents.listen, written.agents.tls, dir)?,
+            operators: listener("operators", written.operators.listen, written.operators.tls, dir)?,
+            operator_tokens: tokens(written.operators.tokens, dir)?,
+            aws: written.aws,
+            trust: trust(&written.trust, dir)?,
+            pins: written.groups.iter().map(|(name, group)| (name.clone(), group.pin())).collect(),
+            policy: written::policy(written.groups, &written.limits)?,
+        })
+    }
+}
+
+/// Off loopback only with TLS: a challenge or a bearer token in the clear is anybody's.
+fn listener(name: &str, listen: SocketAddr, tls: Option<Tls>, dir: &Path) -> Result<Listener, ConfigError> {
+    if tls.is_none() && !listen.ip().is_loopback() {
+        let because = format!("{listen} is not a loopback address: give `[{name}.tls]` with `cert` and `key`");
+        return Err(refused(&format!("{name}.listen"), &because));
+    }
+    let tls = tls.map(|tls| Tls { cert: dir.join(tls.cert), key: dir.join(tls.key) });
+    Ok(Listener { listen, tls })
+}
+
+fn tokens(written: Vec<Token>, dir: &Path) -> Result<Vec<(Digest, String)>, ConfigError> {
+    if written.is_empty() {
+        return Err(refused("operators.tokens", "at least one is needed, with `name` and `file` or `sha256`"));
+    }
+    written.into_iter().map(|token| Ok((token_hash(&token, dir)?, token.name))).collect()
+}
+
+fn token_hash(token: &Token, dir: &Path) -> Result<Digest, ConfigError> {
+    match (&token.file, &token.sha256) {
+        (Some(file), None) => {
+            let secret = read_text(&dir.join(file))?;
+            let secret = secret.trim();
+            if secret.len() < TOKEN_CHARS_MIN {
+                let because = format!("the token of `{}` has fewer than {TOKEN_CHARS_MIN} characters", token.name);
+                return Err(refused("operators.tokens", &because));
+            }
+            Ok(Digest::of(secret.as_bytes()))
+        }
+        (None, Some(hex)) => Digest::from_hex(hex.trim_start_matches("sha256:"))
+            .ok_or_else(|| refused("operators.tokens", "`sha256` must be 64 lower-case hex digits")),
+        _ => Err(refused("operators.tokens", &format!("`{}` needs either `file` or `sha256`", token.name))),
+    }
+}
+
+fn trust(written: &Trust, dir: &Path) -> Result<TrustedKeys, ConfigError> {
+    let mut keys = Vec::new();
+    for file in &written.keys {
+        let path = dir.join(file);
+        let pem = read_text(&path)?;
+        let key = PublicKey::from_pem(&pem)
+            .map_err(|error| ConfigError::Malformed { path: path.clone(), because: error.to_string() })?;
+        keys.push(key);
+    }
+    TrustedKeys::new(keys, written.threshold).map_err(|error| refused("trust", &error.to_string()))
+}
+
+fn read_text(path: &Path) -> Result<String, ConfigError> {
+    std::fs::read_to_string(path)
+        .map_err(|error| ConfigError::Unreadable { path: path.into(), because: error.to_string() })
+}
+
+pub(crate) fn refused(key: &str, because: &str) -> ConfigError {
+    ConfigError::Refused { key: key.into(), because: because.into() }
+}
+
+/// Shorter ones can be guessed; `openssl rand -hex 32` gives 64.
+const TOKEN_CHARS_MIN: usize = 20;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,77 @@
+use std::{path::Path, time::Duration};
+
+use portcullis::{policy::Mode, signature::SigningKey};
+
+use super::*;
+
+const WHOLE: &str = r#"
+audience = "gate.example"
+store = "store.redb"
+[agents]
+listen = "127.0.0.1:0"
+[operators]
+tokens = [{ name = "ana", sha256 = "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae" }]
+[trust]
+keys = ["release.key.pub"]
+[groups.web]
+mode = "enforce"
+admission_deadline = "10m"
+sequence_min = 5
+[limits]
+describe_every = "2s"
+"#;
+
+fn read(text: &str) -> Result<Config, String> {
+    let dir = tempfile::tempdir().unwrap();
+    let key = SigningKey::generate(&[1; 32]).public().to_pem();
+    std::fs::write(dir.path().join("release.key.pub"), key).unwrap();
+    std::fs::write(dir.path().join("short"), "hunter2\n").unwrap();
+    std::fs::write(dir.path().join("controller.toml"), text).unwrap();
+    Config::read(&dir.path().join("controller.toml")).map_err(|error| error.to_string())
+}
+
+#[test]
+fn what_is_not_written_has_its_default() {
+    let config = read(WHOLE).unwrap();
+    let web = &config.policy.groups[&GroupName::from("web")];
+    assert_eq!((web.mode, web.hook.as_str()), (Mode::Enforce, "portcullis"));
+    assert_eq!(
+        (web.admission_deadline, web.abandon_interval_min),
+        (Duration::from_secs(600), Duration::from_secs(300))
+    );
+    assert_eq!(config.policy.limits.describe_every, Duration::from_secs(2));
+    assert_eq!(config.policy.limits.report_age_max, Duration::from_secs(30));
+    assert_eq!(config.operators.listen.to_string(), "127.0.0.1:7421");
+    assert_eq!(config.pins[&GroupName::from("web")].sequence_min, Some(5));
+    assert!(!config.allow_unverified_identity);
+}
+
+#[test]
+fn refusals_name_the_key() {
+    for (from, to, named) in [
+        ("audience = \"gate.example\"", "audience = \" \"", "audience"),
+        ("store =", "stoer =", "stoer"),
+        ("127.0.0.1:0", "0.0.0.0:7420", "agents.listen"),
+        ("sha256 =", "nonsense =", "nonsense"),
+        ("sha256 = \"2c26", "sha256 = \"zz26", "operators.tokens"),
+        ("sha256 = \"2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae\"", "file = \"short\"", "ana"),
+        ("release.key.pub", "absent.pub", "absent.pub"),
+        ("[\"release.key.pub\"]", "[\"release.key.pub\"]\nthreshold = 2", "trust"),
+        ("mode = \"enforce\"", "mode = \"perhaps\"", "mode"),
+        ("\"10m\"", "\"0s\"", "groups.web"),
+        ("\"2s\"", "\"0s\"", "limits.describe_every"),
+        ("\"2s\"", "\"2\"", "describe_every"),
+    ] {
+        assert!(WHOLE.contains(from), "{from}");
+        let error = read(&WHOLE.replace(from, to)).expect_err(to);
+        assert!(error.contains(named), "{to}: {error}");
+    }
+}
+
+#[test]
+fn the_example_that_is_shipped_has_only_keys_that_exist() {
+    let text =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/controller.toml")).unwrap();
+    let written: Written = toml::from_str(&text).unwrap();
+    assert!(!written.groups.is_empty());
+}

@@ -1,0 +1,217 @@
+//! The configuration as people write it.
+
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
+
+use portcullis::{
+    instance::GroupName,
+    policy::{self, GroupPolicy, Mode, Policy},
+};
+use serde::Deserialize;
+
+use super::{ConfigError, Length, Pin, refused};
+
+/// The whole file.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Written {
+    /// The name that agents address.
+    pub audience: String,
+    /// The store's file.
+    pub store: PathBuf,
+    /// Whether identity documents are taken without verification of their signature.
+    #[serde(default)]
+    pub allow_unverified_identity: bool,
+    /// The agents' listener.
+    pub agents: Agents,
+    /// The operators' listener.
+    pub operators: Operators,
+    /// The cloud.
+    #[serde(default)]
+    pub aws: Aws,
+    /// Whose signatures count.
+    pub trust: Trust,
+    /// The gated groups.
+    #[serde(default)]
+    pub groups: BTreeMap<GroupName, Group>,
+    /// Limits common to all groups.
+    #[serde(default)]
+    pub limits: Limits,
+}
+
+/// `[agents]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Agents {
+    /// Address and port.
+    pub listen: SocketAddr,
+    /// Certificate and key.
+    pub tls: Option<Tls>,
+}
+
+/// `[operators]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Operators {
+    /// Address and port; loopback unless told otherwise.
+    #[serde(default = "loopback")]
+    pub listen: SocketAddr,
+    /// Certificate and key.
+    pub tls: Option<Tls>,
+    /// Who may speak.
+    #[serde(default)]
+    pub tokens: Vec<Token>,
+}
+
+fn loopback() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 7421))
+}
+
+/// `[….tls]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// PEM file with the certificate and its chain.
+    pub cert: PathBuf,
+    /// PEM file with the private key.
+    pub key: PathBuf,
+}
+
+/// `[[operators.tokens]]`: either `file` or `sha256`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Token {
+    /// Whom the audit names.
+    pub name: String,
+    /// File with the token.
+    pub file: Option<PathBuf>,
+    /// SHA-256 of the token, hex.
+    pub sha256: Option<String>,
+}
+
+/// `[aws]`
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Aws {
+    /// Region; else from the environment or the instance.
+    pub region: Option<String>,
+    /// Endpoint of the Auto Scaling API; else `AWS_ENDPOINT_URL`, else AWS's own.
+    pub endpoint_url: Option<String>,
+}
+
+/// `[trust]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Trust {
+    /// PEM files with public keys.
+    pub keys: Vec<PathBuf>,
+    /// How many of them must have signed.
+    #[serde(default = "one")]
+    pub threshold: usize,
+}
+
+fn one() -> usize {
+    1
+}
+
+/// `[groups.NAME]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Group {
+    /// `observe` or `enforce`.
+    #[serde(default)]
+    pub mode: Mode,
+    /// Name of our launch hook.
+    pub hook: Option<String>,
+    /// See [`GroupPolicy::admission_deadline`].
+    pub admission_deadline: Option<Length>,
+    /// See [`GroupPolicy::abandon_interval_min`].
+    pub abandon_interval_min: Option<Length>,
+    /// See [`Pin::product`].
+    pub product: Option<String>,
+    /// See [`Pin::sequence_min`].
+    pub sequence_min: Option<u64>,
+}
+
+impl Group {
+    pub(super) fn pin(&self) -> Pin {
+        Pin { product: self.product.clone(), sequence_min: self.sequence_min }
+    }
+
+    fn policy(self) -> GroupPolicy {
+        let mut policy = GroupPolicy { mode: self.mode, ..GroupPolicy::default() };
+        if let Some(hook) = self.hook {
+            policy.hook = hook;
+        }
+        set(&mut policy.admission_deadline, self.admission_deadline);
+        set(&mut policy.abandon_interval_min, self.abandon_interval_min);
+        policy
+    }
+}
+
+/// `[limits]`: see [`policy::Limits`] for each.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "each is documented where it is used: `policy::Limits`")]
+pub struct Limits {
+    pub report_age_max: Option<Length>,
+    pub describe_age_max: Option<Length>,
+    pub describe_every: Option<Length>,
+    pub heartbeat_every: Option<Length>,
+    pub listen_min: Option<Length>,
+    pub call_timeout: Option<Length>,
+    pub backoff_min: Option<Length>,
+    pub backoff_max: Option<Length>,
+    pub calls_per_turn_max: Option<usize>,
+}
+
+impl Limits {
+    fn policy(&self) -> policy::Limits {
+        let mut limits = policy::Limits::default();
+        set(&mut limits.report_age_max, self.report_age_max);
+        set(&mut limits.describe_age_max, self.describe_age_max);
+        set(&mut limits.describe_every, self.describe_every);
+        set(&mut limits.heartbeat_every, self.heartbeat_every);
+        set(&mut limits.listen_min, self.listen_min);
+        set(&mut limits.call_timeout, self.call_timeout);
+        set(&mut limits.backoff_min, self.backoff_min);
+        set(&mut limits.backoff_max, self.backoff_max);
+        limits.calls_per_turn_max = self.calls_per_turn_max.unwrap_or(limits.calls_per_turn_max);
+        limits
+    }
+}
+
+fn set(value: &mut Duration, written: Option<Length>) {
+    if let Some(Length(length)) = written {
+        *value = length;
+    }
+}
+
+/// The policy that was written, with the defaults for what was not.
+pub(super) fn policy(groups: BTreeMap<GroupName, Group>, limits: &Limits) -> Result<Policy, ConfigError> {
+    let limits = limits.policy();
+    for (key, length) in [
+        ("limits.report_age_max", limits.report_age_max),
+        ("limits.describe_age_max", limits.describe_age_max),
+        ("limits.describe_every", limits.describe_every),
+        ("limits.heartbeat_every", limits.heartbeat_every),
+        ("limits.call_timeout", limits.call_timeout),
+        ("limits.backoff_min", limits.backoff_min),
+    ] {
+        if length.is_zero() {
+            return Err(refused(key, "must not be zero"));
+        }
+    }
+    if limits.backoff_max < limits.backoff_min {
+        return Err(refused("limits.backoff_max", "must not be less than `backoff_min`"));
+    }
+    if limits.calls_per_turn_max == 0 {
+        return Err(refused("limits.calls_per_turn_max", "must not be zero"));
+    }
+    let groups: BTreeMap<_, _> = groups.into_iter().map(|(name, group)| (name, group.policy())).collect();
+    for (name, group) in &groups {
+        if name.0.is_empty() || group.hook.is_empty() || group.admission_deadline.is_zero() {
+            return Err(refused(&format!("groups.{name}"), "name, `hook` and `admission_deadline` must not be empty"));
+        }
+    }
+    Ok(Policy { groups, limits })
+}

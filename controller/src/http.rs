@@ -1,0 +1,175 @@
+//! What agents and operators may ask. Two listeners, one state; every refusal is a problem (RFC 9457), counted by kind.
+//!
+//! Handlers read the loop's last [`Snapshot`] and write records; what they write reaches the loop by the store's watch.
+//! Their work is synchronous (signatures, JSON, the disk) and runs on blocking threads.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use axum::{Json, body::Body, response::IntoResponse as _, response::Response};
+use portcullis::{api::Answer, challenge::MacKey, digest::Digest};
+use serde::Serialize;
+use tokio::sync::{Semaphore, watch};
+
+use crate::{
+    audit::Audit,
+    clock::Clock,
+    config::Config,
+    metrics::{Kind, Metrics},
+    reconcile::{Notices, Snapshot},
+    stores::{Entry, Store},
+};
+
+pub mod agents;
+pub mod limits;
+pub mod operators;
+pub mod problem;
+pub mod releases;
+pub mod serve;
+pub mod tls;
+
+use limits::Window;
+use problem::Refusal;
+use releases::Releases;
+
+/// What all handlers work with.
+pub struct App {
+    pub(crate) config: Config,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) clock: Clock,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) audit: Audit,
+    pub(crate) notices: Notices,
+    pub(crate) snapshots: watch::Receiver<Arc<Snapshot>>,
+    pub(crate) mac: MacKey,
+    pub(crate) releases: Releases,
+    /// The answer to the last report of each binding: what a resend gets.
+    answers: Mutex<BTreeMap<String, (Digest, Answer)>>,
+    /// Lines about refusals that the audit takes: strangers must not fill the disk.
+    refusal_lines: Window,
+    bodies: Semaphore,
+}
+
+/// What [`App::new`] needs, beside the configuration.
+pub struct AppParts {
+    /// Where records are kept.
+    pub store: Arc<dyn Store>,
+    /// The time.
+    pub clock: Clock,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// What is told.
+    pub audit: Audit,
+    /// Hints for the loop.
+    pub notices: Notices,
+    /// What the loop shows.
+    pub snapshots: watch::Receiver<Arc<Snapshot>>,
+    /// The key of challenges.
+    pub mac: MacKey,
+}
+
+impl App {
+    /// The state of both listeners.
+    pub fn new(config: Config, parts: AppParts) -> Arc<Self> {
+        let AppParts { store, clock, metrics, audit, notices, snapshots, mac } = parts;
+        let releases = Releases::new(Arc::clone(&store), config.trust.clone());
+        Arc::new(Self {
+            config,
+            store,
+            clock,
+            metrics,
+            audit,
+            notices,
+            snapshots,
+            mac,
+            releases,
+            answers: Mutex::default(),
+            refusal_lines: Window::new(REFUSAL_LINES_PER_MINUTE_MAX),
+            bodies: Semaphore::new(BODIES_MAX),
+        })
+    }
+
+    pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.snapshots.borrow())
+    }
+
+    pub(crate) fn last_answer(&self, binding: &str, report: Digest) -> Option<Answer> {
+        let answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        answers.get(binding).filter(|(of, _)| *of == report).map(|(_, answer)| answer.clone())
+    }
+
+    pub(crate) fn keep_answer(&self, binding: String, report: Digest, answer: Answer) {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner).insert(binding, (report, answer));
+    }
+
+    /// Counts a refusal, tells the audit of it (up to a rate), and says it to the one who asked.
+    pub(crate) fn refuse(&self, refusal: Refusal, actor: &str) -> Response {
+        self.metrics.refusals.get_or_create(&Kind { kind: refusal.kind.word() }).inc();
+        let now = self.clock.now();
+        if self.refusal_lines.admits(now) {
+            self.audit.offer(Entry {
+                at: now,
+                kind: if refusal.kind.is_incident() { "incident" } else { "refused" },
+                group: None,
+                instance: refusal.instance.clone(),
+                actor: actor.into(),
+                text: format!("{}: {}", refusal.kind.word(), refusal.detail),
+            });
+        }
+        refusal.into_response()
+    }
+
+    /// Waits until the loop has decided on everything up to `revision`, for a moment at most.
+    pub(crate) async fn decided(&self, revision: u64) -> Arc<Snapshot> {
+        let mut snapshots = self.snapshots.clone();
+        let seen = tokio::time::timeout(DECIDED_WAIT_MAX, snapshots.wait_for(|snapshot| snapshot.revision >= revision));
+        match seen.await {
+            Ok(Ok(snapshot)) => Arc::clone(&snapshot),
+            Ok(Err(_)) | Err(_) => self.snapshot(),
+        }
+    }
+
+    /// A body of at most `bytes_max`, in time; few are taken in at once, so that memory has a bound.
+    pub(crate) async fn body(&self, body: Body, bytes_max: usize) -> Result<Vec<u8>, Refusal> {
+        let _permit = self.bodies.acquire().await;
+        let read = tokio::time::timeout(BODY_TIMEOUT, axum::body::to_bytes(body, bytes_max)).await;
+        match read {
+            Ok(Ok(bytes)) => Ok(bytes.into()),
+            Ok(Err(error)) if limits::is_too_large(&error) => Err(problem::too_large(bytes_max)),
+            Ok(Err(_)) | Err(_) => Err(problem::malformed("the body did not come whole, or not in time")),
+        }
+    }
+}
+
+/// Runs a handler's work where it may block.
+pub(crate) async fn blocking<T: Send + 'static>(
+    app: &Arc<App>,
+    work: impl FnOnce(&App) -> Result<T, Refusal> + Send + 'static,
+) -> Result<T, Refusal> {
+    let app = Arc::clone(app);
+    let done = tokio::task::spawn_blocking(move || work(&app)).await;
+    done.unwrap_or_else(|error| Err(problem::unavailable(&error)))
+}
+
+/// The answer in JSON, or the refusal as a problem.
+pub(crate) fn answer<T: Serialize>(app: &App, result: Result<T, Refusal>, actor: &str) -> Response {
+    match result {
+        Ok(value) => Json(value).into_response(),
+        Err(refusal) => app.refuse(refusal, actor),
+    }
+}
+
+/// A report waits this long for the loop to decide on it; then it is answered with what is known.
+const DECIDED_WAIT_MAX: Duration = Duration::from_secs(1);
+/// The largest body within its time on a slow line: 4 MiB at 1.1 Mbit/s.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// Bodies taken in at once: with reports of 4 MiB, 256 MiB at most.
+const BODIES_MAX: usize = 64;
+/// Enough to see what goes on; the metrics count all.
+const REFUSAL_LINES_PER_MINUTE_MAX: u32 = 60;
+
+#[cfg(test)]
+mod tests;

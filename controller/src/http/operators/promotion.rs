@@ -1,0 +1,118 @@
+//! Promoting a release: it becomes the wanted one of a group; the former ones stay accepted.
+
+use portcullis::{
+    api::Promote,
+    digest::Digest,
+    instance::GroupName,
+    record::{GroupRecord, Key, Record},
+};
+
+use crate::{
+    http::{
+        App,
+        problem::{Kind, Refusal},
+    },
+    records::{self, Release},
+    stores::{Batch, Entry},
+};
+
+/// Makes a published release the wanted one of a gated group, and gives what the group accepts from now on.
+pub(super) fn promote(app: &App, group: &GroupName, wish: &Promote, operator: &str) -> Result<GroupRecord, Refusal> {
+    if !app.config.policy.groups.contains_key(group) {
+        return Err(Refusal::new(Kind::NotFound, format!("`{group}` is not a gated group")));
+    }
+    let (digest, release) = find(app, group, &wish.release)?;
+    check_pin(app, group, &release)?;
+    let path = Key::Group(group.clone()).path();
+    let before = records::read::<Record>(&*app.store, &path)?;
+    let revision = before.as_ref().map(|(revision, _)| *revision);
+    let mut record = match before {
+        Some((_, Record::Group(record))) => record,
+        _ => GroupRecord { accepted: Vec::new() },
+    };
+    if record.accepted.first() == Some(&digest) {
+        return Ok(record);
+    }
+    check_order(app, &record, &release, wish)?;
+    record.accepted.retain(|accepted| *accepted != digest);
+    record.accepted.insert(0, digest);
+    record.accepted.truncate(ACCEPTED_MAX);
+    let write = records::put(path, revision, &Record::Group(record.clone()));
+    let event = line(app, group, operator, &text(wish, &digest, &release));
+    app.store.commit(Batch { writes: vec![write], events: vec![event] })?;
+    Ok(record)
+}
+
+/// A digest, or the name of exactly one published release.
+fn find(app: &App, group: &GroupName, wanted: &str) -> Result<(Digest, Release), Refusal> {
+    let unknown = || Refusal::new(Kind::NotFound, format!("no release `{wanted}` is published"));
+    if let Some(digest) = wanted.parse().ok().or_else(|| Digest::from_hex(wanted)) {
+        return Ok((digest, app.releases.release(&digest)?.ok_or_else(unknown)?));
+    }
+    let product = app.config.pins.get(group).and_then(|pin| pin.product.as_deref());
+    let mut named = app.releases.all()?;
+    named.retain(|(_, release)| release.release == wanted && product.is_none_or(|product| product == release.product));
+    match named.len() {
+        0 => Err(unknown()),
+        1 => Ok(named.remove(0)),
+        count => {
+            let detail = format!("{count} published releases are named `{wanted}`: give the digest");
+            Err(Refusal::new(Kind::PromotionRefused, detail))
+        }
+    }
+}
+
+/// A validly signed manifest of another product, or one from before a known hole, stays out.
+fn check_pin(app: &App, group: &GroupName, release: &Release) -> Result<(), Refusal> {
+    let Some(pin) = app.config.pins.get(group) else { return Ok(()) };
+    if let Some(product) = &pin.product
+        && *product != release.product
+    {
+        let detail = format!("{group} takes releases of `{product}`, this is one of `{}`", release.product);
+        return Err(Refusal::new(Kind::PromotionRefused, detail));
+    }
+    if let Some(sequence_min) = pin.sequence_min
+        && release.sequence < sequence_min
+    {
+        let detail = format!("{group} takes sequences from {sequence_min}, this is {}", release.sequence);
+        return Err(Refusal::new(Kind::PromotionRefused, detail));
+    }
+    Ok(())
+}
+
+/// Back to an older release, or over to another product, only when that is said.
+fn check_order(app: &App, record: &GroupRecord, release: &Release, wish: &Promote) -> Result<(), Refusal> {
+    let Some(wanted) = record.accepted.first() else { return Ok(()) };
+    let Some(wanted) = app.releases.release(wanted)? else { return Ok(()) };
+    if wanted.product != release.product {
+        let detail = format!("the group runs `{}`, this is a release of `{}`", wanted.product, release.product);
+        return Err(Refusal::new(Kind::PromotionRefused, detail));
+    }
+    let reason = wish.reason.as_deref().unwrap_or("").trim();
+    if release.sequence < wanted.sequence && !(wish.rollback && !reason.is_empty()) {
+        let detail =
+            format!("older than `{}`, which is wanted now: a rollback needs to be said, with a reason", wanted.release);
+        return Err(Refusal::new(Kind::PromotionRefused, detail));
+    }
+    Ok(())
+}
+
+fn text(wish: &Promote, digest: &Digest, release: &Release) -> String {
+    let verb = if wish.rollback { "rolled back to" } else { "promoted" };
+    let reason = wish.reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
+    format!("{verb} {} {} ({digest}){reason}", release.product, release.release)
+}
+
+fn line(app: &App, group: &GroupName, operator: &str, text: &str) -> Entry {
+    Entry {
+        at: app.clock.now(),
+        kind: "promoted",
+        group: Some(group.clone()),
+        instance: None,
+        actor: operator.into(),
+        text: portcullis::text::visible(text),
+    }
+}
+
+/// The wanted release and four former ones: more are not in service at once.
+const ACCEPTED_MAX: usize = 5;

@@ -1,0 +1,88 @@
+//! `GET /v1/status` and `GET /v1/instances/{id}`: the loop's last snapshot, for people.
+
+use portcullis::{
+    api::{GroupStatus, InstanceStatus, Status},
+    digest::Digest,
+    instance::{GroupName, InstanceId},
+    observed::{Group, Instance},
+    policy::GroupPolicy,
+    record::{Key, Record},
+};
+
+use crate::{
+    http::{App, problem::Refusal},
+    reconcile::Snapshot,
+};
+
+/// Every gated group, with its instances.
+pub(super) fn status(app: &App, snapshot: &Snapshot) -> Result<Status, Refusal> {
+    let groups = &app.config.policy.groups;
+    let groups = groups.iter().map(|(name, policy)| group(app, snapshot, name, policy)).collect::<Result<_, _>>()?;
+    Ok(Status { decided_at: snapshot.decided_at, groups })
+}
+
+fn group(app: &App, snapshot: &Snapshot, name: &GroupName, policy: &GroupPolicy) -> Result<GroupStatus, Refusal> {
+    let observed = snapshot.observed.groups.get(name);
+    let wanted = wanted(snapshot, name);
+    let release = wanted.map(|wanted| app.releases.release(&wanted)).transpose()?.flatten();
+    let members = snapshot.observed.instances.iter().filter(|(_, instance)| instance.group == *name);
+    Ok(GroupStatus {
+        group: name.clone(),
+        mode: policy.mode,
+        release: release.map(|release| release.release),
+        wanted,
+        desired: observed.and_then(|group| group.facts.as_ref()).map(|facts| facts.desired),
+        warnings: warnings(observed, policy),
+        instances: members.map(|(id, instance)| shown(snapshot, id, instance)).collect(),
+    })
+}
+
+/// One instance of a gated group.
+pub(super) fn instance(snapshot: &Snapshot, id: &InstanceId) -> Option<InstanceStatus> {
+    snapshot.observed.instances.get(id).map(|instance| shown(snapshot, id, instance))
+}
+
+fn wanted(snapshot: &Snapshot, group: &GroupName) -> Option<Digest> {
+    match snapshot.observed.records.get(&Key::Group(group.clone())) {
+        Some((_, Record::Group(record))) => record.accepted.first().copied(),
+        _ => None,
+    }
+}
+
+fn warnings(observed: Option<&Group>, policy: &GroupPolicy) -> Vec<String> {
+    let Some(group) = observed.filter(|group| group.asked_at.is_some()) else {
+        return vec!["not described yet".into()];
+    };
+    let Some(facts) = &group.facts else {
+        return vec!["the cloud has no such group".into()];
+    };
+    let mut warnings = Vec::new();
+    match facts.launch_hooks.iter().find(|hook| hook.name == policy.hook) {
+        None => warnings.push(format!("no launch hook named `{}`: nothing is held", policy.hook)),
+        Some(hook) if !hook.abandons_by_default => {
+            warnings.push("the hook's default result is CONTINUE: without a controller the unproven get in".into());
+        }
+        Some(_) => {}
+    }
+    if !facts.suspended.is_empty() {
+        warnings.push(format!("suspended processes: {}", portcullis::text::visible(&facts.suspended.join(", "))));
+    }
+    warnings
+}
+
+fn shown(snapshot: &Snapshot, id: &InstanceId, instance: &Instance) -> InstanceStatus {
+    let ruling = snapshot.decision.rulings.get(id);
+    InstanceStatus {
+        instance: id.clone(),
+        group: instance.group.clone(),
+        state: instance.state.clone(),
+        verdict: ruling.map(|ruling| ruling.verdict),
+        reason: ruling.map(|ruling| ruling.reason.clone()),
+        because: ruling
+            .map_or_else(|| format!("{}: not to be ruled on", instance.state), |ruling| ruling.reason.to_string()),
+        deadline: ruling.and_then(|ruling| ruling.deadline),
+        continue_accepted: ruling.is_some_and(|ruling| ruling.continue_accepted),
+        wait: ruling.and_then(|ruling| ruling.wait),
+        evidence: instance.evidence.clone(),
+    }
+}

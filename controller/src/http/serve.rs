@@ -1,0 +1,174 @@
+//! Serving a router on a listener: connections, header times and requests of one client are bounded.
+
+use std::{
+    convert::Infallible,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use axum::{Router, body::Body, http::Request, response::Response};
+use hyper::{body::Incoming, server::conn::http1, service::Service as _};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+    sync::{Semaphore, watch},
+};
+
+use super::{
+    App,
+    limits::Clients,
+    problem::{Kind, Refusal},
+    tls::{Acceptor, TlsError},
+};
+use crate::config::Listener;
+
+/// A bound listener, and what it serves.
+pub struct Server {
+    listener: TcpListener,
+    tls: Option<Arc<Acceptor>>,
+    router: Router,
+    app: Arc<App>,
+}
+
+/// A listener could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// The address cannot be had.
+    #[error("cannot listen on {address}: {because}")]
+    Address {
+        /// Which.
+        address: SocketAddr,
+        /// Why.
+        because: String,
+    },
+    /// The certificate cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+}
+
+impl Server {
+    /// Binds the address, and reads the certificate if there is one.
+    ///
+    /// # Errors
+    /// When either cannot be had.
+    pub async fn bind(listener: &Listener, router: Router, app: Arc<App>) -> Result<Self, BindError> {
+        let tls = listener.tls.clone().map(Acceptor::new).transpose()?.map(Arc::new);
+        let address = listener.listen;
+        let listener = TcpListener::bind(address)
+            .await
+            .map_err(|error| BindError::Address { address, because: error.to_string() })?;
+        Ok(Self { listener, tls, router, app })
+    }
+
+    /// `https://ADDRESS` or `http://ADDRESS`, with the port that was bound.
+    ///
+    /// # Errors
+    /// When the system does not say.
+    pub fn url(&self) -> std::io::Result<String> {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        Ok(format!("{scheme}://{}", self.listener.local_addr()?))
+    }
+
+    /// Serves until `stop` says so; requests under way are then cut.
+    pub async fn run(self, mut stop: watch::Receiver<bool>) {
+        let stopped = async move { drop(stop.wait_for(|stop| *stop).await) };
+        let accepted = self.accept();
+        // Two futures of which the first to end ends both; no order matters here.
+        let (stopped, accepted) = (Box::pin(stopped), Box::pin(accepted));
+        first(stopped, accepted).await;
+    }
+
+    async fn accept(self) {
+        let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let clients = Arc::new(Clients::new(REQUESTS_PER_MINUTE_MAX));
+        loop {
+            let Ok(permit) = Arc::clone(&connections).acquire_owned().await else { return };
+            let (stream, peer) = match self.listener.accept().await {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    // Out of file descriptors, most likely: accepting again at once would spin.
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            };
+            let client = Client { address: peer.ip(), clients: Arc::clone(&clients), app: Arc::clone(&self.app) };
+            let (router, tls) = (self.router.clone(), self.tls.clone());
+            tokio::spawn(async move {
+                connection(stream, tls, router, client).await;
+                drop(permit);
+            });
+        }
+    }
+}
+
+async fn first(a: impl Future<Output = ()> + Unpin, b: impl Future<Output = ()> + Unpin) {
+    let (mut a, mut b) = (a, b);
+    std::future::poll_fn(|context| {
+        let a = std::pin::Pin::new(&mut a).poll(context);
+        let b = std::pin::Pin::new(&mut b).poll(context);
+        if a.is_ready() || b.is_ready() { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+    })
+    .await;
+}
+
+async fn connection(stream: TcpStream, tls: Option<Arc<Acceptor>>, router: Router, client: Client) {
+    let _ = stream.set_nodelay(true);
+    match tls {
+        None => speak(stream, router, client).await,
+        Some(tls) => {
+            let handshake = tokio::time::timeout(HEADER_TIMEOUT, tls.current().accept(stream));
+            if let Ok(Ok(stream)) = handshake.await {
+                speak(stream, router, client).await;
+            }
+        }
+    }
+}
+
+async fn speak(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, router: Router, client: Client) {
+    let router = TowerToHyperService::new(router);
+    let client = Arc::new(client);
+    let service = hyper::service::service_fn(move |request: Request<Incoming>| {
+        let (router, client) = (router.clone(), Arc::clone(&client));
+        async move {
+            match client.refused() {
+                Some(refused) => Ok::<Response<Body>, Infallible>(refused),
+                None => router.call(request).await,
+            }
+        }
+    });
+    let mut server = http1::Builder::new();
+    server.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(HEADER_BYTES_MAX);
+    // A client that breaks off, or speaks something else than HTTP, is its own problem.
+    let _ = server.serve_connection(TokioIo::new(stream), service).await;
+}
+
+/// Whose connection it is.
+struct Client {
+    address: IpAddr,
+    clients: Arc<Clients>,
+    app: Arc<App>,
+}
+
+impl Client {
+    fn refused(&self) -> Option<Response<Body>> {
+        if self.clients.admits(self.address, self.app.clock.now()) {
+            return None;
+        }
+        let detail = format!("more than {REQUESTS_PER_MINUTE_MAX} requests in a minute from {}", self.address);
+        Some(self.app.refuse(Refusal::new(Kind::TooManyRequests, detail), &self.address.to_string()))
+    }
+}
+
+/// Agents keep one connection each at most; beyond this new ones wait in the system's queue.
+const CONNECTIONS_MAX: usize = 4_096;
+/// Of one address: an agent needs some 40; many agents may share one address translator.
+const REQUESTS_PER_MINUTE_MAX: u32 = 6_000;
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+const HEADER_BYTES_MAX: usize = 64 << 10;
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

@@ -1,0 +1,338 @@
+//! The loop: observations in, one decision a turn, its actions out. The only `select!` of the controller.
+//!
+//! It is level-triggered: everything it acts on is in [`Observed`], and a lost notice costs only the time until the next
+//! describing. What attempts brought is never dropped; notices are, and counted, when the queue is full.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use portcullis::{
+    action::Action,
+    decide::{Decision, decide},
+    instance::{GroupName, InstanceId},
+    observation::Observation,
+    observed::Observed,
+    policy::Policy,
+    timestamp::Timestamp,
+    verdict::{Ruling, Verdict},
+};
+use tokio::sync::{
+    broadcast::{self, error::RecvError},
+    mpsc, watch,
+};
+
+use crate::{
+    act::{Actor, Lease},
+    audit::Audit,
+    clock::Clock,
+    metrics::Metrics,
+    providers::Provider,
+    records::{self, Epoch},
+    stores::{Batch, Entry, Store, StoreError},
+};
+
+/// What a turn came to: for handlers, and for the last look before CONTINUE.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// Counts the turns.
+    pub turn: u64,
+    /// Every commit of the store up to this revision is in it.
+    pub revision: u64,
+    /// When it was decided.
+    pub decided_at: Timestamp,
+    /// All that was known.
+    pub observed: Observed,
+    /// What was made of it.
+    pub decision: Decision,
+}
+
+impl Default for Snapshot {
+    /// Before the first turn.
+    fn default() -> Self {
+        let (observed, decision) = (Observed::default(), Decision::default());
+        Self { turn: 0, revision: 0, decided_at: Timestamp(0), observed, decision }
+    }
+}
+
+/// Where notices are dropped off for the loop.
+#[derive(Debug, Clone)]
+pub struct Notices {
+    queue: mpsc::Sender<GroupName>,
+    metrics: Arc<Metrics>,
+}
+
+impl Notices {
+    /// A queue, and its end for the loop.
+    pub fn new(metrics: Arc<Metrics>) -> (Self, mpsc::Receiver<GroupName>) {
+        let (queue, received) = mpsc::channel(NOTICES_MAX);
+        (Self { queue, metrics }, received)
+    }
+
+    /// Says that something happened in a group. Dropping it is safe: describing makes up for it.
+    pub fn notice(&self, group: GroupName) {
+        if self.queue.try_send(group).is_err() {
+            self.metrics.observations_dropped.inc();
+        }
+    }
+}
+
+/// What the loop works with.
+#[derive(Clone)]
+pub struct Parts {
+    /// Where records are kept.
+    pub store: Arc<dyn Store>,
+    /// The cloud.
+    pub provider: Arc<dyn Provider>,
+    /// What decisions go by.
+    pub policy: Policy,
+    /// The time.
+    pub clock: Clock,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// What is told.
+    pub audit: Audit,
+}
+
+/// The loop's state.
+pub struct Reconciler {
+    parts: Parts,
+    observed: Observed,
+    changes: broadcast::Receiver<crate::stores::Change>,
+    notices: mpsc::Receiver<GroupName>,
+    done: mpsc::Receiver<Observation>,
+    actor: Arc<Actor>,
+    snapshots: watch::Sender<Arc<Snapshot>>,
+    lease: watch::Sender<Option<Lease>>,
+    epoch: u64,
+    turn: u64,
+    revision: u64,
+    told: BTreeMap<InstanceId, Told>,
+    jitter: f64,
+}
+
+/// The part of a ruling whose change is worth a line in the audit.
+type Told = (Verdict, &'static str, bool);
+
+impl Reconciler {
+    /// Takes the lease and loads all records. `snapshots` is where turns are shown.
+    ///
+    /// # Errors
+    /// When the store cannot be read or written.
+    pub fn start(
+        parts: Parts,
+        notices: mpsc::Receiver<GroupName>,
+        snapshots: watch::Sender<Arc<Snapshot>>,
+    ) -> Result<Self, StoreError> {
+        let epoch = take_lease(&*parts.store)?;
+        let (lease, held) = watch::channel(None);
+        let (answers, done) = mpsc::channel(DONE_MAX);
+        let actor = Arc::new(Actor::new(parts.clone(), held, snapshots.subscribe(), answers));
+        let changes = parts.store.watch();
+        let mut reconciler = Self {
+            parts,
+            observed: Observed::default(),
+            changes,
+            notices,
+            done,
+            actor,
+            snapshots,
+            lease,
+            epoch,
+            turn: 0,
+            revision: 0,
+            told: BTreeMap::new(),
+            jitter: 1.0,
+        };
+        reconciler.load()?;
+        Ok(reconciler)
+    }
+
+    /// Turns until `stop` says so.
+    pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
+        loop {
+            self.renew();
+            let wait = self.turn().await;
+            tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop) => return,
+                Some(observation) = self.done.recv() => self.observe(observation),
+                change = self.changes.recv() => self.changed(change),
+                Some(group) = self.notices.recv() => self.observe(Observation::Noticed(group)),
+                () = tokio::time::sleep(wait) => self.observe(Observation::Tick),
+            }
+            self.drain();
+        }
+    }
+
+    /// Takes in what else has come, up to a bound: a flood must not keep the loop from deciding.
+    fn drain(&mut self) {
+        for _ in 0..DRAIN_MAX {
+            if let Ok(observation) = self.done.try_recv() {
+                self.observe(observation);
+            } else if let Ok(change) = self.changes.try_recv() {
+                self.changed(Ok(change));
+            } else if let Ok(group) = self.notices.try_recv() {
+                self.observe(Observation::Noticed(group));
+            } else {
+                return;
+            }
+        }
+    }
+
+    fn observe(&mut self, observation: Observation) {
+        if let Observation::Described(description) = &observation {
+            self.jitter = draw_jitter();
+            self.parts.metrics.described_at(description.group.to_string(), description.asked_at);
+        }
+        self.observed.fold(observation, self.parts.clock.now());
+    }
+
+    fn changed(&mut self, change: Result<crate::stores::Change, RecvError>) {
+        let read = match change {
+            Ok(change) => self.read(&change.path, change.revision),
+            // Too many changes at once: the store says what they came to.
+            Err(RecvError::Lagged(_) | RecvError::Closed) => self.load(),
+        };
+        if let Err(error) = read {
+            tracing::error!(%error, "a change in the store could not be read");
+        }
+    }
+
+    fn read(&mut self, path: &str, revision: u64) -> Result<(), StoreError> {
+        if OBSERVED_PATHS.iter().any(|prefix| path.starts_with(prefix)) {
+            let found = self.parts.store.get(path)?;
+            let newest = found.as_ref().map_or(revision, |found| found.revision);
+            if let Some(observation) = records::observation(path, found.as_ref(), newest)? {
+                self.observe(observation);
+            }
+        }
+        self.revision = self.revision.max(revision);
+        Ok(())
+    }
+
+    fn load(&mut self) -> Result<(), StoreError> {
+        for prefix in OBSERVED_PATHS {
+            for (path, found) in self.parts.store.list(prefix)? {
+                if let Some(observation) = records::observation(&path, Some(&found), found.revision)? {
+                    self.observe(observation);
+                }
+                self.revision = self.revision.max(found.revision);
+            }
+        }
+        Ok(())
+    }
+
+    /// Renews the lease well before it ends. The embedded store admits one process, so there is nobody to ask.
+    fn renew(&mut self) {
+        let now = Clock::monotonic();
+        let call_timeout = self.parts.policy.limits.call_timeout;
+        let left = self.lease.borrow().map_or(Duration::ZERO, |lease| lease.until.saturating_duration_since(now));
+        if left > call_timeout + LEASE_SPARE / 2 {
+            return;
+        }
+        let length = call_timeout + LEASE_SPARE;
+        self.lease.send_replace(Some(Lease { epoch: self.epoch, until: now + length }));
+        self.observe(Observation::Lease { epoch: self.epoch, until: self.parts.clock.now() + length });
+        self.parts.metrics.lease_held.set(1);
+    }
+
+    /// One decision: shown, told, and its actions sent. Gives how long it holds.
+    async fn turn(&mut self) -> Duration {
+        let now = self.parts.clock.now();
+        let decision = decide(&self.observed, &self.jittered_policy(), now);
+        self.turn += 1;
+        self.parts.metrics.turns.inc();
+        self.parts.metrics.show(&decision);
+        self.tell(&decision, now).await;
+        let wait = decision.wake_at.map_or(TURN_MAX, |at| at.since(now)).clamp(TURN_MIN, TURN_MAX);
+        let actions = decision.actions.clone();
+        self.snapshots.send_replace(Arc::new(Snapshot {
+            turn: self.turn,
+            revision: self.revision,
+            decided_at: now,
+            observed: self.observed.clone(),
+            decision,
+        }));
+        self.send(actions, now).await;
+        wait
+    }
+
+    /// ± 20 % on describing, drawn anew with each description: the core is deterministic, the fleet of controllers is not.
+    fn jittered_policy(&self) -> Policy {
+        let mut policy = self.parts.policy.clone();
+        policy.limits.describe_every = policy.limits.describe_every.mul_f64(self.jitter);
+        policy
+    }
+
+    /// Starts one attempt for each action; all descriptions of a turn go in one.
+    async fn send(&mut self, actions: Vec<Action>, now: Timestamp) {
+        let mut describe = Vec::new();
+        for action in actions {
+            self.observe(Observation::Sent { attempt: action.key(), at: now });
+            let actor = Arc::clone(&self.actor);
+            match action {
+                Action::Describe(group) => describe.push(group),
+                action @ (Action::Record { .. } | Action::Admit(_) | Action::KeepWaiting(_) | Action::GiveUp(_)) => {
+                    actor.announce(&action).await;
+                    tokio::spawn(async move { actor.attempt(action).await });
+                }
+            }
+        }
+        if !describe.is_empty() {
+            let actor = Arc::clone(&self.actor);
+            tokio::spawn(async move { actor.describe(describe).await });
+        }
+    }
+
+    /// A line in the audit for every ruling that is not as it was last told.
+    async fn tell(&mut self, decision: &Decision, now: Timestamp) {
+        for (instance, ruling) in &decision.rulings {
+            let told = (ruling.verdict, ruling.reason.code(), ruling.continue_accepted);
+            if self.told.insert(instance.clone(), told) != Some(told) {
+                self.parts.audit.record(verdict_line(instance, ruling, now)).await;
+            }
+        }
+        self.told.retain(|instance, _| decision.rulings.contains_key(instance));
+    }
+}
+
+fn verdict_line(instance: &InstanceId, ruling: &Ruling, at: Timestamp) -> Entry {
+    Entry {
+        at,
+        kind: "verdict",
+        group: Some(ruling.group.clone()),
+        instance: Some(instance.clone()),
+        actor: CONTROLLER.into(),
+        text: format!("{}: {}", ruling.verdict, ruling.reason),
+    }
+}
+
+/// A new epoch for each start: what an earlier holder may still send is told apart.
+fn take_lease(store: &dyn Store) -> Result<u64, StoreError> {
+    let last = records::read::<Epoch>(store, "lease")?;
+    let epoch = last.map_or(0, |(_, last)| last.epoch) + 1;
+    let write = records::put("lease".into(), last.map(|(revision, _)| revision), &Epoch { epoch });
+    store.commit(Batch { writes: vec![write], events: Vec::new() })?;
+    Ok(epoch)
+}
+
+/// Between 0.8 and 1.2. Without randomness from the system: no jitter, which is harmless.
+fn draw_jitter() -> f64 {
+    getrandom::u32().map_or(1.0, |random| 0.8 + 0.4 * f64::from(random) / f64::from(u32::MAX))
+}
+
+use records::OBSERVED as OBSERVED_PATHS;
+
+/// The actor's name in audit lines of the controller's own doing.
+pub(crate) const CONTROLLER: &str = "controller";
+/// Notices are hints; beyond this many the next describing will do.
+const NOTICES_MAX: usize = 1_024;
+/// What attempts brought waits for room; each attempt holds at most one place.
+const DONE_MAX: usize = 1_024;
+/// Observations between two decisions, at most.
+const DRAIN_MAX: usize = 10_000;
+/// A decision that wants to be made again at once waits this long: a mistake in a rule must not burn a core.
+const TURN_MIN: Duration = Duration::from_millis(20);
+/// Without anything happening a turn is made this often: it renews the lease.
+const TURN_MAX: Duration = Duration::from_secs(5);
+/// What the lease has beyond the longest call: six idle turns.
+const LEASE_SPARE: Duration = Duration::from_secs(30);

@@ -1,0 +1,148 @@
+//! What the controller keeps besides the core's records, and how all of it is read and written: JSON, one value a key.
+
+use portcullis::{
+    digest::Digest,
+    instance::{BootId, GroupName, InstanceId},
+    observation::Observation,
+    record::{Key, Record},
+    report::Evidence,
+    timestamp::Timestamp,
+};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::stores::{Store, StoreError, Versioned, Write};
+
+/// Who speaks for an instance: key and boot, and how far its reports have come. Under `binding/ID`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Binding {
+    /// The instance.
+    pub instance: InstanceId,
+    /// The group its join token was for; none when an identity document bound it.
+    pub group: Option<GroupName>,
+    /// SPKI PEM of the key.
+    pub public_key: String,
+    /// The boot that was announced last.
+    pub boot: BootId,
+    /// How many boots this binding has seen.
+    pub epoch: u64,
+    /// The counter of the last accepted report.
+    pub n: u64,
+    /// The last accepted report, by its bytes: a resend is told from a replay.
+    pub last_report: Option<Digest>,
+    /// When the key was bound.
+    pub enrolled_at: Timestamp,
+}
+
+/// A token that lets instances of one group enrol. Under `token/HASH`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JoinToken {
+    /// The group it is for.
+    pub group: GroupName,
+    /// When it is no longer taken.
+    pub expires: Timestamp,
+    /// How many instances may still use it.
+    pub uses_left: u32,
+    /// The operator who made it.
+    pub created_by: String,
+}
+
+/// A published release. Under `release/DIGEST`, beside `manifest/DIGEST`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Release {
+    /// Of which product.
+    pub product: String,
+    /// Its name.
+    pub release: String,
+    /// Its place among builds.
+    pub sequence: u64,
+    /// When it was published.
+    pub published_at: Timestamp,
+    /// By whom.
+    pub published_by: String,
+}
+
+/// The controllers' key for challenges. Under `secret/challenge`.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct ChallengeKey {
+    /// Its public name.
+    pub id: String,
+    /// 64 hex digits.
+    pub secret: String,
+}
+
+/// The epoch of the last holder of the lease. Under `lease`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Epoch {
+    /// Ascends with every holder.
+    pub epoch: u64,
+}
+
+/// Where a binding is kept.
+pub fn binding_path(id: &str) -> String {
+    format!("binding/{id}")
+}
+
+/// Where the binding of an instance is named.
+pub fn bound_path(instance: &InstanceId) -> String {
+    format!("bound/{}", instance.as_str())
+}
+
+/// Where the binding of a key is named.
+pub fn key_path(key_id: &str) -> String {
+    format!("key/{key_id}")
+}
+
+/// Where a join token is kept: by its hash, so that the store gives none away.
+pub fn token_path(token: &str) -> String {
+    format!("token/{}", Digest::of(token.as_bytes()).to_hex())
+}
+
+/// Where a published release is kept.
+pub fn release_path(manifest: &Digest) -> String {
+    format!("release/{}", manifest.to_hex())
+}
+
+/// Where a published envelope is kept, exactly as it came.
+pub fn manifest_path(manifest: &Digest) -> String {
+    format!("manifest/{}", manifest.to_hex())
+}
+
+/// Where the last accepted report of an instance is kept.
+pub fn evidence_path(instance: &InstanceId) -> String {
+    format!("{EVIDENCE}{}", instance.as_str())
+}
+
+/// Reads a record, with the revision that a write over it must expect.
+///
+/// # Errors
+/// When the store cannot be read, or what is there is no such record.
+pub fn read<T: DeserializeOwned>(store: &dyn Store, path: &str) -> Result<Option<(u64, T)>, StoreError> {
+    store.get(path)?.map(|found| Ok((found.revision, decode(path, &found.value)?))).transpose()
+}
+
+/// A write of a record over the revision that was read.
+pub fn put<T: Serialize>(path: String, expected: Option<u64>, record: &T) -> Write {
+    Write::put(path, expected, serde_json::to_vec(record).expect("records have string keys only"))
+}
+
+/// What a value of the store means to the core; `None` for all that is none of its business.
+///
+/// # Errors
+/// When what is there is no such record.
+pub fn observation(path: &str, found: Option<&Versioned>, revision: u64) -> Result<Option<Observation>, StoreError> {
+    if path.starts_with(EVIDENCE) {
+        return found.map(|found| decode::<Evidence>(path, &found.value).map(Observation::Reported)).transpose();
+    }
+    let Some(key) = Key::parse(path) else { return Ok(None) };
+    let record = found.map(|found| decode::<Record>(path, &found.value)).transpose()?;
+    Ok(Some(Observation::Stored { key, revision, record }))
+}
+
+fn decode<T: DeserializeOwned>(path: &str, value: &[u8]) -> Result<T, StoreError> {
+    serde_json::from_slice(value).map_err(|error| StoreError::Failed(format!("`{path}`: {error}")))
+}
+
+const EVIDENCE: &str = "evidence/";
+
+/// The prefixes under which the core's knowledge is kept.
+pub(crate) const OBSERVED: [&str; 5] = ["group/", "wait/", "admission/", "rejection/", EVIDENCE];

@@ -1,0 +1,182 @@
+//! The store: what neither the cloud nor the agents know. Versioned keys, compare-and-swap, an audit that only grows.
+//!
+//! Every commit is one transaction with one revision; revisions ascend across the whole store. Whoever wants to know of
+//! changes [watches](Store::watch): a change names key and revision, and the reader reads the key again, so that a lost or
+//! swapped change costs nothing but time. Calls block for as long as the disk takes (a read: microseconds; a commit: one
+//! fsync); handlers make them on blocking threads, the loop only reads.
+//!
+//! | path | what |
+//! |---|---|
+//! | `group/…` `wait/…` `admission/…` `rejection/…` | the core's records ([`portcullis::record`]) |
+//! | `evidence/INSTANCE` | the last accepted report's [`Evidence`](portcullis::report::Evidence) |
+//! | `binding/ID`, `bound/INSTANCE`, `key/KEYID` | who speaks for an instance, and the ways to find it |
+//! | `token/HASH` | join tokens, by the SHA-256 of what the operator was shown |
+//! | `release/DIGEST`, `manifest/DIGEST` | a published release, and its envelope exactly as published |
+//! | `secret/challenge`, `lease` | the key of challenges; the epoch of the last holder |
+
+use std::fmt;
+
+use portcullis::{
+    api::Event,
+    instance::{GroupName, InstanceId},
+    timestamp::Timestamp,
+};
+use tokio::sync::{broadcast, watch};
+
+pub mod memory;
+pub mod redb;
+
+/// A value and the revision of the commit that wrote it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Versioned {
+    /// Ascends with every commit of the store.
+    pub revision: u64,
+    /// Whatever was written.
+    pub value: Vec<u8>,
+}
+
+/// One compare-and-swap.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Write {
+    /// Where.
+    pub path: String,
+    /// The revision that must be there; `None`: nothing must be there.
+    pub expected: Option<u64>,
+    /// What to write; `None` removes.
+    pub value: Option<Vec<u8>>,
+}
+
+impl Write {
+    /// Writes `value` over the revision that was read, or where nothing was.
+    pub fn put(path: impl Into<String>, expected: Option<u64>, value: Vec<u8>) -> Self {
+        Self { path: path.into(), expected, value: Some(value) }
+    }
+}
+
+/// A line for the audit; the store gives it its number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// When.
+    pub at: Timestamp,
+    /// What kind of thing happened.
+    pub kind: &'static str,
+    /// Which group, if any.
+    pub group: Option<GroupName>,
+    /// Which instance, if any.
+    pub instance: Option<InstanceId>,
+    /// Who did it.
+    pub actor: String,
+    /// What happened, for people.
+    pub text: String,
+}
+
+impl Entry {
+    /// The line as it is kept.
+    pub(crate) fn numbered(self, sequence: u64) -> Event {
+        let Self { at, kind, group, instance, actor, text } = self;
+        Event { sequence, at, kind: kind.into(), group, instance, actor, text }
+    }
+}
+
+/// What happens together or not at all.
+#[derive(Debug, Clone, Default)]
+pub struct Batch {
+    /// Compare-and-swaps.
+    pub writes: Vec<Write>,
+    /// Audit lines.
+    pub events: Vec<Entry>,
+}
+
+/// A key was written or removed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// Which.
+    pub path: String,
+    /// By which commit.
+    pub revision: u64,
+}
+
+/// Versioned keys with compare-and-swap, and an audit.
+pub trait Store: Send + Sync + fmt::Debug {
+    /// The value of a key.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn get(&self, path: &str) -> Result<Option<Versioned>, StoreError>;
+
+    /// All keys that begin with `prefix`, ascending.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn list(&self, prefix: &str) -> Result<Vec<(String, Versioned)>, StoreError>;
+
+    /// Makes all writes and audit lines of `batch`, or none; on disk when it returns. Gives the commit's revision.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] when a key has not the revision that was expected; else when the store cannot be written.
+    fn commit(&self, batch: Batch) -> Result<u64, StoreError>;
+
+    /// At most `limit` audit lines with a sequence above `after`, ascending.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn events(&self, after: u64, limit: usize) -> Result<Vec<Event>, StoreError>;
+
+    /// Every change from now on. A receiver that lags learns so, and lists again.
+    fn watch(&self) -> broadcast::Receiver<Change>;
+
+    /// The sequence of the newest audit line, as it grows.
+    fn audited(&self) -> watch::Receiver<u64>;
+}
+
+/// The store did not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Somebody else wrote first: read again.
+    #[error("`{path}` was written by somebody else in the meantime")]
+    Conflict {
+        /// Which key.
+        path: String,
+    },
+    /// It could not be read or written.
+    #[error("the store failed: {0}")]
+    Failed(String),
+}
+
+/// The two channels that a store tells its changes by.
+#[derive(Debug)]
+pub(crate) struct Feed {
+    changes: broadcast::Sender<Change>,
+    audited: watch::Sender<u64>,
+}
+
+impl Feed {
+    pub(crate) fn new(sequence: u64) -> Self {
+        Self { changes: broadcast::channel(CHANGES_MAX).0, audited: watch::channel(sequence).0 }
+    }
+
+    /// Tells of a commit. Nobody listening is fine.
+    pub(crate) fn tell(&self, paths: Vec<String>, revision: u64, sequence: u64) {
+        for path in paths {
+            let _ = self.changes.send(Change { path, revision });
+        }
+        self.audited.send_if_modified(|last| std::mem::replace(last, sequence) != sequence);
+    }
+
+    pub(crate) fn watch(&self) -> broadcast::Receiver<Change> {
+        self.changes.subscribe()
+    }
+
+    pub(crate) fn audited(&self) -> watch::Receiver<u64> {
+        self.audited.subscribe()
+    }
+}
+
+/// Changes are small; a receiver this far behind does better to list again.
+const CHANGES_MAX: usize = 4_096;
+
+/// Audit lines that are kept; older ones are dropped, so that the disk does not fill in years of service.
+pub(crate) const EVENTS_KEPT: u64 = 500_000;
+
+#[cfg(test)]
+mod tests;
