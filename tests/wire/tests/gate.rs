@@ -1,0 +1,259 @@
+//! The gate as a whole: the real controller and agents as processes against the simulated cloud, and what goes wrong
+//! between them.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::Result;
+use portcullis_cloud::{ActionResult, Event, Fault, InstanceView, LifecycleAction, PutLifecycleHook, Server, What};
+use portcullis_drill::{
+    fleet::Image,
+    gate::{Gate, Release, Setup},
+    scene::{self, GROUP, Scene, Scratch},
+    site::{Deploy, Site},
+    timeline::Timeline,
+    webserver::Kind,
+};
+use portcullis_wire::programs;
+
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// A cloud, a controller, a group of two with their agents.
+struct World {
+    cloud: Arc<Server>,
+    gate: Gate,
+    scene: Scene,
+    _scratch: Scratch,
+}
+
+impl World {
+    async fn set_up(name: &str, setup: Setup, others: Vec<PutLifecycleHook>) -> Result<Self> {
+        let scratch = Scratch::make(name)?;
+        let site = Site::write(scratch.join("staging"))?;
+        let release = Release::build(programs(), &site, &scratch.join("release"))?;
+        let cloud = scene::cloud().await?;
+        let gate = Gate::set_up(programs(), &release, &cloud.url(), &scratch.join("gate"), &setup).await?;
+        gate.publish(&release).await?;
+        gate.promote(&release).await?;
+        gate.make_join_token().await?;
+        let image = Image { site, web: Kind::Embedded, agent: Some(gate.agent_image()), folder: scratch.join("fleet") };
+        let hooks = [scene::hook()].into_iter().chain(others).collect();
+        let scene = Scene::set(Arc::clone(&cloud), image, hooks, &Timeline::start()).await?;
+        Ok(Self { cloud, gate, scene, _scratch: scratch })
+    }
+
+    async fn until_serving(&self, count: usize) -> Result<BTreeSet<String>> {
+        self.scene.until(&format!("{count} serve"), PATIENCE, |views| serving(views, count)).await
+    }
+
+    /// Scales out by one whose deploy halted, and waits until the controller knows why it is held.
+    async fn launch_halted(&self) -> Result<String> {
+        let old: BTreeSet<_> = self.scene.instances().into_iter().map(|view| view.id).collect();
+        self.scene.fleet.deploys(Deploy::Halted);
+        self.scene.scale_to(u32::try_from(old.len())? + 1)?;
+        let new = |views: &[InstanceView]| {
+            views.iter().find(|view| !old.contains(&view.id) && is_waiting(view)).map(|view| view.id.clone())
+        };
+        self.scene.until("the new one waits", PATIENCE, new).await
+    }
+
+    fn events(&self) -> Vec<Event> {
+        let (cloud, mut all, mut after) = (self.cloud.lock(), Vec::new(), 0);
+        loop {
+            let page = cloud.events_since(after);
+            if page.events.is_empty() {
+                return all;
+            }
+            (after, all) = (page.next, [all, page.events].concat());
+        }
+    }
+
+    /// How often the cloud was asked for this result by CompleteLifecycleAction, and how often it took it, by instance.
+    fn completions(&self, wanted: &str) -> BTreeMap<String, (u32, u32)> {
+        let mut counts: BTreeMap<String, (u32, u32)> = BTreeMap::new();
+        for event in self.events() {
+            if let What::Called { action, instances, result, code, .. } = event.what
+                && action == "CompleteLifecycleAction"
+                && result.as_deref() == Some(wanted)
+            {
+                let count = counts.entry(instances.concat()).or_default();
+                count.0 += 1;
+                count.1 += u32::from(code.is_none());
+            }
+        }
+        counts
+    }
+}
+
+fn is_waiting(view: &InstanceView) -> bool {
+    view.state.as_str() == "Pending:Wait"
+}
+
+fn serving(views: &[InstanceView], count: usize) -> Option<BTreeSet<String>> {
+    let in_service = views.iter().filter(|view| view.state.as_str() == "InService");
+    let ids: BTreeSet<_> = in_service.map(|view| view.id.clone()).collect();
+    (ids.len() == count).then_some(ids)
+}
+
+fn short_deadline(seconds: u64) -> Setup {
+    Setup {
+        admission_deadline: Duration::from_secs(seconds),
+        limits: "describe_every = \"1s\"\nlisten_min = \"1s\"\n",
+        ..Setup::default()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_instance_is_held_then_abandoned_at_its_deadline_and_replaced() -> Result<()> {
+    let world = World::set_up("abandon", short_deadline(12), vec![]).await?;
+    let proven = world.until_serving(2).await?;
+    let broken = world.launch_halted().await?;
+    let explained = world.gate.until_explained(&broken, "missing", PATIENCE).await?;
+    assert!(explained.contains("index.html") || explained.contains(".html"), "{explained}");
+    world.scene.fleet.deploys(Deploy::Whole);
+    world
+        .scene
+        .until("the broken one is gone", PATIENCE, |views| {
+            views.iter().all(|view| view.id != broken || view.state.as_str().starts_with("Terminat")).then_some(())
+        })
+        .await?;
+    let all = world.until_serving(3).await?;
+    assert!(all.is_superset(&proven) && !all.contains(&broken));
+    assert_eq!(world.completions("ABANDON").into_keys().collect::<Vec<_>>(), [broken.clone()]);
+    let activities = world.cloud.lock().describe_scaling_activities(&Default::default())?.items;
+    let told = activities
+        .iter()
+        .any(|activity| format!("{activity:?}").contains("Lifecycle Action Completed with ABANDON Result"));
+    assert!(told, "{activities:?}");
+    let events = world.gate.cli(&["events"]).await?.done()?.stdout;
+    assert!(events.contains(&broken) && events.contains("rejected"), "{events}");
+    Ok(())
+}
+
+/// Invariants 6 and 8: killed at any instant, it reaches the same end, with one accepted CONTINUE per wait.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_controller_is_killed_again_and_again() -> Result<()> {
+    let mut world = World::set_up("kill", Setup::default(), vec![]).await?;
+    world.until_serving(2).await?;
+    let broken = world.launch_halted().await?;
+    world.scene.fleet.deploys(Deploy::Whole);
+    world.scene.scale_to(6)?;
+    // Spread over the time that an admission takes: before the report, between record and CONTINUE, after it.
+    for pause_ms in [150, 400, 900, 1_600, 700, 250] {
+        tokio::time::sleep(Duration::from_millis(pause_ms)).await;
+        world.gate.kill().await?;
+        world.gate.restart().await?;
+    }
+    let admitted = world.until_serving(5).await?;
+    assert!(!admitted.contains(&broken));
+    for id in &admitted {
+        assert_eq!(world.completions("CONTINUE").get(id).map(|(_, taken)| *taken), Some(1), "{id}");
+    }
+    assert!(!world.completions("CONTINUE").contains_key(&broken));
+    assert!(world.scene.instances().iter().any(|view| view.id == broken && is_waiting(view)));
+    Ok(())
+}
+
+/// AWS.md, "Completing": an answer that is lost, a call that is throttled, an action that is not active yet.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_cloud_answers_badly() -> Result<()> {
+    let world = World::set_up("faults", Setup::default(), vec![]).await?;
+    world.until_serving(2).await?;
+    let complete = || Some("CompleteLifecycleAction".to_owned());
+    {
+        let mut cloud = world.cloud.lock();
+        cloud.inject(Fault::LoseAnswer { calls: 1, action: complete() });
+        cloud.inject(Fault::Throttle { calls: 6, action: None });
+        cloud.inject(Fault::Unavailable { calls: 1, action: complete() });
+        cloud.inject(Fault::DescribeLag { lag_ms: 1_500 });
+        cloud.inject(Fault::ActionLag { lag_ms: 2_500 });
+    }
+    world.scene.scale_to(4)?;
+    let admitted = world.until_serving(4).await?;
+    for id in &admitted {
+        assert_eq!(world.completions("CONTINUE").get(id).map(|(_, taken)| *taken), Some(1), "{id}");
+    }
+    Ok(())
+}
+
+/// AWS.md, "Launch": after our CONTINUE the instance stays for the other hook; ours is not sent again, the other is named.
+#[tokio::test(flavor = "multi_thread")]
+async fn another_hook_holds_on() -> Result<()> {
+    let other = PutLifecycleHook { name: "codedeploy".into(), ..scene::hook() };
+    let world = World::set_up("two-hooks", Setup::default(), vec![other]).await?;
+    let waiting = |views: &[InstanceView]| {
+        (views.len() == 2 && views.iter().all(is_waiting)).then(|| views.iter().map(|view| view.id.clone()).collect())
+    };
+    let ids: Vec<String> = world.scene.until("both wait", PATIENCE, waiting).await?;
+    for id in &ids {
+        let explained = world.gate.until_explained(id, "codedeploy", PATIENCE).await?;
+        assert!(explained.contains("admitted"), "{explained}");
+    }
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    for (id, (asked, taken)) in world.completions("CONTINUE") {
+        assert_eq!((asked, taken), (1, 1), "{id}: sent again and again");
+    }
+    for id in &ids {
+        let action =
+            LifecycleAction { group: GROUP.into(), hook: "codedeploy".into(), instance: Some(id.clone()), token: None };
+        world.cloud.lock().complete_lifecycle_action(&action, ActionResult::Continue)?;
+    }
+    world.until_serving(2).await?;
+    Ok(())
+}
+
+/// Adoption: nothing is held, and what would have been is told.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_observing_group_holds_nothing_and_tells() -> Result<()> {
+    let world = World::set_up("observe", Setup { mode: "observe", ..Setup::default() }, vec![]).await?;
+    world.until_serving(2).await?;
+    world.scene.fleet.deploys(Deploy::Halted);
+    world.scene.scale_to(3)?;
+    world.until_serving(3).await?;
+    let status = world.gate.cli(&["status"]).await?.stdout;
+    assert!(status.contains("observe") && status.contains("would have been held"), "{status}");
+    Ok(())
+}
+
+/// Fail closed for the new, fail static for the serving.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_controller_waiting_waits_and_serving_serves() -> Result<()> {
+    let mut world = World::set_up("absent", Setup::default(), vec![]).await?;
+    world.until_serving(2).await?;
+    let client = world.scene.client();
+    world.gate.kill().await?;
+    world.scene.scale_to(3)?;
+    let waits = |views: &[InstanceView]| views.iter().find(|view| is_waiting(view)).map(|view| view.id.clone());
+    let new = world.scene.until("the third waits", PATIENCE, waits).await?;
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    assert!(world.scene.instances().iter().any(|view| view.id == new && is_waiting(view)), "it must wait");
+    let tally = client.tally();
+    assert!(tally.asked > 100 && tally.failed == 0, "{tally:?}");
+    world.gate.restart().await?;
+    world.until_serving(3).await?;
+    Ok(())
+}
+
+/// A hook that is not there, a release that is not promoted: said, not guessed.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_release_nothing_is_admitted() -> Result<()> {
+    let scratch = Scratch::make("no-release")?;
+    let site = Site::write(scratch.join("staging"))?;
+    let release = Release::build(programs(), &site, &scratch.join("release"))?;
+    let cloud = scene::cloud().await?;
+    let gate = Gate::set_up(programs(), &release, &cloud.url(), &scratch.join("gate"), &Setup::default()).await?;
+    gate.make_join_token().await?;
+    let image = Image { site, web: Kind::Embedded, agent: Some(gate.agent_image()), folder: scratch.join("fleet") };
+    let scene = Scene::set(Arc::clone(&cloud), image, vec![scene::hook()], &Timeline::start()).await?;
+    let waits = |views: &[InstanceView]| views.iter().find(|view| is_waiting(view)).map(|view| view.id.clone());
+    let new = scene.until("one waits", PATIENCE, waits).await?;
+    gate.until_explained(&new, "no release", PATIENCE).await?;
+    gate.publish(&release).await?;
+    assert!(scene.instances().iter().all(|view| view.state.as_str() != "InService"));
+    gate.promote(&release).await?;
+    scene.until("two serve", PATIENCE, |views| serving(views, 2)).await?;
+    Ok(())
+}
