@@ -6,12 +6,17 @@ use std::process::ExitCode;
 use clap::Parser;
 
 mod answer;
+mod client;
 mod clock;
+mod events;
+mod explain;
 mod files;
 mod key;
 mod output;
 mod progress;
 mod release;
+mod status;
+mod token;
 
 use answer::Answer;
 
@@ -38,6 +43,10 @@ use commands;
 commands! {
     Key(key),
     Release(release),
+    Status(status),
+    Explain(explain),
+    Events(events),
+    Token(token),
 }
 
 /// Builds, signs and compares releases for the deployment readiness gate.

@@ -2,6 +2,9 @@
 
 mod build;
 mod diff;
+mod list;
+mod promote;
+mod publish;
 mod show;
 mod sign;
 mod summary;
@@ -26,4 +29,7 @@ super::commands! {
     Verify(verify),
     Show(show),
     Diff(diff),
+    Publish(publish),
+    List(list),
+    Promote(promote),
 }

@@ -1,0 +1,109 @@
+//! `portcullis explain INSTANCE`: why it has its verdict, and what to do.
+
+use portcullis::{
+    api::InstanceStatus,
+    reason::Reason,
+    report::{Cause, Readiness},
+    text::visible,
+    verdict::Verdict,
+};
+
+use super::{
+    answer::Answer,
+    client::{self, Client, Said, refusal},
+    output,
+};
+
+/// Explain why an instance is held or not, and what to do about it
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Exit codes: 0 admitted, 1 held, rejected or withdrawn, 2 it could not be told.")]
+pub(crate) struct Args {
+    /// The instance's id
+    instance: String,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    controller: client::Controller,
+}
+
+/// Runs `explain`.
+pub(crate) fn run(args: &Args) -> anyhow::Result<Answer> {
+    let status: InstanceStatus = match Client::new(&args.controller)?.get(&["instances", &args.instance], "")? {
+        Said::Done(status) => status,
+        Said::Refused(problem) => anyhow::bail!("{}", refusal(&problem)),
+    };
+    if args.json {
+        output::json(&status)?;
+    } else {
+        output::result(&text(&status))?;
+    }
+    Ok(match status.verdict {
+        Some(Verdict::Admitted) => Answer::Yes,
+        Some(Verdict::Held | Verdict::Rejected | Verdict::Withdrawn) => Answer::No,
+        None => Answer::Unclear,
+    })
+}
+
+fn text(status: &InstanceStatus) -> String {
+    let verdict = status.verdict.map_or_else(|| "not ruled on".into(), |verdict| verdict.to_string());
+    let mut lines = vec![
+        format!("{} in {}: {verdict}", status.instance, status.group),
+        format!("because   {}", visible(&status.because)),
+        format!("state     {}", status.state),
+    ];
+    if let Some(deadline) = status.deadline {
+        lines.push(format!("deadline  {deadline}"));
+    }
+    if status.continue_accepted {
+        lines.push("cloud     has taken our CONTINUE for this wait".into());
+    }
+    if let Some(evidence) = &status.evidence {
+        lines.push(format!("report    of {}, for {}", evidence.received_at, evidence.manifest));
+        if let Readiness::NotReady { causes } = &evidence.readiness {
+            lines.extend(causes.iter().flat_map(cause));
+        }
+    }
+    if let Some(hint) = status.reason.as_ref().and_then(hint) {
+        lines.push(format!("hint: {hint}"));
+    }
+    lines.join("\n") + "\n"
+}
+
+/// A cause, and each path that is known of it on a line of its own.
+fn cause(cause: &Cause) -> Vec<String> {
+    let problem = cause.problem.map(|problem| format!(" {problem}")).unwrap_or_default();
+    let detail = cause.detail.as_deref().map(|detail| format!(": {}", visible(detail))).unwrap_or_default();
+    let mut lines = vec![format!("  {} {}{problem}{detail}", visible(&cause.check), cause.status)];
+    lines.extend(cause.examples.iter().map(|path| format!("    {}", visible(path))));
+    let more = cause.count.saturating_sub(cause.examples.len() as u64);
+    if more > 0 {
+        lines.push(format!("    and {more} more"));
+    }
+    lines
+}
+
+/// What one can do about a reason; nothing where waiting is all there is to do.
+fn hint(reason: &Reason) -> Option<&'static str> {
+    match reason {
+        Reason::ObservedOnly { otherwise } => hint(otherwise),
+        Reason::AbandonPaced { last, .. } | Reason::DeadlinePassed { last, .. } => hint(last),
+        Reason::Bypassed => Some("it was attached or launched without the hook: replace it, or verify it by hand"),
+        Reason::NoRelease | Reason::Ungated => Some("publish and promote a release: `portcullis release promote`"),
+        Reason::NoReport { .. } | Reason::StaleReport { .. } => {
+            Some("look at the agent on the instance: does it run, and does it reach the controller?")
+        }
+        Reason::WrongRelease { .. } => {
+            Some("promote that release for the group, or launch from an image with the wanted one")
+        }
+        Reason::ChecksFailing { .. } => {
+            Some("the image or its deployment is not what the release says: fix it and replace")
+        }
+        Reason::ChecksUnknown { .. } => Some("the agent could not tell: look at its log on the instance"),
+        Reason::OtherHooks { .. } => Some("whoever owns the other hook must complete it"),
+        Reason::NoHook { .. } => {
+            Some("create the launch hook on the group, or name the right one in the configuration")
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,48 @@
+//! `portcullis release promote`: makes a release the wanted one of a group.
+
+use portcullis::{api::Promote, record::GroupRecord, text::visible};
+
+use crate::cli::{
+    answer::Answer,
+    client::{self, Client, Said},
+    output,
+};
+
+/// Make a published release the wanted one of a group; the former one stays accepted
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The release's name, or its manifest's digest
+    release: String,
+    /// The group
+    #[arg(long)]
+    group: String,
+    /// Go back to an older release; needs a reason
+    #[arg(long, requires = "reason")]
+    rollback: bool,
+    /// Why, for the audit
+    #[arg(long)]
+    reason: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    controller: client::Controller,
+}
+
+/// Runs `release promote`.
+pub(crate) fn run(args: &Args) -> anyhow::Result<Answer> {
+    let wish = Promote { release: args.release.clone(), rollback: args.rollback, reason: args.reason.clone() };
+    let client = Client::new(&args.controller)?;
+    let record: GroupRecord = match client.post(&["groups", &args.group, "promote"], serde_json::to_vec(&wish)?)? {
+        Said::Done(record) => record,
+        Said::Refused(problem) => return Ok(client::refused(&problem)),
+    };
+    if args.json {
+        output::json(&record)?;
+        return Ok(Answer::Yes);
+    }
+    let wanted = record.accepted.first().map_or_else(|| "nothing".into(), ToString::to_string);
+    let former = record.accepted.len().saturating_sub(1);
+    output::result(&format!("{} wants {wanted}; {former} former accepted\n", visible(&args.group)))?;
+    Ok(Answer::Yes)
+}

@@ -1,0 +1,67 @@
+//! `portcullis status`: what is held, and why.
+
+use portcullis::{
+    api::{GroupStatus, InstanceStatus, Status},
+    text::visible,
+};
+
+use super::{
+    answer::Answer,
+    client::{self, Client, Said},
+    output,
+};
+
+/// Show every gated group and its instances: what is held, and why
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Exit codes: 0 it could be told, 1 there is no such group, 2 it could not be told.")]
+pub(crate) struct Args {
+    /// Only this group
+    #[arg(long)]
+    group: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    controller: client::Controller,
+}
+
+/// Runs `status`.
+pub(crate) fn run(args: &Args) -> anyhow::Result<Answer> {
+    let mut status: Status = match Client::new(&args.controller)?.get(&["status"], "")? {
+        Said::Done(status) => status,
+        Said::Refused(problem) => return Ok(client::refused(&problem)),
+    };
+    if let Some(only) = &args.group {
+        status.groups.retain(|group| group.group.as_str() == only);
+        if status.groups.is_empty() {
+            output::failure(&anyhow::anyhow!("`{}` is not a gated group", visible(only)));
+            return Ok(Answer::No);
+        }
+    }
+    if args.json {
+        output::json(&status)?;
+    } else {
+        output::result(&status.groups.iter().map(group).collect::<String>())?;
+    }
+    Ok(Answer::Yes)
+}
+
+fn group(group: &GroupStatus) -> String {
+    let release = group.release.as_deref().map_or_else(|| "no release promoted".into(), visible);
+    let desired = group.desired.map(|desired| format!(", {desired} desired")).unwrap_or_default();
+    let mut text = format!("{}: {}, {release}{desired}\n", group.group, group.mode);
+    for warning in &group.warnings {
+        text.push_str(&format!("  warning: {}\n", visible(warning)));
+    }
+    for one in &group.instances {
+        text.push_str(&instance(one));
+    }
+    text
+}
+
+fn instance(one: &InstanceStatus) -> String {
+    let verdict = one.verdict.map_or_else(|| "-".into(), |verdict| verdict.to_string());
+    let deadline = one.deadline.map(|deadline| format!(" (until {deadline})")).unwrap_or_default();
+    let (id, state) = (one.instance.to_string(), one.state.to_string());
+    format!("  {id:<19}  {state:<15}  {verdict:<9}  {}{deadline}\n", visible(&one.because))
+}
