@@ -94,7 +94,7 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
             .with_context(context);
     }
     let draft = draft(path, bytes).with_context(context)?;
-    let file = create(&draft, 0o666)?;
+    let file = create(&draft, 0o666).with_context(context)?;
     let done = fill(file, &draft, bytes).and_then(|()| {
         old.map_or(Ok(()), |old| fs::set_permissions(&draft, old.permissions())).with_context(context)?;
         fs::rename(&draft, path).with_context(context)?;

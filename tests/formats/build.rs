@@ -185,3 +185,28 @@ fn names_that_are_not_utf8() {
     let payload = bench.payload("m.json");
     assert_eq!(payload["trees"][0]["entries"][6]["path_b64"], "//4=");
 }
+
+#[test]
+fn a_link_never_leads_out_of_the_root() {
+    let bench = Bench::staged();
+    fs::rename(bench.path("stage/var/www"), bench.path("www")).unwrap();
+    let build =
+        ["release", "build", "--spec", "portcullis.toml", "--release", "R", "--root", "stage", "--out", "m.json"];
+    for target in [bench.path("www"), "../../www".into()] {
+        symlink(target, bench.path("stage/var/www")).unwrap();
+        bench.run(&build).refused("`stage/var/www/app` leads out of `stage` by a link");
+        fs::remove_file(bench.path("stage/var/www")).unwrap();
+    }
+    fs::rename(bench.path("www"), bench.path("stage/srv")).unwrap();
+    symlink("../srv", bench.path("stage/var/www")).unwrap();
+    bench.run(&build).succeeded();
+}
+
+#[test]
+fn the_root_of_everything() {
+    let bench = Bench::empty();
+    bench.write("portcullis.toml", "[[tree]]\nname = \"all\"\nroot = \"/\"\n");
+    bench.write("stage/a", "");
+    bench.build("m.json", &[]);
+    assert_eq!(bench.payload("m.json")["trees"][0]["entries"][0]["path"], "a");
+}

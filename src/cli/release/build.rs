@@ -5,11 +5,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use portcullis::{
     digest::Digest,
     json::INTEGER_MAX,
-    manifest::{Manifest, PAYLOAD_TYPE},
+    manifest::{Manifest, PAYLOAD_TYPE, Tree},
     signature::Envelope,
     spec::{SPEC_BYTES_MAX, Spec},
     tree,
@@ -118,7 +118,7 @@ fn read_trees(manifest: &mut Manifest, root: Option<&Path>) -> anyhow::Result<()
     let bar = Bar::new();
     for tree in &mut manifest.trees {
         bar.tree(&tree.name);
-        let directory = under(root, &tree.root);
+        let directory = under(root, tree)?;
         let name = portcullis::text::visible(&tree.name);
         tree.entries = tree::read(tree, &directory, &bar).or_else(|error| {
             let hint = error.hint;
@@ -131,6 +131,15 @@ fn read_trees(manifest: &mut Manifest, root: Option<&Path>) -> anyhow::Result<()
 }
 
 /// Where the root of a tree is: absolute, so that a plain `join` would forget the directory.
-fn under(root: Option<&Path>, tree: &str) -> PathBuf {
-    root.map_or_else(|| tree.into(), |root| root.join(tree.trim_start_matches('/')))
+fn under(root: Option<&Path>, tree: &Tree) -> anyhow::Result<PathBuf> {
+    let Some(root) = root else { return Ok(PathBuf::from(&tree.root)) };
+    let path = root.join(tree.root.trim_start_matches('/'));
+    // An absolute link in a staged image means a place in that image; here it would lead to this machine's own files.
+    let followed = if tree.root_link { Some(&*path) } else { path.parent().filter(|_| tree.root != "/") };
+    let real = followed.and_then(|followed| followed.canonicalize().ok());
+    if real.zip(root.canonicalize().ok()).is_some_and(|(real, root)| !real.starts_with(root)) {
+        let error = anyhow!("`{}` leads out of `{}` by a link", files::shown(&path), files::shown(root));
+        return Err(error).hint(Some("name the real directory as the tree's root, or stage it without the link"));
+    }
+    Ok(path)
 }

@@ -1,0 +1,146 @@
+//! From the fields to their meaning.
+
+use alloc::{borrow::Cow, string::String, vec::Vec};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+
+use super::{Attribute, Check, Entry, Manifest, Tree, Type};
+use crate::{
+    digest::Digest,
+    manifest::{self, Attributes, CheckKind, EntryKind, ManifestError, Owner, Place, VERSION, Violation},
+};
+
+impl TryFrom<Manifest<'_>> for manifest::Manifest {
+    type Error = ManifestError;
+
+    fn try_from(wire: Manifest<'_>) -> Result<Self, ManifestError> {
+        if wire.version != VERSION {
+            return Err(Place::Manifest.breaks(Violation::Version(wire.version)));
+        }
+        Ok(Self {
+            product: wire.product.into_owned(),
+            release: wire.release.into_owned(),
+            sequence: wire.sequence,
+            trees: wire.trees.into_iter().map(TryFrom::try_from).collect::<Result<_, _>>()?,
+            checks: wire.checks.into_iter().map(TryFrom::try_from).collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+impl TryFrom<Tree<'_>> for manifest::Tree {
+    type Error = ManifestError;
+
+    fn try_from(wire: Tree<'_>) -> Result<Self, ManifestError> {
+        let name = wire.name.into_owned();
+        if let [one, other] = wire.attributes[..]
+            && one == other
+        {
+            let expected = "a list of different attributes";
+            return Err(Place::tree(&name).breaks(Violation::Malformed { field: "attributes", expected }));
+        }
+        Ok(Self {
+            entries: wire.entries.into_iter().map(|wire| entry(&name, wire)).collect::<Result<_, _>>()?,
+            root: wire.root.into_owned(),
+            root_link: wire.root_link,
+            extras: wire.extras,
+            ignore: wire.ignore.into_iter().map(Cow::into_owned).collect(),
+            attributes: Attributes {
+                mode: wire.attributes.contains(&Attribute::Mode),
+                owner: wire.attributes.contains(&Attribute::Owner),
+            },
+            name,
+        })
+    }
+}
+
+fn entry(tree: &str, wire: Entry<'_>) -> Result<manifest::Entry, ManifestError> {
+    // Should the path itself be broken: base64 as it stands shows where.
+    let shown = wire.path_b64.as_deref().unwrap_or_default().as_bytes().to_vec();
+    let path = bytes("path", wire.path, wire.path_b64).and_then(|path| path.ok_or(Violation::Missing("path")));
+    let path = path.map_err(|violation| Place::entry(tree, &shown).breaks(violation))?;
+    let kind = bytes("target", wire.target, wire.target_b64)
+        .and_then(|target| kind(wire.r#type, wire.size, wire.sha256.as_deref(), target));
+    let mode = wire.mode.map(|mode| octal(&mode)).transpose();
+    let rest = kind.and_then(|kind| Ok((kind, mode?, owner(wire.uid, wire.gid)?)));
+    match rest {
+        Ok((kind, mode, owner)) => Ok(manifest::Entry { path, kind, mode, owner }),
+        Err(violation) => Err(Place::entry(tree, &path).breaks(violation)),
+    }
+}
+
+/// Each kind has its own fields, all of them and no other.
+fn kind(
+    r#type: Type,
+    size: Option<u64>,
+    sha256: Option<&str>,
+    target: Option<Vec<u8>>,
+) -> Result<EntryKind, Violation> {
+    match (r#type, size, sha256, target) {
+        (Type::Dir, None, None, None) => Ok(EntryKind::Directory),
+        (Type::File, Some(size), Some(sha256), None) => Ok(EntryKind::File { size, sha256: digest(sha256)? }),
+        (Type::Link, None, None, Some(target)) => Ok(EntryKind::Link { target }),
+        (Type::File, None, _, None) => Err(Violation::Missing("size")),
+        (Type::File, _, None, None) => Err(Violation::Missing("sha256")),
+        (Type::Link, None, None, None) => Err(Violation::Missing("target")),
+        (Type::Dir | Type::File, _, _, Some(_)) => Err(Violation::Unexpected("target")),
+        (Type::Dir | Type::Link, Some(_), _, _) => Err(Violation::Unexpected("size")),
+        (Type::Dir | Type::Link, _, Some(_), _) => Err(Violation::Unexpected("sha256")),
+    }
+}
+
+fn owner(uid: Option<u32>, gid: Option<u32>) -> Result<Option<Owner>, Violation> {
+    match (uid, gid) {
+        (Some(uid), Some(gid)) => Ok(Some(Owner { uid, gid })),
+        (None, None) => Ok(None),
+        (None, Some(_)) => Err(Violation::Missing("uid")),
+        (Some(_), None) => Err(Violation::Missing("gid")),
+    }
+}
+
+impl TryFrom<Check<'_>> for manifest::Check {
+    type Error = ManifestError;
+
+    fn try_from(wire: Check<'_>) -> Result<Self, ManifestError> {
+        let name = wire.name.into_owned();
+        let argv = wire.argv.map(|argv| argv.into_iter().map(Cow::into_owned).collect());
+        let kind = CheckKind::from_wire(&wire.kind, argv).map_err(|violation| Place::check(&name).breaks(violation))?;
+        Ok(Self { name, scope: wire.scope, timeout_ms: wire.timeout_ms, kind })
+    }
+}
+
+impl CheckKind {
+    fn from_wire(kind: &str, argv: Option<Vec<String>>) -> Result<Self, Violation> {
+        match kind {
+            "command" => Ok(Self::Command { argv: argv.ok_or(Violation::Missing("argv"))? }),
+            unknown => Err(Violation::UnknownKind(unknown.into())),
+        }
+    }
+}
+
+/// Text when it is UTF-8, base64 when it is not: one form for each value.
+fn bytes(
+    field: &'static str,
+    text: Option<Cow<'_, str>>,
+    base64: Option<Cow<'_, str>>,
+) -> Result<Option<Vec<u8>>, Violation> {
+    match (text, base64) {
+        (Some(_), Some(_)) => Err(Violation::BothForms(field)),
+        (Some(text), None) => Ok(Some(text.into_owned().into_bytes())),
+        (None, None) => Ok(None),
+        (None, Some(base64)) => {
+            let expected = "padded standard base64";
+            let bytes = STANDARD.decode(&*base64).map_err(|_| Violation::Malformed { field, expected })?;
+            if str::from_utf8(&bytes).is_ok() { Err(Violation::NeedlessBase64(field)) } else { Ok(Some(bytes)) }
+        }
+    }
+}
+
+fn digest(hex: &str) -> Result<Digest, Violation> {
+    Digest::from_hex(hex).ok_or(Violation::Malformed { field: "sha256", expected: "64 lower-case hex digits" })
+}
+
+fn octal(mode: &str) -> Result<u32, Violation> {
+    let digits = mode.len() == 4 && mode.bytes().all(|digit| matches!(digit, b'0'..=b'7'));
+    let value = if digits { u32::from_str_radix(mode, 8).ok() } else { None };
+    value.ok_or(Violation::Malformed { field: "mode", expected: "four octal digits" })
+}
