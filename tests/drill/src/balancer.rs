@@ -49,6 +49,13 @@ impl Balancer {
     }
 }
 
+impl Balancer {
+    /// Whether a connection would go anywhere.
+    pub fn has_members(&self) -> bool {
+        !lock(&self.members).0.is_empty()
+    }
+}
+
 impl Drop for Balancer {
     fn drop(&mut self) {
         self.task.abort();

@@ -4,7 +4,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -162,7 +162,7 @@ fn end_all_but(shared: &Shared, views: &[InstanceView]) {
 /// The addresses that the target groups hold healthy, in the order of their instances.
 fn members(shared: &Shared, views: &[InstanceView]) -> Vec<SocketAddr> {
     let state = shared.lock();
-    let serving = views.iter().filter(|view| view.targets.iter().any(|target| target.state == TargetState::Healthy));
+    let serving = views.iter().filter(|view| is_healthy(view));
     serving.filter_map(|view| state.machines.get(&view.id)).map(|machine| machine.web.address).collect()
 }
 
@@ -171,8 +171,7 @@ pub fn is_registered(view: &InstanceView) -> bool {
     view.targets.iter().any(|target| matches!(target.state, TargetState::Initial | TargetState::Healthy))
 }
 
-/// The names of everything below a folder of an instance, for messages.
-pub fn count_files(folder: &Path) -> usize {
-    let Ok(entries) = std::fs::read_dir(folder) else { return 0 };
-    entries.flatten().map(|entry| if entry.path().is_dir() { count_files(&entry.path()) } else { 1 }).sum()
+/// Whether any target group holds it healthy: only then does it get requests.
+pub fn is_healthy(view: &InstanceView) -> bool {
+    view.targets.iter().any(|target| target.state == TargetState::Healthy)
 }

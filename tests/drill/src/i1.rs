@@ -10,7 +10,7 @@ use tokio::time::sleep;
 use crate::{
     client::Tally,
     clock::Stopwatch,
-    fleet::{Image, is_registered},
+    fleet::{Image, is_healthy, is_registered},
     gate::{Gate, Release},
     programs::Programs,
     scene::{self, Scene, Scratch},
@@ -71,7 +71,7 @@ async fn without(image: Image, timeline: &Timeline) -> Result<Tally> {
     let scene = Scene::set(scene::cloud().await?, image, vec![], timeline).await?;
     scene.until("two instances serve", PATIENCE, |views| serving(views, 2)).await?;
     timeline.say(Tone::Good, "2 instances serve");
-    let client = scene.client();
+    let client = scene.client().await?;
     sleep(WATCH / 5).await;
     let before = client.tally();
     ensure!(before.failed == 0 && before.asked > 0, "requests fail before anything was broken: {before:?}");
@@ -90,7 +90,7 @@ async fn without(image: Image, timeline: &Timeline) -> Result<Tally> {
 async fn with(scene: &Scene, gate: &Gate, timeline: &Timeline) -> Result<Summary> {
     let proven = scene.until("two instances are admitted", PATIENCE, |views| serving(views, 2)).await?;
     timeline.say(Tone::Good, "2 instances proved themselves and serve");
-    let client = scene.client();
+    let client = scene.client().await?;
     scene.fleet.deploys(Deploy::Halted);
     scene.scale_to(4)?;
     timeline.say(Tone::Plain, "scaling out to 4");
@@ -133,7 +133,7 @@ fn serving(views: &[InstanceView], count: usize) -> Option<Vec<String>> {
 }
 
 fn serves(view: &InstanceView) -> bool {
-    view.state.as_str() == "InService" && is_registered(view)
+    view.state.as_str() == "InService" && is_healthy(view)
 }
 
 /// The two that are not `proven`, once both wait at their hook.

@@ -84,9 +84,14 @@ impl Scene {
         Ok(Self { cloud, fleet, balancer, pages })
     }
 
-    /// A client that starts asking now.
-    pub fn client(&self) -> Client {
-        Client::start(self.balancer.address, self.pages.clone())
+    /// A client that starts asking as soon as the balancer has a member.
+    ///
+    /// # Errors
+    /// When it gets none.
+    pub async fn client(&self) -> Result<Client> {
+        let balancer = Arc::clone(&self.balancer);
+        self.until("the balancer has a member", MEMBER_PATIENCE, |_| balancer.has_members().then_some(())).await?;
+        Ok(Client::start(self.balancer.address, self.pages.clone()))
     }
 
     /// Asks the cloud for so many instances.
@@ -169,3 +174,4 @@ impl Drop for Scratch {
 }
 
 const LOOK_EVERY: Duration = Duration::from_millis(20);
+const MEMBER_PATIENCE: Duration = Duration::from_secs(10);

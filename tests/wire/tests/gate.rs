@@ -223,7 +223,7 @@ async fn an_observing_group_holds_nothing_and_tells() -> Result<()> {
 async fn without_the_controller_waiting_waits_and_serving_serves() -> Result<()> {
     let mut world = World::set_up("absent", Setup::default(), vec![]).await?;
     world.until_serving(2).await?;
-    let client = world.scene.client();
+    let client = world.scene.client().await?;
     world.gate.kill().await?;
     world.scene.scale_to(3)?;
     let waits = |views: &[InstanceView]| views.iter().find(|view| is_waiting(view)).map(|view| view.id.clone());
