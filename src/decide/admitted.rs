@@ -7,7 +7,7 @@
 use alloc::{string::ToString, vec::Vec};
 
 use super::{case::Case, opinion::Opinion, serving};
-use crate::{action::Action, reason::Reason};
+use crate::{action::Action, reason::Reason, record::WaitRecord};
 
 pub(super) fn rule(case: &Case<'_>) -> Option<Opinion> {
     let wait = case.wait().filter(|_| case.instance.state.is_waiting())?;
@@ -21,6 +21,11 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Opinion> {
     if !hooks.is_empty() {
         return Some(Opinion::admitted(case, Reason::OtherHooks { hooks }));
     }
-    let propagates = described_at < accepted_at + case.limits.propagation_max;
-    propagates.then(|| Opinion::admitted(case, serving::reason(case)))
+    propagates(case, wait).then(|| Opinion::admitted(case, serving::reason(case)))
+}
+
+/// Whether the cloud took our CONTINUE so lately that the description may not show it.
+pub(super) fn propagates(case: &Case<'_>, wait: &WaitRecord) -> bool {
+    let accepted_at = case.admits(wait).and_then(|attempts| attempts.accepted_at);
+    accepted_at.is_some_and(|at| case.instance.described_at < at + case.limits.propagation_max)
 }

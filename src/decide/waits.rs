@@ -6,25 +6,46 @@
 //! record, and reports from another boot than was admitted, waits anew.** Whether the cloud took our CONTINUE is not asked,
 //! since after a restart nobody knows. An instance that merely rebooted between the admission's record and CONTINUE gets a new
 //! wait too: it has to prove itself again anyway, and all it gains is a later deadline.
+//!
+//! Descriptions lag, and one may even be older than the one before it. So for a while after the cloud took our CONTINUE, an
+//! instance that is described as waiting (still, or again) is on its way, and no new wait begins.
+//!
+//! Planted bug `ignore_boot` (tests/simulation): take the boot that speaks for the one that was admitted.
 
-use super::{case::Case, opinion::Opinion};
+use super::{admitted, case::Case, complete::is_described, heartbeat, opinion::Opinion};
 use crate::{
     action::Action,
     instance::WaitId,
     reason::Reason,
     record::{Key, Record, WaitRecord},
+    timestamp::Timestamp,
 };
 
 /// Answers for a waiting instance whose wait is not on record.
 pub(super) fn rule(case: &Case<'_>) -> Option<Opinion> {
-    if !case.instance.state.is_waiting() || case.wait().is_some_and(|wait| !wait.over && !began_anew(case, wait)) {
+    if !case.instance.state.is_waiting() {
         return None;
     }
-    Some(begin(case))
+    match case.wait() {
+        Some(wait) if admitted::propagates(case, wait) => None,
+        Some(wait) if !wait.over => began_anew(case, wait).then(|| anew(case, wait)),
+        Some(_) | None => Some(begin(case)),
+    }
+}
+
+/// Begins another wait of an instance that nobody saw leave the last one; but not on an old description, since CONTINUE may
+/// have come through after all.
+pub(super) fn anew(case: &Case<'_>, wait: &WaitRecord) -> Opinion {
+    if is_described(case, wait, Timestamp(0)) {
+        let too_old_at = Case::too_old_at(case.instance.described_at, case.limits.describe_age_max);
+        return begin(case).until(case, too_old_at);
+    }
+    let describe = Action::Describe(case.instance.group.clone());
+    heartbeat::with(case, wait, Opinion::held(case, Reason::WaitNotRecorded).wishing(describe))
 }
 
 /// Holds the instance until the wait that it is in is on record.
-pub(super) fn begin(case: &Case<'_>) -> Opinion {
+fn begin(case: &Case<'_>) -> Opinion {
     let wait = WaitId(case.wait().map_or(1, |last| last.wait.0 + 1));
     let record = WaitRecord { group: case.instance.group.clone(), wait, since: case.now, over: false };
     Opinion::held(case, Reason::WaitNotRecorded).wishing(write(case, record))

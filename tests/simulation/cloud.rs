@@ -1,0 +1,123 @@
+//! The cloud: groups that launch, hooks that hold, timers that end a wait, descriptions that lag.
+
+use std::collections::BTreeMap;
+
+use portcullis::{
+    action::Held,
+    instance::{GroupName, InstanceId, LifecycleState},
+    observation::{Answer, Description, GroupFacts, Hook, InstanceFacts},
+    timestamp::Timestamp,
+};
+
+use crate::agent::Agent;
+
+pub(crate) const HOOK: &str = "portcullis";
+pub(crate) const OTHER_HOOK: &str = "deployer";
+pub(crate) const HEARTBEAT_TIMEOUT: u64 = 60_000;
+pub(crate) const GLOBAL_TIMEOUT: u64 = 900_000;
+
+#[derive(Debug, Default)]
+pub(crate) struct Cloud {
+    pub(crate) groups: BTreeMap<GroupName, Group>,
+    pub(crate) instances: BTreeMap<InstanceId, Machine>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Group {
+    pub(crate) desired: usize,
+    pub(crate) other_hook: bool,
+    /// Whether new machines will never be ready, even when all else is well.
+    pub(crate) hopeless: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct Machine {
+    pub(crate) group: GroupName,
+    pub(crate) agent: Agent,
+    /// States and when they began; the last is the present one. `None`: it is gone.
+    history: Vec<(u64, Option<LifecycleState>)>,
+    pub(crate) wait: Option<Wait>,
+    /// How many waits there truly were.
+    pub(crate) waits: u64,
+}
+
+/// A wait, as the cloud keeps it.
+#[derive(Debug)]
+pub(crate) struct Wait {
+    pub(crate) began_at: u64,
+    /// Before this, the call that completes it is answered "no active action", though described as waiting.
+    pub(crate) active_from: u64,
+    pub(crate) ours_beaten_at: u64,
+    pub(crate) ours_held: bool,
+    pub(crate) other_held: bool,
+}
+
+impl Machine {
+    pub(crate) fn new(group: GroupName, agent: Agent, now: u64) -> Self {
+        Self { group, agent, history: vec![(now, Some(LifecycleState::Pending))], wait: None, waits: 0 }
+    }
+
+    pub(crate) fn state(&self) -> Option<&LifecycleState> {
+        self.history.last().and_then(|(_, state)| state.as_ref())
+    }
+
+    pub(crate) fn is(&self, state: &LifecycleState) -> bool {
+        self.state() == Some(state)
+    }
+
+    pub(crate) fn becomes(&mut self, state: Option<LifecycleState>, now: u64) {
+        self.history.push((now, state));
+    }
+
+    pub(crate) fn waits(&mut self, other_hook: bool, active_from: u64, now: u64) {
+        self.becomes(Some(LifecycleState::PendingWait), now);
+        self.waits += 1;
+        self.wait =
+            Some(Wait { began_at: now, active_from, ours_beaten_at: now, ours_held: true, other_held: other_hook });
+    }
+
+    fn state_at(&self, moment: u64) -> Option<&LifecycleState> {
+        self.history.iter().rev().find(|(since, _)| *since <= moment).and_then(|(_, state)| state.as_ref())
+    }
+
+    /// The wait that `held` is about, if it can be completed now.
+    pub(crate) fn active(&mut self, now: u64) -> Option<&mut Wait> {
+        self.wait.as_mut().filter(|wait| wait.ours_held && now >= wait.active_from)
+    }
+}
+
+impl Cloud {
+    /// As things were at `as_of`.
+    pub(crate) fn describe(&self, name: &GroupName, asked_at: u64, as_of: u64, complete: bool) -> Description {
+        let group = &self.groups[name];
+        let members = self.instances.iter().filter(|(_, machine)| machine.group == *name);
+        let listed = members.filter_map(|(id, machine)| {
+            let state = machine.state_at(as_of)?.clone();
+            Some(InstanceFacts { instance: id.clone(), state, launch_template: None, protected: false })
+        });
+        let instances = if complete { listed.collect() } else { listed.take(1).collect() };
+        let hooks = [HOOK].into_iter().chain(group.other_hook.then_some(OTHER_HOOK));
+        let launch_hooks = hooks.map(hook).collect();
+        let facts = GroupFacts { desired: group.desired as u32, launch_hooks, suspended: vec![], instances };
+        Description { group: name.clone(), asked_at: Timestamp(asked_at), complete, facts: Some(facts) }
+    }
+
+    pub(crate) fn heartbeat(&mut self, held: &Held, now: u64) -> Answer {
+        match self.instances.get_mut(&held.instance).and_then(|machine| machine.active(now)) {
+            Some(wait) => {
+                wait.ours_beaten_at = now;
+                Answer::Accepted
+            }
+            None => Answer::NoActiveAction,
+        }
+    }
+}
+
+fn hook(name: &str) -> Hook {
+    Hook {
+        name: name.into(),
+        heartbeat_timeout_s: HEARTBEAT_TIMEOUT / 1_000,
+        global_timeout_s: GLOBAL_TIMEOUT / 1_000,
+        abandons_by_default: true,
+    }
+}

@@ -1,0 +1,134 @@
+//! A controller: the real fold and `decide`, and the least that is needed around them.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use portcullis::{
+    action::AttemptKey,
+    decide::{Decision, decide},
+    instance::{GroupName, InstanceId, WaitId},
+    observation::{Answer, Observation},
+    observed::Observed,
+    policy::{GroupPolicy, Limits, Mode, Policy},
+    record::{Key, Record},
+    timestamp::Timestamp,
+};
+
+use crate::planted::Bug;
+
+#[derive(Debug)]
+pub(crate) struct Controller {
+    /// Tells one life from the next: an answer to the last one's call is nobody's.
+    pub(crate) life: u64,
+    pub(crate) alive: bool,
+    /// Cut off from the store: it cannot renew its lease, nor see records.
+    pub(crate) cut_off_until: u64,
+    pub(crate) observed: Observed,
+    pub(crate) policy: Policy,
+    pub(crate) wake_at: Option<u64>,
+    pub(crate) turn_pending: bool,
+    /// What was sent and is not answered, to find what is sent twice.
+    pub(crate) under_way: BTreeMap<AttemptKey, u64>,
+    /// Ends of waits that it knows were taken.
+    pub(crate) taken: BTreeMap<(InstanceId, WaitId), u64>,
+    pub(crate) bug: Option<Bug>,
+}
+
+impl Controller {
+    pub(crate) fn new(policy: Policy, bug: Option<Bug>) -> Self {
+        Self {
+            life: 0,
+            alive: true,
+            cut_off_until: 0,
+            observed: Observed::default(),
+            policy,
+            wake_at: None,
+            turn_pending: false,
+            under_way: BTreeMap::new(),
+            taken: BTreeMap::new(),
+            bug,
+        }
+    }
+
+    /// All that it knew is lost.
+    pub(crate) fn crashes(&mut self) {
+        let (policy, life, bug) = (self.policy.clone(), self.life + 1, self.bug);
+        *self = Self { life, alive: false, ..Self::new(policy, bug) };
+    }
+
+    pub(crate) fn folds(&mut self, observation: Observation, now: u64) {
+        self.notes(&observation, now);
+        let observation = match self.bug {
+            Some(bug) => bug.observation(observation, Timestamp(now)),
+            None => observation,
+        };
+        self.observed.fold(observation, Timestamp(now));
+    }
+
+    /// What the invariants need to know of what it was told.
+    fn notes(&mut self, observation: &Observation, now: u64) {
+        match observation {
+            Observation::Sent { attempt, .. } => drop(self.under_way.insert(attempt.clone(), now)),
+            Observation::Answered { attempt, answer, .. } => {
+                self.under_way.remove(attempt);
+                if let (AttemptKey::Admit(id, wait), Answer::Accepted) = (attempt, answer) {
+                    self.taken.insert((id.clone(), *wait), now);
+                }
+            }
+            Observation::Described(description) if description.complete => {
+                self.under_way.remove(&AttemptKey::Describe(description.group.clone()));
+            }
+            Observation::Stored { key, .. } => drop(self.under_way.remove(&AttemptKey::Record(key.clone()))),
+            Observation::Described(_)
+            | Observation::Noticed(_)
+            | Observation::Reported(_)
+            | Observation::Lease { .. }
+            | Observation::Tick => {}
+        }
+    }
+
+    pub(crate) fn decides(&self, now: u64) -> Decision {
+        match self.bug {
+            None => decide(&self.observed, &self.policy, Timestamp(now)),
+            Some(bug) => bug.decide(&self.observed, &self.policy, Timestamp(now)),
+        }
+    }
+
+    /// The wait that it would name in a challenge.
+    pub(crate) fn present_wait(&self, id: &InstanceId) -> WaitId {
+        match self.observed.records.get(&Key::Wait(id.clone())) {
+            Some((_, Record::Wait(wait))) if !wait.over => wait.wait,
+            _ => WaitId(0),
+        }
+    }
+
+    pub(crate) fn leads_until(&self) -> u64 {
+        self.observed.lease.map_or(0, |(_, until)| until.0)
+    }
+}
+
+/// Everything ten times as fast as by default: a run stays short, and the proportions stay as they are.
+pub(crate) fn policy(groups: &BTreeSet<GroupName>, observing: &BTreeSet<GroupName>) -> Policy {
+    let seconds = Duration::from_secs;
+    let limits = Limits {
+        report_age_max: seconds(10),
+        describe_age_max: seconds(4),
+        describe_every: seconds(6),
+        heartbeat_every: seconds(30),
+        listen_min: seconds(15),
+        call_timeout: seconds(4),
+        backoff_min: Duration::from_millis(500),
+        backoff_max: seconds(4),
+        propagation_max: seconds(12),
+        calls_per_turn_max: 8,
+    };
+    let group = |name: &GroupName| GroupPolicy {
+        mode: if observing.contains(name) { Mode::Observe } else { Mode::Enforce },
+        hook: crate::cloud::HOOK.into(),
+        admission_deadline: seconds(100),
+        abandon_interval_min: seconds(30),
+    };
+    Policy { groups: groups.iter().map(|name| (name.clone(), group(name))).collect(), limits }
+}

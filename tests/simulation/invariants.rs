@@ -1,0 +1,248 @@
+//! What must hold after every step, by what the cloud and the store saw; and what must have come about at the end.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use portcullis::{
+    action::{Action, AttemptKey, Held},
+    decide::Decision,
+    digest::Digest,
+    instance::{GroupName, InstanceId, LifecycleState, WaitId},
+    policy::{Mode, Policy},
+    reason::Reason,
+    record::{Key, Record},
+    verdict::{Ruling, Verdict},
+};
+
+use crate::{
+    cloud::{Cloud, Machine},
+    controller::Controller,
+};
+
+type Store = BTreeMap<Key, (u64, Record)>;
+
+/// How old the truth may be on which CONTINUE rests: a check and its way (4.5 s), the report's age (10 s), the call (4 s).
+const TRUTH_AGE_MAX: u64 = 18_500;
+/// A lease (15 s) less a call, in which a leader that is cut off from the store acts on what it knew; and the call.
+const PROMOTION_AGE_MAX: u64 = 16_000;
+/// More turns than that in a second are a treadmill.
+const TURNS_PER_SECOND_MAX: usize = 400;
+
+pub(crate) struct Invariants {
+    policy: Policy,
+    violation: Option<String>,
+    healed_at: Option<u64>,
+    accepted: BTreeMap<GroupName, Vec<(u64, Vec<Digest>)>>,
+    given_up_at: BTreeMap<GroupName, u64>,
+    admitted: BTreeSet<(InstanceId, WaitId)>,
+    leads_since: BTreeMap<(usize, u64), u64>,
+    turns: BTreeMap<usize, (u64, usize)>,
+}
+
+impl Invariants {
+    pub(crate) const fn new(policy: Policy) -> Self {
+        Self {
+            policy,
+            violation: None,
+            healed_at: None,
+            accepted: BTreeMap::new(),
+            given_up_at: BTreeMap::new(),
+            admitted: BTreeSet::new(),
+            leads_since: BTreeMap::new(),
+            turns: BTreeMap::new(),
+        }
+    }
+
+    /// # Errors
+    /// With the first that did not hold.
+    pub(crate) fn verdict(&mut self) -> Result<(), String> {
+        self.violation.take().map_or(Ok(()), Err)
+    }
+
+    fn must(&mut self, holds: bool, violation: impl FnOnce() -> String) {
+        if !holds && self.violation.is_none() {
+            self.violation = Some(violation());
+        }
+    }
+
+    fn enforces(&self, group: &GroupName) -> bool {
+        self.policy.groups[group].mode == Mode::Enforce
+    }
+
+    pub(crate) const fn heals(&mut self, now: u64) {
+        self.healed_at = Some(now);
+    }
+
+    pub(crate) fn promoted(&mut self, group: &GroupName, accepted: &[Digest], now: u64) {
+        self.accepted.entry(group.clone()).or_default().push((now, accepted.to_vec()));
+    }
+
+    /// Whether a release was accepted at any time since.
+    fn was_accepted(&self, group: &GroupName, release: &Digest, since: u64) -> bool {
+        let history = &self.accepted[group];
+        let ends = history.iter().skip(1).map(|(at, _)| *at).chain([u64::MAX]);
+        history.iter().zip(ends).any(|((_, accepted), end)| end >= since && accepted.contains(release))
+    }
+
+    pub(crate) fn leased(&mut self, index: usize, life: u64, led_already: bool, now: u64) {
+        let since = self.leads_since.entry((index, life)).or_insert(now);
+        if !led_already {
+            *since = now;
+        }
+    }
+
+    /// 5: every waiting or serving instance has a ruling, every hold that waits for the instance a deadline.
+    pub(crate) fn decided(&mut self, index: usize, controller: &Controller, decision: &Decision, now: u64) {
+        self.counts_turns(index, now);
+        for (id, instance) in &controller.observed.instances {
+            let known = controller.observed.groups.get(&instance.group).is_some_and(|group| group.facts.is_some());
+            let gated = instance.state.is_waiting() || instance.state == LifecycleState::InService;
+            let ruled = decision.rulings.contains_key(id);
+            self.must(!known || !gated || ruled, || format!("5: {id} is {} and has no ruling", instance.state));
+        }
+        for (id, ruling) in &decision.rulings {
+            let bounded = ruling.deadline.is_some() || !waits_for_the_instance(ruling);
+            self.must(bounded, || format!("5: {id} is held without a deadline: {}", ruling.reason));
+        }
+    }
+
+    fn counts_turns(&mut self, index: usize, now: u64) {
+        let (second, turns) = self.turns.entry(index).or_insert((0, 0));
+        if *second != now / 1_000 {
+            (*second, *turns) = (now / 1_000, 0);
+        }
+        *turns += 1;
+        let turns = *turns;
+        self.must(turns <= TURNS_PER_SECOND_MAX, || format!("a treadmill: {turns} turns in a second"));
+    }
+
+    /// 8: nothing is sent while the same is under way, nor once it is known to be done.
+    pub(crate) fn sends(&mut self, controller: &Controller, action: &Action, now: u64) {
+        let limits = self.policy.limits.clone();
+        let (lost_after, again_after) = (limits.call_timeout.as_millis(), limits.propagation_max.as_millis());
+        let key = action.key();
+        let under_way = controller.under_way.get(&key).is_some_and(|at| u128::from(now - at) < lost_after);
+        self.must(!under_way, || format!("8: {key:?} is sent while it is under way"));
+        if let AttemptKey::Admit(id, wait) = &key {
+            let described_at = controller.observed.instances.get(id).map_or(0, |instance| instance.described_at.0);
+            let fresh = u128::from(now - described_at) <= limits.describe_age_max.as_millis();
+            self.must(fresh, || format!("1: CONTINUE for {id} is sent on an old description"));
+            let taken = controller.taken.get(&(id.clone(), *wait));
+            let taken = taken.is_some_and(|at| u128::from(now - at) < again_after);
+            self.must(!taken, || format!("8: CONTINUE for {id} is sent again after it was taken"));
+        }
+    }
+
+    /// 8: only the lease holder acts.
+    pub(crate) fn arrives(&mut self, action: &Action, by_holder: bool) {
+        self.must(by_holder, || format!("8: {:?} comes from one who does not hold the lease", action.key()));
+    }
+
+    /// 1, 3: admitted on the truth, for an accepted release, in this wait; and on record (6).
+    pub(crate) fn admitted(&mut self, held: &Held, machine: &Machine, began_at: u64, store: &Store, now: u64) {
+        let id = &held.instance;
+        let record = match store.get(&Key::Admission(id.clone())) {
+            Some((_, Record::Admission(record))) if record.wait == held.wait => Some(record),
+            _ => None,
+        };
+        self.must(record.is_some(), || format!("6: {id} was admitted, and no record says so"));
+        if !self.enforces(&held.group) {
+            return;
+        }
+        let boots = machine.agent.booted_at + TRUTH_AGE_MAX > now;
+        let proven = record.and_then(|record| record.boot.as_ref()) == Some(&machine.agent.boot_id());
+        self.must(boots || proven, || format!("1: {id} was admitted, and another boot of it is on record"));
+        let since = now.saturating_sub(TRUTH_AGE_MAX).max(began_at);
+        let ready = machine.agent.was_ready(since, now);
+        self.must(ready, || format!("1: {id} was admitted, and is {:?} and not ready", machine.agent.kind));
+        let accepted = self.was_accepted(&held.group, &machine.agent.release, now.saturating_sub(PROMOTION_AGE_MAX));
+        self.must(accepted, || format!("1: {id} was admitted with a release that is not accepted"));
+        let first = self.admitted.insert((id.clone(), held.wait));
+        self.must(first, || format!("8: two CONTINUE for wait {} of {id} were taken", held.wait));
+    }
+
+    /// 2, 5: given up after its deadline, with its group's interval, on record, by one who listened.
+    pub(crate) fn given_up(
+        &mut self,
+        by: (usize, u64),
+        held: &Held,
+        machine: &Machine,
+        began_at: u64,
+        store: &Store,
+        now: u64,
+    ) {
+        let id = &held.instance;
+        let policy = self.policy.groups[&held.group].clone();
+        let enforces = self.enforces(&held.group);
+        self.must(enforces, || format!("{id} was given up in a group that only observes"));
+        let deadline = began_at + policy.admission_deadline.as_millis() as u64;
+        self.must(now >= deadline, || format!("5: {id} was given up {} ms before its deadline", deadline - now));
+        let last = self.given_up_at.insert(held.group.clone(), now);
+        let paced = last.is_none_or(|last| u128::from(now - last) >= policy.abandon_interval_min.as_millis());
+        self.must(paced, || format!("2: {id} was given up too soon after another of its group"));
+        let on_record = match store.get(&Key::Rejection(id.clone())) {
+            Some((_, Record::Rejection(record))) => record.wait == held.wait,
+            _ => false,
+        };
+        self.must(on_record, || format!("6: {id} was given up, and no record says so"));
+        let listened = self.leads_since.get(&by).map_or(0, |since| now - since);
+        let heard = u128::from(listened) >= self.policy.limits.listen_min.as_millis();
+        self.must(heard, || format!("6: {id} was given up by one who had listened for {listened} ms only"));
+        self.spares_the_ready(held, machine, now);
+    }
+
+    /// With nothing in the way, one that is ready and says so is admitted, never given up.
+    fn spares_the_ready(&mut self, held: &Held, machine: &Machine, now: u64) {
+        let calm = self.healed_at.is_some_and(|healed_at| now > healed_at + 60_000);
+        let ready = machine.agent.ready.iter().any(|(from, until)| *from + 100_000 < now && now < *until);
+        let accepted = self.accepted[&held.group].last();
+        let accepted = accepted.is_some_and(|(_, accepted)| accepted.contains(&machine.agent.release));
+        self.must(!(calm && ready && accepted), || format!("5: {} was given up, and was ready", held.instance));
+    }
+
+    /// 4: with a controller at work, no hook runs into its timeout.
+    pub(crate) fn timed_out(&mut self, id: &InstanceId, now: u64) {
+        let calm = self.healed_at.is_some_and(|healed_at| now > healed_at + 70_000);
+        self.must(!calm, || format!("4: the hook of {id} timed out, with a controller at work"));
+    }
+
+    /// 5, 6, 7: whatever happened, in the end every instance serves, or is given up in its turn.
+    pub(crate) fn at_the_end(&mut self, cloud: &Cloud, controllers: &[Controller], leader: usize, now: u64) {
+        let decision = controllers[leader].decides(now);
+        for (name, group) in &cloud.groups {
+            let members = || cloud.instances.iter().filter(|(_, machine)| machine.group == *name);
+            let serving = members().filter(|(_, machine)| machine.is(&LifecycleState::InService));
+            let serving: Vec<_> = serving.map(|(id, _)| id.clone()).collect();
+            self.must(group.hopeless || serving.len() == group.desired, || {
+                format!("7: {} of {} instances of {name} serve in the end", serving.len(), group.desired)
+            });
+            for id in serving {
+                let bypassed = decision.rulings.get(&id).is_some_and(|ruling| ruling.reason == Reason::Bypassed);
+                self.must(!bypassed, || format!("6: {id} was admitted and looks as if it had bypassed the gate"));
+            }
+            let longest = self.longest_wait(name, group.desired as u64);
+            for (id, machine) in members() {
+                let since = machine.wait.as_ref().map_or(now, |wait| wait.began_at);
+                self.must(now - since <= longest, || format!("5: {id} waits for ever, since {since} ms"));
+            }
+        }
+    }
+
+    /// Listening, a deadline, twice where it was admitted first, and a turn for each of the group.
+    fn longest_wait(&self, name: &GroupName, desired: u64) -> u64 {
+        let (policy, limits) = (&self.policy.groups[name], &self.policy.limits);
+        let turn = policy.abandon_interval_min + limits.call_timeout * 4 + limits.describe_every;
+        (limits.listen_min + policy.admission_deadline * 2 + turn * (desired as u32 + 1)).as_millis() as u64
+    }
+}
+
+fn waits_for_the_instance(ruling: &Ruling) -> bool {
+    ruling.verdict == Verdict::Held
+        && !matches!(
+            ruling.reason,
+            Reason::WaitNotRecorded
+                | Reason::AdmissionNotRecorded
+                | Reason::AwaitingDescription
+                | Reason::Refused { .. }
+                | Reason::NoHook { .. }
+        )
+}

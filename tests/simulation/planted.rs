@@ -1,0 +1,209 @@
+//! Bugs, planted: what a careless change could do, done to what goes into the real `decide` or comes out of it. Each must be
+//! found, or the simulation proves nothing.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use portcullis::{
+    action::{Action, AttemptKey},
+    decide::{Decision, decide},
+    instance::LifecycleState,
+    observation::Observation,
+    observed::{Instance, Observed},
+    outcome::Status,
+    policy::Policy,
+    record::{AdmissionRecord, Key, Record},
+    report::{Evidence, Readiness},
+    timestamp::Timestamp,
+};
+
+/// What is planted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Bug {
+    /// `hold`: no deadline is ever reached.
+    HoldForever,
+    /// `hold`: the moments at which a decision changes by itself are not told.
+    NeverWake,
+    /// `admit`: any report will do.
+    AdmitOnAnyReport,
+    /// `admit`: what could not be told counts as passed.
+    UnknownCountsAsReady,
+    /// `admit`: evidence of another wait, or from before it, counts.
+    IgnoreWait,
+    /// `admit`: a report counts however old it is.
+    StaleReportAccepted,
+    /// `admit`: whatever release was ever seen is accepted.
+    RetiredAccepted,
+    /// `admit`: no description is asked for before CONTINUE.
+    SkipRedescribe,
+    /// `admit`: CONTINUE goes out before its record.
+    NoWriteAhead,
+    /// `admitted`: that CONTINUE was taken is forgotten.
+    DoubleContinue,
+    /// `waits`: an instance that comes back from another boot is taken for the same.
+    IgnoreBoot,
+    /// `give_up`: before the deadline.
+    AbandonEarly,
+    /// `pacing`: none.
+    AbandonUnpaced,
+    /// `give_up`: without listening first.
+    AbandonAfterRestartAtOnce,
+    /// `retry`: what is under way is forgotten.
+    ForgetInFlight,
+    /// `decide`: the lease is not looked at.
+    ActWithoutLease,
+    /// `heartbeat`: none.
+    NoHeartbeat,
+    /// `describe`: only when somebody noticed something.
+    DescribeOnNoticeOnly,
+    /// `reported`: the report that came last counts, whenever its checking began.
+    LastReportCounts,
+    /// `described`: absence in a part of a description counts.
+    PartIsWhole,
+}
+
+impl Bug {
+    pub(crate) const ALL: [Self; 20] = [
+        Self::HoldForever,
+        Self::NeverWake,
+        Self::AdmitOnAnyReport,
+        Self::UnknownCountsAsReady,
+        Self::IgnoreWait,
+        Self::StaleReportAccepted,
+        Self::RetiredAccepted,
+        Self::SkipRedescribe,
+        Self::NoWriteAhead,
+        Self::DoubleContinue,
+        Self::IgnoreBoot,
+        Self::AbandonEarly,
+        Self::AbandonUnpaced,
+        Self::AbandonAfterRestartAtOnce,
+        Self::ForgetInFlight,
+        Self::ActWithoutLease,
+        Self::NoHeartbeat,
+        Self::DescribeOnNoticeOnly,
+        Self::LastReportCounts,
+        Self::PartIsWhole,
+    ];
+
+    /// What is folded in place of what was observed.
+    pub(crate) fn observation(self, observation: Observation, now: Timestamp) -> Observation {
+        match (self, observation) {
+            (Self::LastReportCounts, Observation::Reported(evidence)) => {
+                Observation::Reported(Evidence { challenged_at: now, received_at: now, ..evidence })
+            }
+            (Self::PartIsWhole, Observation::Described(mut description)) => {
+                description.complete = true;
+                Observation::Described(description)
+            }
+            (_, observation) => observation,
+        }
+    }
+
+    /// What is decided in place of what would have been.
+    pub(crate) fn decide(self, observed: &Observed, policy: &Policy, now: Timestamp) -> Decision {
+        let (mut known, mut policy) = (observed.clone(), policy.clone());
+        self.bend_policy(&mut policy);
+        self.bend_knowledge(&mut known, now);
+        let mut decision = decide(&known, &policy, now);
+        match self {
+            Self::NeverWake => decision.wake_at = None,
+            Self::NoHeartbeat => decision.actions.retain(|action| !matches!(action, Action::KeepWaiting(_))),
+            _ => {}
+        }
+        decision
+    }
+
+    fn bend_policy(self, policy: &mut Policy) {
+        for group in policy.groups.values_mut() {
+            match self {
+                Self::HoldForever => group.admission_deadline = Duration::MAX,
+                Self::AbandonEarly => group.admission_deadline /= 2,
+                Self::AbandonUnpaced => group.abandon_interval_min = Duration::ZERO,
+                _ => {}
+            }
+        }
+        match self {
+            Self::StaleReportAccepted => policy.limits.report_age_max = Duration::from_secs(3_600),
+            Self::AbandonAfterRestartAtOnce => policy.limits.listen_min = Duration::ZERO,
+            Self::DescribeOnNoticeOnly => policy.limits.describe_every = Duration::from_secs(3_600),
+            _ => {}
+        }
+    }
+
+    fn bend_knowledge(self, known: &mut Observed, now: Timestamp) {
+        match self {
+            Self::RetiredAccepted => accept_all(known),
+            Self::NoWriteAhead => record_in_thought(known),
+            Self::DoubleContinue => forget(known, |key, answered| answered && matches!(key, AttemptKey::Admit(..))),
+            Self::ForgetInFlight => forget(known, |_, answered| !answered),
+            Self::ActWithoutLease => known.lease = Some((0, Timestamp(u64::MAX))),
+            _ => {}
+        }
+        let waits = known.records.clone();
+        for (id, instance) in &mut known.instances {
+            let wait = match waits.get(&Key::Wait(id.clone())) {
+                Some((_, Record::Wait(wait))) => Some((wait.wait, wait.since)),
+                _ => None,
+            };
+            let admitted = match waits.get(&Key::Admission(id.clone())) {
+                Some((_, Record::Admission(record))) => record.boot.clone(),
+                _ => None,
+            };
+            self.bend_instance(instance, now);
+            let Some(evidence) = &mut instance.evidence else { continue };
+            match (self, wait, admitted) {
+                (Self::IgnoreWait, Some((wait, since)), _) => {
+                    evidence.wait = wait;
+                    evidence.challenged_at = evidence.challenged_at.max(since);
+                }
+                (Self::IgnoreBoot, _, Some(boot)) => evidence.boot = boot,
+                _ => bend_evidence(self, evidence),
+            }
+        }
+    }
+
+    fn bend_instance(self, instance: &mut Instance, now: Timestamp) {
+        if self == Self::SkipRedescribe && instance.state == LifecycleState::PendingWait {
+            instance.described_at = now;
+        }
+    }
+}
+
+fn bend_evidence(bug: Bug, evidence: &mut Evidence) {
+    let untold = match &evidence.readiness {
+        Readiness::Ready => false,
+        Readiness::NotReady { causes } => causes.iter().all(|cause| cause.status == Status::Unknown),
+    };
+    if bug == Bug::AdmitOnAnyReport || (bug == Bug::UnknownCountsAsReady && untold) {
+        evidence.readiness = Readiness::Ready;
+    }
+}
+
+fn accept_all(known: &mut Observed) {
+    let seen: Vec<_> =
+        known.instances.values().filter_map(|instance| Some(instance.evidence.as_ref()?.manifest)).collect();
+    for (_, record) in known.records.values_mut() {
+        if let Record::Group(group) = record {
+            group.accepted.extend(&seen);
+        }
+    }
+}
+
+fn record_in_thought(known: &mut Observed) {
+    for (id, instance) in &known.instances {
+        let Some(evidence) = &instance.evidence else { continue };
+        let record = AdmissionRecord {
+            group: instance.group.clone(),
+            wait: evidence.wait,
+            boot: Some(evidence.boot.clone()),
+            manifest: Some(evidence.manifest),
+            at: evidence.received_at,
+        };
+        known.records.insert(Key::Admission(id.clone()), (0, Record::Admission(record)));
+    }
+}
+
+fn forget(known: &mut Observed, which: impl Fn(&AttemptKey, bool) -> bool) {
+    let attempts: BTreeMap<_, _> = core::mem::take(&mut known.attempts);
+    known.attempts = attempts.into_iter().filter(|(key, tried)| !which(key, tried.answered.is_some())).collect();
+}
