@@ -2,3 +2,5 @@
 
 pub(crate) mod check;
 mod check_output;
+pub(crate) mod run;
+pub(crate) mod status;

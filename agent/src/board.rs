@@ -1,0 +1,92 @@
+//! Where the standing is written: seen by probes at once, told to the log and to systemd when it changes.
+
+use std::sync::Arc;
+
+use portcullis::verdict::Verdict;
+use tokio::sync::watch;
+
+use crate::{
+    notify,
+    standing::{Checked, Latch, Standing},
+};
+
+/// The one writer of the [`Standing`].
+#[derive(Debug)]
+pub(crate) struct Board {
+    standing: watch::Sender<Arc<Standing>>,
+    told: Option<String>,
+}
+
+impl Board {
+    pub(crate) fn new(standing: Standing) -> Self {
+        Self { standing: watch::Sender::new(Arc::new(standing)), told: None }
+    }
+
+    pub(crate) fn readers(&self) -> watch::Receiver<Arc<Standing>> {
+        self.standing.subscribe()
+    }
+
+    pub(crate) fn now(&self) -> Arc<Standing> {
+        Arc::clone(&self.standing.borrow())
+    }
+
+    /// An admission of this boot that was kept.
+    pub(crate) fn restored(&mut self) {
+        self.change(|standing| standing.admitted = true);
+    }
+
+    pub(crate) fn checked(&mut self, checked: Checked) {
+        self.change(|standing| standing.checked = Some(Arc::new(checked)));
+    }
+
+    pub(crate) fn answered(&mut self, verdict: Verdict, reason: String) -> Latch {
+        let mut latch = Latch::Kept;
+        self.change(|standing| {
+            let Some(checked) = standing.checked.clone() else { return };
+            latch = standing.answered(verdict, reason, checked.status);
+        });
+        latch
+    }
+
+    /// There is nothing to check by: what was proven before is no longer known to be wanted.
+    pub(crate) fn no_release(&mut self, why: String) {
+        self.change(|standing| {
+            if !standing.admitted {
+                standing.checked = None;
+            }
+            standing.trouble = Some(why);
+        });
+    }
+
+    pub(crate) fn trouble(&mut self, why: String) {
+        self.change(|standing| standing.trouble = Some(why));
+    }
+
+    pub(crate) fn no_trouble(&mut self) {
+        self.change(|standing| standing.trouble = None);
+    }
+
+    fn change(&mut self, change: impl FnOnce(&mut Standing)) {
+        // The copy is of a few words; outcomes are shared.
+        self.standing.send_modify(|standing| change(Arc::make_mut(standing)));
+        self.tell();
+    }
+
+    /// Tells what is new, once: a round every five seconds must not fill a journal.
+    fn tell(&mut self) {
+        let standing = self.now();
+        let word = standing.why_not_ready().map_or("ready", |why| why.as_str());
+        let lines = standing.reasons();
+        let text = if lines.is_empty() { word.to_string() } else { format!("{word}; {}", lines.join("; ")) };
+        if self.told.as_ref() == Some(&text) {
+            return;
+        }
+        if standing.is_ready() && standing.trouble.is_none() {
+            tracing::info!("{text}");
+        } else {
+            tracing::warn!("{text}");
+        }
+        notify::status(&text);
+        self.told = Some(text);
+    }
+}

@@ -1,0 +1,327 @@
+//! The configuration: fragments as written → settings, validated. Unknown keys are refused, and so is all that would be
+//! unsafe by accident. Secrets are files that it names, never values in it.
+
+use std::{
+    net::{IpAddr, Ipv6Addr, SocketAddr},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use portcullis::{
+    instance::InstanceId,
+    signature::{PublicKey, TrustedKeys},
+};
+use reqwest::Url;
+
+use crate::checks;
+
+mod fragments;
+mod user;
+
+use fragments::Fragments;
+
+/// All that the agent is told, validated.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The controller's name: what is meant for another is refused there.
+    pub audience: String,
+    /// Where the key, the binding, the admission and the last good manifest are kept.
+    pub state_dir: PathBuf,
+    /// The digest that the image claims to carry.
+    pub release_file: Option<PathBuf>,
+    /// Whose signatures make a manifest.
+    pub trust: TrustedKeys,
+    /// Which manifests this image takes at all.
+    pub pin: Pin,
+    /// Where probes are answered.
+    pub listen: SocketAddr,
+    /// Whether details are told to clients that are not on this machine.
+    pub public_details: bool,
+    /// Where the boot's id is read.
+    pub boot_id_file: PathBuf,
+    /// Where manifests come from.
+    pub source: Source,
+    /// How checks are run.
+    pub checks: checks::Options,
+    /// How long to wait between rounds when nobody says otherwise.
+    pub intervals: Intervals,
+}
+
+/// Where manifests come from.
+#[derive(Debug, Clone)]
+pub enum Source {
+    /// A controller that admits.
+    Controller(Box<Controller>),
+    /// A file; no controller: ready is what passed the last verification.
+    File(PathBuf),
+}
+
+/// How to speak with the controller.
+#[derive(Debug, Clone)]
+pub struct Controller {
+    /// Its agents' listener; ends with a slash.
+    pub url: Url,
+    /// PEM file with the only authorities believed; the system's when absent.
+    pub ca: Option<PathBuf>,
+    /// As whom to speak.
+    pub identity: Identity,
+}
+
+/// As whom to speak, and what shows it.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// Who.
+    pub instance: Instance,
+    /// What shows it.
+    pub evidence: Evidence,
+    /// The metadata service, for what comes from there.
+    pub imds_url: Url,
+}
+
+/// Where the instance's id comes from.
+#[derive(Debug, Clone)]
+pub enum Instance {
+    /// The configuration.
+    Static(InstanceId),
+    /// The instance metadata service.
+    Imds,
+}
+
+/// What shows that the agent speaks for its instance.
+#[derive(Debug, Clone)]
+pub enum Evidence {
+    /// A token in this file.
+    JoinToken(PathBuf),
+    /// The identity document of the metadata service, whose signature nobody verifies yet.
+    UnverifiedDocument,
+}
+
+impl Evidence {
+    /// Whether anything that can reach the metadata service could have said the same.
+    pub fn is_unverified(&self) -> bool {
+        matches!(self, Self::UnverifiedDocument)
+    }
+}
+
+/// Which manifests this image takes at all, however well they are signed (PROTOCOL.md §1).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Pin {
+    /// Only of this product.
+    pub product: Option<String>,
+    /// Only with this sequence or a later one.
+    pub sequence_min: Option<u64>,
+}
+
+/// How long to wait between rounds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Intervals {
+    /// Until admitted.
+    pub waiting: Duration,
+    /// From then on.
+    pub serving: Duration,
+}
+
+/// The configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A file could not be read.
+    #[error("cannot read `{}`: {because}", path.display())]
+    Unreadable {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        because: String,
+    },
+    /// Not TOML, an unknown key, a wrong type, not a key.
+    #[error("`{}`: {because}", path.display())]
+    Malformed {
+        /// Which.
+        path: PathBuf,
+        /// The parser's words.
+        because: String,
+    },
+    /// A value that is not allowed.
+    #[error("`{key}`: {because}")]
+    Refused {
+        /// Which key.
+        key: &'static str,
+        /// Why, and what to do.
+        because: String,
+    },
+}
+
+impl Config {
+    /// Reads and validates a file; relative paths in it are relative to its directory.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let text = read_text(path)?;
+        let fragments = toml::from_str(&text)
+            .map_err(|error| ConfigError::Malformed { path: path.into(), because: error.to_string() })?;
+        Self::validate(fragments, path.parent().unwrap_or(Path::new("")))
+    }
+
+    fn validate(written: Fragments, dir: &Path) -> Result<Self, ConfigError> {
+        let source = source(&written, dir)?;
+        Ok(Self {
+            audience: named("audience", written.audience)?,
+            state_dir: dir.join(written.state_dir),
+            release_file: written.release_file.map(|file| dir.join(file)),
+            trust: trust(&written.trust, written.threshold, dir)?,
+            pin: Pin { product: written.product, sequence_min: written.sequence_min },
+            listen: written.listen,
+            public_details: written.public_details,
+            boot_id_file: dir.join(written.boot_id_file),
+            source,
+            checks: checks(written.checks, dir)?,
+            intervals: Intervals {
+                waiting: seconds("intervals.waiting_s", written.intervals.waiting_s)?,
+                serving: seconds("intervals.serving_s", written.intervals.serving_s)?,
+            },
+        })
+    }
+}
+
+/// Either a controller or a manifest file: with both, nobody could say which of them makes the instance ready.
+fn source(written: &Fragments, dir: &Path) -> Result<Source, ConfigError> {
+    match (&written.controller, &written.checks.manifest) {
+        (Some(controller), None) => Ok(Source::Controller(Box::new(Controller {
+            url: controller_url(&controller.url)?,
+            ca: controller.ca.as_ref().map(|ca| dir.join(ca)),
+            identity: identity(written, controller.join_token_file.as_deref(), dir)?,
+        }))),
+        (None, Some(manifest)) => Ok(Source::File(dir.join(manifest))),
+        (Some(_), Some(_)) => {
+            Err(refused("checks.manifest", "with a `[controller]`, manifests come from there: leave it out"))
+        }
+        (None, None) => Err(refused("controller", "needed, or else a `manifest` in `[checks]` to run without one")),
+    }
+}
+
+fn controller_url(text: &str) -> Result<Url, ConfigError> {
+    const KEY: &str = "controller.url";
+    let mut url = Url::parse(text).map_err(|error| refused(KEY, error.to_string()))?;
+    match url.scheme() {
+        "https" => {}
+        "http" if is_loopback(&url) => {}
+        "http" => {
+            return Err(refused(KEY, "`http` only for a loopback host: reports and tokens travel here, use `https`"));
+        }
+        other => return Err(refused(KEY, format!("`{other}` is not `https`"))),
+    }
+    if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
+        return Err(refused(KEY, "only scheme, host, port and path"));
+    }
+    if !url.path().ends_with('/') {
+        let path = format!("{}/", url.path());
+        url.set_path(&path);
+    }
+    Ok(url)
+}
+
+fn is_loopback(url: &Url) -> bool {
+    host_ip(url).map_or_else(|| url.host_str() == Some("localhost"), |ip| ip.is_loopback())
+}
+
+fn host_ip(url: &Url) -> Option<IpAddr> {
+    url.host_str()?.trim_start_matches('[').trim_end_matches(']').parse().ok()
+}
+
+fn identity(written: &Fragments, token_file: Option<&Path>, dir: &Path) -> Result<Identity, ConfigError> {
+    let fragment = written.identity.as_ref().ok_or_else(|| refused("identity", "needed with a `[controller]`"))?;
+    let token = token_file.map(|file| Evidence::JoinToken(dir.join(file)));
+    let evidence = match (fragment.source, token) {
+        (_, Some(token)) => token,
+        (fragments::IdentitySource::Imds, None) if fragment.allow_unverified_identity => Evidence::UnverifiedDocument,
+        (fragments::IdentitySource::Imds, None) => {
+            let because = "the signature of identity documents is not verified yet: give a `controller.join_token_file`, \
+                           or say `true` and know that whoever reads the document can speak as this instance";
+            return Err(refused("identity.allow_unverified_identity", because));
+        }
+        (fragments::IdentitySource::Static, None) => {
+            return Err(refused("controller.join_token_file", "needed with a static identity"));
+        }
+    };
+    let instance = match (fragment.source, &fragment.instance) {
+        (fragments::IdentitySource::Static, Some(id)) => {
+            Instance::Static(InstanceId(named("identity.instance", id.clone())?))
+        }
+        (fragments::IdentitySource::Static, None) => {
+            return Err(refused("identity.instance", "needed with a static identity"));
+        }
+        (fragments::IdentitySource::Imds, None) => Instance::Imds,
+        (fragments::IdentitySource::Imds, Some(_)) => {
+            return Err(refused("identity.instance", "comes from the metadata service: leave it out"));
+        }
+    };
+    Ok(Identity { instance, evidence, imds_url: imds_url(&fragment.imds_url)? })
+}
+
+/// Never a host beyond this machine and its link: what is asked for there is taken for the truth.
+fn imds_url(text: &str) -> Result<Url, ConfigError> {
+    const KEY: &str = "identity.imds_url";
+    let url = Url::parse(text).map_err(|error| refused(KEY, error.to_string()))?;
+    let near = match host_ip(&url) {
+        Some(IpAddr::V4(ip)) => ip.is_link_local() || ip.is_loopback(),
+        Some(IpAddr::V6(ip)) => ip.is_unicast_link_local() || ip.is_loopback() || ip == IMDS_V6,
+        None => false,
+    };
+    if url.scheme() != "http" || !near {
+        return Err(refused(KEY, "only `http` to a link-local or loopback address, or to `[fd00:ec2::254]`"));
+    }
+    Ok(url)
+}
+
+fn trust(files: &[PathBuf], threshold: usize, dir: &Path) -> Result<TrustedKeys, ConfigError> {
+    let mut keys = Vec::new();
+    for file in files {
+        let path = dir.join(file);
+        let key = PublicKey::from_pem(&read_text(&path)?);
+        keys.push(key.map_err(|error| ConfigError::Malformed { path, because: error.to_string() })?);
+    }
+    TrustedKeys::new(keys, threshold).map_err(|error| refused("trust", error.to_string()))
+}
+
+fn checks(written: fragments::Checks, dir: &Path) -> Result<checks::Options, ConfigError> {
+    if written.root_commands.iter().any(Vec::is_empty) {
+        return Err(refused("checks.root_commands", "an empty command"));
+    }
+    let defaults = checks::Options::default();
+    Ok(checks::Options {
+        root: written.root.map(|root| dir.join(root)),
+        root_commands: written.root_commands,
+        user: written.user.map_or(Ok(defaults.user), |user| user::ids(&user))?,
+        ..defaults
+    })
+}
+
+fn seconds(key: &'static str, seconds: u64) -> Result<Duration, ConfigError> {
+    if !(1..=INTERVAL_S_MAX).contains(&seconds) {
+        return Err(refused(key, format!("{seconds} is not from 1 to {INTERVAL_S_MAX}")));
+    }
+    Ok(Duration::from_secs(seconds))
+}
+
+/// A name that travels in every message and stands in every log.
+fn named(key: &'static str, name: String) -> Result<String, ConfigError> {
+    if name.is_empty() || name.len() > NAME_BYTES_MAX || name.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        return Err(refused(key, format!("1 to {NAME_BYTES_MAX} bytes without white space or control characters")));
+    }
+    Ok(name)
+}
+
+fn read_text(path: &Path) -> Result<String, ConfigError> {
+    std::fs::read_to_string(path)
+        .map_err(|error| ConfigError::Unreadable { path: path.into(), because: error.to_string() })
+}
+
+fn refused(key: &'static str, because: impl Into<String>) -> ConfigError {
+    ConfigError::Refused { key, because: because.into() }
+}
+
+/// An hour: drift that is noticed later than that may as well not be looked for.
+const INTERVAL_S_MAX: u64 = 3_600;
+const NAME_BYTES_MAX: usize = 255;
+/// The metadata service's address on IPv6, a unique local one.
+const IMDS_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
+
+#[cfg(test)]
+mod tests;

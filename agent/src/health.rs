@@ -1,0 +1,132 @@
+//! The port that load balancers and people ask. It runs no check and waits for none: every answer is made of what is known.
+
+use std::{
+    convert::Infallible,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use http_body_util::Full;
+use hyper::{
+    Request, Response,
+    body::{Bytes, Incoming},
+    header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue},
+    server::conn::http1,
+    service::service_fn,
+};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{Semaphore, watch},
+    time::{sleep, timeout},
+};
+
+use crate::{metrics::Metrics, standing::Standing};
+use pages::{Asked, Page};
+
+mod pages;
+
+/// What every answer is made of.
+#[derive(Debug)]
+pub(crate) struct Health {
+    pub(crate) standing: watch::Receiver<Arc<Standing>>,
+    pub(crate) metrics: Arc<Metrics>,
+    /// Whether everybody may see details.
+    pub(crate) public_details: bool,
+}
+
+/// Answers until it is dropped. Clients on this machine have connections of their own, so that nobody outside can use up
+/// those of the people who come to see what is wrong.
+pub(crate) async fn serve(listener: TcpListener, health: Arc<Health>) -> Infallible {
+    let (near, far) = (Arc::new(Semaphore::new(NEAR_MAX)), Arc::new(Semaphore::new(FAR_MAX)));
+    loop {
+        let (stream, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Out of file descriptors, most likely: it passes, and until then there is nothing to be done.
+                tracing::warn!("no connection accepted: {error}");
+                sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let slots = if is_near(peer.ip()) { &near } else { &far };
+        let Ok(slot) = Arc::clone(slots).try_acquire_owned() else {
+            health.metrics.connection_refused();
+            continue;
+        };
+        let health = Arc::clone(&health);
+        tokio::spawn(async move {
+            // Too slow, or broken: the other side's business.
+            let _ = timeout(CONNECTION_TIME_MAX, answer(stream, peer, health)).await;
+            drop(slot);
+        });
+    }
+}
+
+async fn answer(stream: TcpStream, peer: SocketAddr, health: Arc<Health>) -> Result<(), hyper::Error> {
+    let details = health.public_details || is_near(peer.ip());
+    let service = service_fn(|request: Request<Incoming>| {
+        let asked =
+            Asked { method: request.method(), path: request.uri().path(), query: request.uri().query(), details };
+        let standing = Arc::clone(&health.standing.borrow());
+        let response = response(pages::page(asked, &standing, &health.metrics));
+        async move { Ok::<_, Infallible>(response) }
+    });
+    http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIME_MAX)
+        .keep_alive(false)
+        .max_headers(HEADERS_MAX)
+        .max_buf_size(HEADER_BYTES_MAX)
+        .serve_connection(TokioIo::new(stream), service)
+        .await
+}
+
+fn response(page: Page) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::from(page.body));
+    *response.status_mut() = page.status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(page.content_type));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if page.status == hyper::StatusCode::METHOD_NOT_ALLOWED {
+        headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+    }
+    response
+}
+
+/// Whether a client is on this machine; on a socket for both families it may be an IPv4 address in IPv6 clothes.
+fn is_near(ip: IpAddr) -> bool {
+    ip.to_canonical().is_loopback()
+}
+
+/// Each probe is a connection of its own, answered in microseconds.
+const NEAR_MAX: usize = 32;
+const FAR_MAX: usize = 128;
+const HEADER_TIME_MAX: Duration = Duration::from_secs(3);
+/// A report of some megabytes over a slow terminal session.
+const CONNECTION_TIME_MAX: Duration = Duration::from_secs(15);
+const HEADERS_MAX: usize = 64;
+const HEADER_BYTES_MAX: usize = 16 << 10;
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn near_is_this_machine() {
+        for (ip, near) in [
+            ("127.0.0.1", true),
+            ("127.9.9.9", true),
+            ("::1", true),
+            ("::ffff:127.0.0.1", true),
+            ("10.0.0.1", false),
+            ("::ffff:10.0.0.1", false),
+            ("169.254.169.254", false),
+            ("0.0.0.0", false),
+        ] {
+            assert_eq!(is_near(ip.parse().unwrap()), near, "{ip}");
+        }
+    }
+}

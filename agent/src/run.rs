@@ -1,0 +1,221 @@
+//! `run`: proves the instance again and again, and tells whoever asks how it stands.
+
+use std::{
+    convert::Infallible,
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use portcullis::instance::BootId;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+};
+
+use crate::{
+    board::Board,
+    checks::Checks,
+    config::{self, Config, Source},
+    controller::{ClientError, Controller},
+    health::{self, Health},
+    identity::Identity,
+    keys::{self, KeyFileError},
+    manifests::{Manifests, Rules},
+    metrics::Metrics,
+    notify,
+    pace::Backoff,
+    standing::Standing,
+    state::{self, State, StateError},
+};
+
+use alone::Alone;
+use checker::Checker;
+use gated::Gated;
+
+mod alone;
+mod checker;
+mod gated;
+
+/// The agent cannot start. Once it runs, nothing ends it but a signal.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The state directory cannot be used.
+    #[error("the state directory: {0}")]
+    State(String),
+    /// The instance's key cannot be used.
+    #[error("the instance's key: {0}")]
+    Key(String),
+    /// The boot's id cannot be read.
+    #[error("the boot's id in `{}`: {because}", path.display())]
+    BootId {
+        /// Where it should be.
+        path: PathBuf,
+        /// Why not.
+        because: String,
+    },
+    /// The client of the controller cannot be made.
+    #[error("the controller's client: {0}")]
+    Client(String),
+    /// The address for probes is taken, or not ours.
+    #[error("cannot listen on {address}: {because}")]
+    Listen {
+        /// Which.
+        address: std::net::SocketAddr,
+        /// Why not.
+        because: String,
+    },
+    /// No runtime.
+    #[error("cannot start: {0}")]
+    Runtime(#[from] io::Error),
+}
+
+impl From<StateError> for RunError {
+    fn from(error: StateError) -> Self {
+        Self::State(error.to_string())
+    }
+}
+
+impl From<KeyFileError> for RunError {
+    fn from(error: KeyFileError) -> Self {
+        Self::Key(error.to_string())
+    }
+}
+
+impl From<ClientError> for RunError {
+    fn from(error: ClientError) -> Self {
+        Self::Client(error.to_string())
+    }
+}
+
+/// Runs until SIGTERM or SIGINT. One thread does everything but checking, verifying and writing, so that an idle agent costs
+/// an instance next to nothing.
+pub fn run(config: &Config) -> Result<(), RunError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
+        .build()?;
+    let ended = runtime.block_on(main(config));
+    // A check that is running is not waited for: what it started ends with the service.
+    runtime.shutdown_background();
+    ended
+}
+
+async fn main(config: &Config) -> Result<(), RunError> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let metrics = Arc::new(Metrics::default());
+    let warnings = warnings(config);
+    for warning in &warnings {
+        tracing::warn!("{warning}");
+    }
+    let board = Board::new(Standing::new(matches!(config.source, Source::Controller(_)), warnings));
+    let health =
+        Health { standing: board.readers(), metrics: Arc::clone(&metrics), public_details: config.public_details };
+    let address = config.listen;
+    let mut rounds = Rounds::new(config, board, metrics)?;
+    let unheard = |error: io::Error| RunError::Listen { address, because: error.to_string() };
+    let listener = TcpListener::bind(address).await.map_err(unheard)?;
+    tracing::info!("listening on http://{}", listener.local_addr().map_err(unheard)?);
+    notify::ready();
+    // On this thread, but never in the way of one another: what takes long runs on others.
+    tokio::select! {
+        biased;
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        never = health::serve(listener, Arc::new(health)) => match never {},
+        never = rounds.run() => match never {},
+    }
+    notify::stopping();
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// With a controller or without.
+#[expect(clippy::large_enum_variant, reason = "there is one, and it lives as long as the process")]
+enum Rounds {
+    Gated(Gated),
+    Alone(Alone),
+}
+
+impl Rounds {
+    fn new(config: &Config, board: Board, metrics: Arc<Metrics>) -> Result<Self, RunError> {
+        let rules = Rules { trust: config.trust.clone(), pin: config.pin.clone() };
+        let checker = Checker::new(Checks::new(config.checks.clone()), Arc::clone(&metrics));
+        let intervals = config.intervals;
+        match &config.source {
+            Source::File(manifest) => {
+                let (manifest, rules) = (manifest.clone(), Arc::new(rules));
+                Ok(Self::Alone(Alone { manifest, rules, checker, board, intervals }))
+            }
+            Source::Controller(settings) => Ok(Self::Gated(gated(config, settings, rules, checker, board, metrics)?)),
+        }
+    }
+
+    async fn run(&mut self) -> Infallible {
+        match self {
+            Self::Gated(gated) => gated.run().await,
+            Self::Alone(alone) => alone.run().await,
+        }
+    }
+}
+
+fn gated(
+    config: &Config,
+    settings: &config::Controller,
+    rules: Rules,
+    checker: Checker,
+    board: Board,
+    metrics: Arc<Metrics>,
+) -> Result<Gated, RunError> {
+    let state = Arc::new(State::open(&config.state_dir)?);
+    Ok(Gated {
+        audience: config.audience.clone(),
+        boot_id: boot_id(&config.boot_id_file)?,
+        key: Arc::new(keys::load_or_make(state.dir())?),
+        controller: Controller::new(settings)?,
+        identity: Identity::new(settings.identity.clone()).map_err(ClientError::from)?,
+        manifests: Manifests::new(rules, Arc::clone(&state)),
+        state,
+        release_file: config.release_file.clone(),
+        checker,
+        board,
+        metrics,
+        intervals: config.intervals,
+        backoff: Backoff::new(),
+        binding: None,
+        serving: None,
+        checked_at: None,
+    })
+}
+
+fn boot_id(path: &Path) -> Result<BootId, RunError> {
+    let unreadable = |because: String| RunError::BootId { path: path.into(), because };
+    let bytes = state::read_capped(path, BOOT_ID_BYTES_MAX).map_err(|error| unreadable(error.to_string()))?;
+    match str::from_utf8(&bytes).map(str::trim) {
+        Ok(id) if !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_graphic()) => Ok(BootId(id.into())),
+        _ => Err(unreadable("not a word".into())),
+    }
+}
+
+/// What people should know about how it was set up, at start, in `/readyz?verbose` and as a metric.
+fn warnings(config: &Config) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if let Source::Controller(controller) = &config.source
+        && controller.identity.evidence.is_unverified()
+    {
+        warnings.push(
+            "`allow_unverified_identity` is set: whoever can read this instance's identity document can enrol in its \
+             place, as nobody verifies its signature yet"
+                .into(),
+        );
+    }
+    if let Some(root) = &config.checks.root {
+        warnings.push(format!("`checks.root` is set: it is `{}` that is checked, not this machine", root.display()));
+    }
+    warnings
+}
+
+/// Checking, verifying and writing come one after the other; one more of each for what hangs.
+const BLOCKING_THREADS_MAX: usize = 8;
+/// The kernel's has 36.
+const BOOT_ID_BYTES_MAX: usize = 256;
