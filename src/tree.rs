@@ -11,9 +11,10 @@
 //! What this cannot see: a write through a shared mapping of a file that reaches neither its times nor the second walk;
 //! what a process holds open of files that are deleted.
 
-use alloc::{string::String, vec::Vec};
+use alloc::{format, string::String, vec::Vec};
 use std::path::Path;
 
+use open::{Opener, Place};
 use trouble::Trouble;
 
 use crate::{
@@ -73,7 +74,7 @@ pub struct ReadError {
 
 impl ReadError {
     fn whole(problem: &dyn core::fmt::Display) -> Self {
-        Self { path: ".".into(), problem: alloc::format!("cannot be read: {problem}"), hint: None }
+        Self { path: ".".into(), problem: format!("cannot be read: {problem}"), hint: None }
     }
 }
 
@@ -85,8 +86,8 @@ impl ReadError {
 /// cannot be read, or that changed meanwhile.
 pub fn read(tree: &Tree, root: &Path, progress: &dyn Progress) -> Result<Vec<Entry>, ReadError> {
     let ignore = Ignore::new(&tree.ignore).map_err(|error| ReadError::whole(&error))?;
-    let (opener, root) =
-        open::Opener::root(root, tree.root_link).map_err(|error| collect::failed(b"", &Trouble::Unreadable(error)))?;
+    let (opener, root) = Opener::root(Place::Here(root), tree.root_link)
+        .map_err(|error| collect::failed(b"", &Trouble::Unreadable(error)))?;
     collect::collect(tree, &ignore, &opener, &root, progress)
 }
 
@@ -95,17 +96,27 @@ pub fn read(tree: &Tree, root: &Path, progress: &dyn Progress) -> Result<Vec<Ent
 /// A difference that is certain makes it `fail`; else one that shows that something could not be told (unreadable, or not
 /// standing still) makes it `unknown`. An entry that differs in two ways is two differences, and one entry in the reason.
 pub fn check(tree: &Tree, root: &Path, progress: &dyn Progress) -> Outcome {
+    check_at(tree, Place::Here(root), progress)
+}
+
+/// Compares the tree's root as it is in an image that is mounted at `image`. A link on the way there means what it will mean
+/// once that image runs; it never leads out of the image.
+pub fn check_image(tree: &Tree, image: &Path, progress: &dyn Progress) -> Outcome {
+    check_at(tree, Place::Inside { image, path: Path::new(&tree.root) }, progress)
+}
+
+fn check_at(tree: &Tree, place: Place<'_>, progress: &dyn Progress) -> Outcome {
     let ignore = match Ignore::new(&tree.ignore) {
         Ok(ignore) => ignore,
-        Err(error) => return root::unknown(tree, &text::visible(&alloc::format!("its ignores: {error}"))),
+        Err(error) => return root::unknown(tree, &text::visible(&format!("its ignores: {error}"))),
     };
-    let opened = open::Opener::root(root, tree.root_link)
-        .and_then(|(opener, root)| Ok((opener, rustix::fs::fstat(&root)?, root)));
+    let opened =
+        Opener::root(place, tree.root_link).and_then(|(opener, root)| Ok((opener, rustix::fs::fstat(&root)?, root)));
     match opened {
         Ok((opener, stat, root)) => {
             compare::Comparison { tree, ignore: &ignore, opener: &opener, root: &root, progress }.outcome(&stat)
         }
-        Err(error) => root::unopened(tree, root, error),
+        Err(error) => root::unopened(tree, place, error),
     }
 }
 
@@ -114,9 +125,6 @@ pub const ENTRIES_WALKED_MAX: u64 = 2_000_000;
 
 /// Directories are not looked into deeper than this: each level holds a descriptor, of which a process has 1,024 by default.
 pub const DEPTH_MAX: usize = 256;
-
-/// The longest path of an entry (PROTOCOL.md §1).
-const PATH_BYTES_MAX: usize = 4_096;
 
 #[cfg(test)]
 mod tests;

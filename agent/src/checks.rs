@@ -104,17 +104,23 @@ impl Checks {
 
     fn tree(&self, manifest: &Arc<Manifest>, index: usize) -> Outcome {
         let tree = &manifest.trees[index];
-        let root = under(self.options.root.as_deref(), &tree.root);
+        let image = self.options.root.clone();
         let cancelled = tree::Cancelled::default();
         let job = isolated::Job {
             name: &tree.name,
             kind: "tree",
             // Two manifests' trees of one root would hang on the same file.
-            busy: format!("tree {}", root.display()),
+            busy: format!("tree {}", tree.root),
             timeout: self.options.tree_timeout,
         };
         let (manifest, theirs) = (Arc::clone(manifest), cancelled.clone());
-        let outcome = job.run(&self.busy, move || portcullis::tree::check(&manifest.trees[index], &root, &theirs));
+        let outcome = job.run(&self.busy, move || {
+            let tree = &manifest.trees[index];
+            match image {
+                Some(image) => portcullis::tree::check_image(tree, &image, &theirs),
+                None => portcullis::tree::check(tree, Path::new(&tree.root), &theirs),
+            }
+        });
         // If it merely was slow it ends now; if it hangs in the kernel it stays `busy`.
         cancelled.cancel();
         outcome
@@ -159,14 +165,6 @@ impl Checks {
             let check = &manifest.checks[index];
             runner(&check.kind).run(check, &options)
         })
-    }
-}
-
-/// Where a path of the manifest is, which is absolute.
-fn under(root: Option<&Path>, path: &str) -> PathBuf {
-    match root {
-        Some(root) => root.join(path.trim_start_matches('/')),
-        None => path.into(),
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
 use rustix::fs::FileType;
 
 use super::{
-    PATH_BYTES_MAX, Progress, ReadError, Trouble, attributes,
+    Progress, ReadError, Trouble, attributes,
     hash::{self, Feeder},
     identity::{Identity, kind},
     open::Opener,
@@ -19,7 +19,7 @@ use super::{
 use crate::{
     digest::Digest,
     glob::Ignore,
-    manifest::{Attributes, Entry, EntryKind, Extras, Tree},
+    manifest::{Attributes, Entry, EntryKind, Extras, PATH_BYTES_MAX, Tree},
     text,
 };
 

@@ -20,7 +20,7 @@ use super::{
     Progress, Trouble, attributes,
     differences::{Differences, Of},
     hash::{self, Feeder},
-    identity::{Identity, kind},
+    identity::{Identity, kind, listed_kind},
     open::Opener,
     still::{Names, Snapshot},
     walk::{Found, Stop, Visitor, walk},
@@ -108,14 +108,6 @@ fn troubled(differences: &mut Differences, of: Of, entry: Option<&Entry>, path: 
     };
     let actual = (problem != Problem::Unstable).then(|| trouble.text());
     differences.add(of, path, problem, expected.map(Into::into), actual);
-}
-
-fn listed_kind(kind: &EntryKind) -> &'static str {
-    match kind {
-        EntryKind::Directory => "dir",
-        EntryKind::File { .. } => "file",
-        EntryKind::Link { .. } => "link",
-    }
 }
 
 /// The first walk.

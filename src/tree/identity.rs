@@ -5,6 +5,8 @@ use std::hash::RandomState;
 
 use rustix::fs::{FileType, Stat};
 
+use crate::manifest::EntryKind;
+
 /// All of a thing's `stat` that changes when its bytes, its place or its permissions do. Not its access time, which reading
 /// changes, nor its link count, which cannot change without the change time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -47,6 +49,15 @@ pub(super) fn kind(stat: &Stat) -> &'static str {
         FileType::Fifo => "fifo",
         FileType::Socket => "socket",
         _ => "device",
+    }
+}
+
+/// The same words for what is listed.
+pub(super) fn listed_kind(kind: &EntryKind) -> &'static str {
+    match kind {
+        EntryKind::Directory => "dir",
+        EntryKind::File { .. } => "file",
+        EntryKind::Link { .. } => "link",
     }
 }
 

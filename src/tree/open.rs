@@ -10,7 +10,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{AtFlags, Mode, OFlags, ResolveFlags, StatxFlags},
+    fs::{AtFlags, Mode, OFlags, ResolveFlags, Stat, StatxFlags},
     io::{Errno, Result},
 };
 
@@ -18,6 +18,33 @@ use rustix::{
 #[derive(Debug)]
 pub(super) struct Opener {
     fence: Fence,
+}
+
+/// Where a root is.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Place<'a> {
+    /// On this machine.
+    Here(&'a Path),
+    /// In an image that is mounted at `image`: the links on the way mean places in that image, never on this machine.
+    Inside { image: &'a Path, path: &'a Path },
+}
+
+impl Place<'_> {
+    fn open(self, flags: OFlags) -> Result<OwnedFd> {
+        match self {
+            Self::Here(path) => rustix::fs::open(path, flags, Mode::empty()),
+            Self::Inside { image, path } => {
+                let image = rustix::fs::open(image, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+                let in_image = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+                rustix::fs::openat2(image, path, flags, Mode::empty(), in_image)
+            }
+        }
+    }
+
+    /// Of the root itself, if it is a link.
+    pub(super) fn lstat(self) -> Result<Stat> {
+        rustix::fs::fstat(self.open(OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC)?)
+    }
 }
 
 /// What keeps an open inside the mount of the root.
@@ -32,10 +59,10 @@ enum Fence {
 
 impl Opener {
     /// Opens the root itself, once; `Errno::NOSYS` when this kernel has no way to keep the walk inside its mount.
-    pub(super) fn root(path: &Path, follow: bool) -> Result<(Self, OwnedFd)> {
+    pub(super) fn root(place: Place<'_>, follow: bool) -> Result<(Self, OwnedFd)> {
         let mut flags = DIRECTORY_FLAGS;
         flags.set(OFlags::NOFOLLOW, !follow);
-        let root = rustix::fs::open(path, flags, Mode::empty())?;
+        let root = place.open(flags)?;
         let fence = match rustix::fs::openat2(&root, c".", DIRECTORY_FLAGS, Mode::empty(), INSIDE) {
             // Containers of some age answer EPERM to system calls that their filter has not heard of.
             Err(Errno::NOSYS | Errno::PERM) => Fence::MountId(mount_id(root.as_fd())?),

@@ -1,23 +1,22 @@
 //! Opening the root of a tree, and what it means when that fails.
 
-use std::path::Path;
-
 use rustix::{fs::Stat, io::Errno};
 
 use super::{
     Trouble,
     differences::{Differences, Of},
-    identity::kind,
+    identity::{kind, listed_kind},
+    open::Place,
 };
 use crate::{
-    manifest::{EntryKind, Tree},
+    manifest::Tree,
     outcome::{Outcome, Problem, Status},
 };
 
 /// The outcome for a root that could not be opened.
-pub(super) fn unopened(tree: &Tree, root: &Path, error: Errno) -> Outcome {
+pub(super) fn unopened(tree: &Tree, place: Place<'_>, error: Errno) -> Outcome {
     let mut differences = Differences::new(tree.entries.len());
-    match (error, rustix::fs::lstat(root)) {
+    match (error, place.lstat()) {
         (Errno::NOSYS, _) => {
             return unknown(tree, "this kernel cannot keep a walk inside its mount: Linux 5.8 is needed");
         }
@@ -46,11 +45,7 @@ pub(super) fn unknown(tree: &Tree, reason: &str) -> Outcome {
 fn missing(tree: &Tree, differences: &mut Differences) {
     differences.add(Of::Unlisted, b"", Problem::Missing, Some("dir".into()), None);
     for (index, entry) in tree.entries.iter().enumerate() {
-        let expected = match entry.kind {
-            EntryKind::Directory => "dir",
-            EntryKind::File { .. } => "file",
-            EntryKind::Link { .. } => "link",
-        };
+        let expected = listed_kind(&entry.kind);
         differences.add(Of::Listed(index), &entry.path, Problem::Missing, Some(expected.into()), None);
     }
 }

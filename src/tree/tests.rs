@@ -305,6 +305,32 @@ fn a_root_that_is_a_link_only_where_it_may_be() {
     assert_eq!(check(&fixture.tree, &link, &NoProgress).status, Status::Pass);
 }
 
+/// `/srv/app` in the image is a link to `/data`: to the image's, not to this machine's.
+#[test]
+fn links_in_an_image_mean_places_in_it() {
+    let image = tempfile::tempdir().unwrap();
+    let mut fixture = fixture().with(|tree| tree.root = "/srv/current/app".into()).built();
+    fs::create_dir_all(image.path().join("data")).unwrap();
+    fs::create_dir(image.path().join("srv")).unwrap();
+    symlink("/data", image.path().join("srv/current")).unwrap();
+    assert_eq!(check_image(&fixture.tree, image.path(), &NoProgress).differences_total, Some(11));
+    fs::rename(fixture.dir.path(), image.path().join("data/app")).unwrap();
+    assert_eq!(check_image(&fixture.tree, image.path(), &NoProgress).status, Status::Pass);
+    fixture.tree.root = "/../../srv/../srv/current/link".into();
+    symlink("/data/app", image.path().join("data/link")).unwrap();
+    assert_eq!(shown(&check_image(&fixture.tree, image.path(), &NoProgress)), [" type dir link"]);
+    fixture.tree.root_link = true;
+    assert_eq!(check_image(&fixture.tree, image.path(), &NoProgress).status, Status::Pass);
+    symlink("/usr", image.path().join("out")).unwrap();
+    fixture.tree.root = "/out".into();
+    let outcome = check_image(&fixture.tree, image.path(), &NoProgress);
+    assert_eq!(
+        (outcome.status, outcome.differences_total),
+        (Status::Fail, Some(11)),
+        "out of the image there is nothing"
+    );
+}
+
 #[test]
 fn what_a_manifest_could_not_list_is_refused() {
     let fixture = fixture();
@@ -319,8 +345,8 @@ fn what_a_manifest_could_not_list_is_refused() {
 fn the_same_without_openat2() {
     let fixture = fixture().built();
     fs::write(fixture.at("a/b.txt"), "hellO").unwrap();
-    let (_, root) = open::Opener::root(fixture.dir.path(), false).unwrap();
-    let opener = open::Opener::by_mount_id(std::os::fd::AsFd::as_fd(&root)).unwrap();
+    let (_, root) = Opener::root(Place::Here(fixture.dir.path()), false).unwrap();
+    let opener = Opener::by_mount_id(std::os::fd::AsFd::as_fd(&root)).unwrap();
     let stat = rustix::fs::fstat(&root).unwrap();
     let ignore = Ignore::new(&[]).unwrap();
     let comparison = compare::Comparison {
