@@ -1,5 +1,6 @@
 //! A command that forks faster than one can look. In a program of its own: it takes all the processes that its user may have,
 //! and would starve the other tests' commands.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on must stop")]
 
 #[path = "check/fixture.rs"]
 #[expect(dead_code, reason = "made for more than this")]
