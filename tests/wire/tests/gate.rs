@@ -160,7 +160,9 @@ async fn the_controller_is_killed_again_and_again() -> Result<()> {
 /// AWS.md, "Completing": an answer that is lost, a call that is throttled, an action that is not active yet.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_cloud_answers_badly() -> Result<()> {
-    let world = World::set_up("faults", Setup::default(), vec![]).await?;
+    // Throttled calls back off up to this long: the test need not take a minute to see it.
+    let faults = Setup { limits: "describe_every = \"1s\"\nbackoff_max = \"4s\"\n", ..Setup::default() };
+    let world = World::set_up("faults", faults, vec![]).await?;
     world.until_serving(2).await?;
     let complete = || Some("CompleteLifecycleAction".to_owned());
     {
