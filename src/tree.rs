@@ -8,8 +8,9 @@
 //!  walk again ──▶ did it stand still? ────────────┘
 //! ```
 //!
-//! What this cannot see: a write through a shared mapping of a file that reaches neither its times nor the second walk;
-//! what a process holds open of files that are deleted.
+//! What this cannot see: a write through a shared mapping that reaches a file's times only after the second walk; before
+//! Linux 6.13, two writes within one tick of the clock (up to 10 ms), one before a file is read and one after it; what a
+//! process holds open of files that are deleted.
 
 use alloc::{format, string::String, vec::Vec};
 use std::path::Path;

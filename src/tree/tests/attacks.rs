@@ -15,6 +15,8 @@ impl<F: Fn() + Sync + Send> Progress for After<F> {
             && files > 0
             && let Some(act) = self.act.lock().unwrap().take()
         {
+            // Before Linux 6.13 times move on in steps of up to 10 ms.
+            std::thread::sleep(core::time::Duration::from_millis(20));
             act();
         }
     }
