@@ -221,12 +221,14 @@ impl Reconciler {
         Ok(())
     }
 
-    /// Renews the lease well before it ends. The embedded store admits one process, so there is nobody to ask.
+    /// Renews the lease well before it ends, by either clock: somebody may set the wall clock. The embedded store admits one
+    /// process, so there is nobody to ask.
     fn renew(&mut self) {
         let now = Clock::monotonic();
         let call_timeout = self.parts.policy.limits.call_timeout;
         let left = self.lease.borrow().map_or(Duration::ZERO, |lease| lease.until.saturating_duration_since(now));
-        if left > call_timeout + LEASE_SPARE / 2 {
+        let left_by_wall = self.observed.lease.map_or(Duration::ZERO, |(_, until)| until.since(self.parts.clock.now()));
+        if left.min(left_by_wall) > call_timeout + LEASE_SPARE / 2 {
             return;
         }
         let length = call_timeout + LEASE_SPARE;

@@ -26,7 +26,7 @@ pub(super) fn enrol(app: &App, bytes: &[u8]) -> Result<Enrolled, Refusal> {
     let envelope = Envelope::parse(bytes, &EnvelopeLimits::MESSAGE).map_err(malformed)?;
     let message: Enrol = json::parse(&envelope.payload, &json::Limits::MESSAGE).map_err(malformed)?;
     let key = PublicKey::from_pem(&message.public_key).map_err(malformed)?;
-    verify(envelope, ENROL_PAYLOAD_TYPE, key.clone())?;
+    verify(envelope, ENROL_PAYLOAD_TYPE, key)?;
     check_audience(app, &message.audience)?;
     check_name("instance", message.instance.as_str())?;
     check_name("boot_id", message.boot_id.as_str())?;

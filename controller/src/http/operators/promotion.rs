@@ -89,7 +89,7 @@ fn check_order(app: &App, record: &GroupRecord, release: &Release, wish: &Promot
         return Err(Refusal::new(Kind::PromotionRefused, detail));
     }
     let reason = wish.reason.as_deref().unwrap_or("").trim();
-    if release.sequence < wanted.sequence && !(wish.rollback && !reason.is_empty()) {
+    if release.sequence < wanted.sequence && (!wish.rollback || reason.is_empty()) {
         let detail =
             format!("older than `{}`, which is wanted now: a rollback needs to be said, with a reason", wanted.release);
         return Err(Refusal::new(Kind::PromotionRefused, detail));

@@ -1,0 +1,107 @@
+use portcullis::{
+    api::{ENROL_PAYLOAD_TYPE, Enrolled, Identity},
+    instance::InstanceId,
+};
+
+use super::world::{Agent, World};
+
+fn iid(document: &str) -> Identity {
+    Identity::AwsIid { document: document.into(), rsa2048: "x".into() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_binds_one_key_to_one_instance() {
+    let world = World::start().await;
+    let token = world.join_token("web", 2);
+    let mut first = Agent::new("i-1", 1);
+    let enrolled: Enrolled = first.enrol(&world, Identity::JoinToken(token.clone())).is(200).json();
+
+    // The same key again: the same binding, no use of the token, and no token needed at all.
+    let before = world.listing();
+    let again: Enrolled = first.enrol(&world, Identity::JoinToken("whatever".into())).is(200).json();
+    assert_eq!((again.binding, world.listing()), (enrolled.binding.clone(), before));
+
+    // A new boot of the same key: the same binding, which now knows the boot.
+    let mut rebooted = Agent { boot: "boot-2".into(), ..first.clone() };
+    let moved: Enrolled = rebooted.enrol(&world, Identity::JoinToken(String::new())).is(200).json();
+    assert_eq!(moved.binding, enrolled.binding);
+    let body = first.sealed(portcullis::challenge::PAYLOAD_TYPE, &first.request());
+    world.agent("/v1/challenge", &body).is_problem("wrong-boot", 409);
+    assert!(!rebooted.challenge(&world).challenge.is_empty());
+
+    // Another key for the instance, and the key for another instance: incidents, and nothing changes.
+    let before = world.listing();
+    let mut thief = Agent::new("i-1", 2);
+    thief.enrol(&world, Identity::JoinToken(token.clone())).is_problem("instance-bound", 409);
+    let mut copied = Agent::new("i-2", 1);
+    copied.enrol(&world, Identity::JoinToken(token.clone())).is_problem("key-bound", 409);
+    assert_eq!(world.listing(), before);
+    world
+        .until("both are in the audit as incidents", |world| {
+            let events = world.store.events(0, 100).unwrap();
+            (events.iter().filter(|event| event.kind == "incident").count() == 2).then_some(())
+        })
+        .await;
+
+    // The second use is the last.
+    Agent::new("i-3", 3).enrol(&world, Identity::JoinToken(token.clone())).is(200);
+    Agent::new("i-4", 4).enrol(&world, Identity::JoinToken(token)).is_problem("identity-refused", 403);
+    world.controller.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_enrols_without_showing_who_speaks() {
+    let world = World::start().await;
+    world.waiting("i-1").await;
+    let (expired, other) = (world.join_token("web", 1), world.join_token("other", 1));
+    world.clock.advance(std::time::Duration::from_secs(3_601));
+    let before = world.listing();
+    for (evidence, kind, status) in [
+        (Identity::JoinToken("pcj_00".into()), "identity-refused", 403),
+        (Identity::JoinToken(expired), "identity-refused", 403),
+        (iid(r#"{"instanceId":"i-1"}"#), "identity-refused", 403),
+    ] {
+        Agent::new("i-1", 1).enrol(&world, evidence).is_problem(kind, status);
+    }
+    let other = {
+        drop(other);
+        world.join_token("other", 1)
+    };
+    let with_token = world.listing();
+    Agent::new("i-1", 1).enrol(&world, Identity::JoinToken(other)).is_problem("wrong-group", 409);
+    assert_eq!(world.listing(), with_token);
+    assert_eq!(world.listing().len(), before.len() + 1);
+
+    let token = world.join_token("web", 9);
+    let before = world.listing();
+    let agent = Agent::new("i-1", 1);
+    let good = agent.enrolment(Identity::JoinToken(token));
+    let audience = portcullis::api::Enrol { audience: "another".into(), ..good.clone() };
+    world.agent("/v1/enrol", &agent.sealed(ENROL_PAYLOAD_TYPE, &audience)).is_problem("wrong-audience", 403);
+    for name in ["", "i-1/../../key", "i 1", &"i".repeat(200)] {
+        let named = portcullis::api::Enrol { instance: InstanceId::from(name), ..good.clone() };
+        world.agent("/v1/enrol", &agent.sealed(ENROL_PAYLOAD_TYPE, &named)).is_problem("malformed", 400);
+    }
+    // Announcing a key that somebody else has; signing as something else.
+    let borrowed = Agent::new("i-1", 9).sealed(ENROL_PAYLOAD_TYPE, &good);
+    world.agent("/v1/enrol", &borrowed).is_problem("bad-signature", 401);
+    let retyped = agent.sealed(portcullis::challenge::PAYLOAD_TYPE, &good);
+    world.agent("/v1/enrol", &retyped).is_problem("bad-signature", 401);
+    for body in [&b""[..], b"{}", b"[]", b"\xff", b"{\"payload\":\"\"}"] {
+        world.agent("/v1/enrol", body).is_problem("malformed", 400);
+    }
+    world.agent("/v1/enrol", &vec![b' '; 70 << 10]).is_problem("too-large", 413);
+    assert_eq!(world.listing(), before);
+    assert!(world.metrics().contains("portcullis_refusals_total{kind=\"bad-signature\"} 2"), "{}", world.metrics());
+    world.controller.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unverified_documents_enrol_only_where_that_is_wanted() {
+    let world = World::with("allow_unverified_identity = true").await;
+    Agent::new("i-1", 1).enrol(&world, iid(r#"{"instanceId":"i-2"}"#)).is_problem("identity-refused", 403);
+    Agent::new("i-1", 1).enrol(&world, iid("no document")).is_problem("identity-refused", 403);
+    Agent::new("i-1", 1).enrol(&world, iid(r#"{"instanceId":"i-1","region":"x"}"#)).is(200);
+    assert!(world.metrics().contains("portcullis_unverified_identities_total 1"));
+    world.controller.stop().await;
+}

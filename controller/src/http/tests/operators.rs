@@ -1,0 +1,145 @@
+use portcullis::{
+    api::{Event, ReleaseSummary, Status},
+    policy::Mode,
+    record::GroupRecord,
+    signature::SigningKey,
+};
+use serde_json::json;
+
+use super::world::{TOKEN, World, request, signed_manifest};
+
+fn promote(world: &World, group: &str, wish: &serde_json::Value) -> super::world::Reply {
+    world.operator("POST", &format!("/v1/groups/{group}/promote"), wish.to_string().as_bytes())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_operators_get_in() {
+    let world = World::start().await;
+    for headers in
+        ["", "Authorization: Bearer wrong\r\n", "Authorization: Basic YQ==\r\n", "Authorization: Bearer \r\n"]
+    {
+        for (method, path) in
+            [("GET", "/v1/status"), ("POST", "/v1/releases"), ("GET", "/v1/events"), ("POST", "/v1/join-tokens")]
+        {
+            request(&world.controller.operators, method, path, headers, b"").is_problem("unauthorized", 401);
+        }
+    }
+    for path in ["/livez", "/metrics"] {
+        request(&world.controller.operators, "GET", path, "", b"").is(200);
+    }
+    world
+        .until("a turn was made", |world| {
+            (request(&world.controller.operators, "GET", "/readyz", "", b"").status == 200).then_some(())
+        })
+        .await;
+    assert!(!world.metrics().contains(TOKEN));
+    assert!(world.store.events(0, 99).unwrap().iter().all(|event| !event.text.contains("wrong")));
+    world.controller.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn releases_are_verified_whole() {
+    let world = World::start().await;
+    let before = world.listing();
+    let (_, untrusted) = signed_manifest("shop", "1", 11, &SigningKey::generate(&[8; 32]));
+    let (digest, good) = world.envelope("1", 11);
+    let bent = String::from_utf8(good.clone()).unwrap().replacen("payload\":\"e", "payload\":\"f", 1).into_bytes();
+    for envelope in [&untrusted[..], b"{}", b"", &bent] {
+        world.operator("POST", "/v1/releases", envelope).is_problem("invalid-manifest", 422);
+    }
+    assert_eq!(world.listing(), before);
+    let summary: ReleaseSummary = world.operator("POST", "/v1/releases", &good).is(200).json();
+    assert_eq!((summary.manifest, summary.published_by.as_str()), (digest, "ana"));
+    let published = world.listing();
+    world.operator("POST", "/v1/releases", &good).is(200);
+    assert_eq!(world.listing(), published);
+    world.controller.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn promotion_goes_forward_and_back_only_when_said() {
+    let world = World::start().await;
+    for (release, sequence) in [("old", 9), ("1", 11), ("2", 12)] {
+        world.publish(release, sequence);
+    }
+    let (_, alien) = signed_manifest("alien", "3", 13, &world.release_key);
+    world.operator("POST", "/v1/releases", &alien).is(200);
+    let before = world.listing();
+    for (group, wish, kind, status) in [
+        ("nobody", json!({"release": "1"}), "not-found", 404),
+        ("web", json!({"release": "never"}), "not-found", 404),
+        ("web", json!({"release": portcullis::digest::Digest::of(b"never")}), "not-found", 404),
+        ("web", json!({"release": "old"}), "promotion-refused", 409),
+        ("web", json!({"release": "3"}), "not-found", 404),
+        ("web", json!({"release": "1", "surprise": 1}), "malformed", 400),
+    ] {
+        promote(&world, group, &wish).is_problem(kind, status);
+    }
+    assert_eq!(world.listing(), before);
+    promote(&world, "web", &json!({"release": "1"})).is(200);
+    let record: GroupRecord = promote(&world, "web", &json!({"release": "2"})).is(200).json();
+    assert_eq!(record.accepted.len(), 2);
+    let before = world.listing();
+    for wish in
+        [json!({"release": "1"}), json!({"release": "1", "rollback": true}), json!({"release": "1", "reason": "x"})]
+    {
+        promote(&world, "web", &wish).is_problem("promotion-refused", 409);
+    }
+    assert_eq!(world.listing(), before);
+    let back: GroupRecord =
+        promote(&world, "web", &json!({"release": "1", "rollback": true, "reason": "2 is slow"})).is(200).json();
+    assert_eq!(back.accepted, [record.accepted[1], record.accepted[0]]);
+    let events: Vec<Event> = world.operator("GET", "/v1/events", b"").is(200).json();
+    let last = events.iter().rfind(|event| event.kind == "promoted").unwrap();
+    assert!(last.text.contains("2 is slow") && last.actor == "ana", "{last:?}");
+    world.controller.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn status_and_events_tell_what_is_held() {
+    let world = World::start().await;
+    world.publish("1", 11);
+    world.promote("1");
+    world.waiting("i-1").await;
+    let status: Status = world.operator("GET", "/v1/status", b"").is(200).json();
+    let web = status.groups.iter().find(|group| group.group.as_str() == "web").unwrap();
+    assert_eq!((web.mode, web.release.as_deref(), web.instances.len()), (Mode::Enforce, Some("1"), 1));
+    let other = status.groups.iter().find(|group| group.group.as_str() == "other").unwrap();
+    assert_eq!(other.warnings, ["the cloud has no such group"]);
+    world.operator("GET", "/v1/instances/i-77", b"").is_problem("not-found", 404);
+    let events: Vec<Event> = world.operator("GET", "/v1/events?after=0&limit=1000", b"").is(200).json();
+    assert!(events.iter().map(|event| event.sequence).eq(1..=events.len() as u64));
+    world.operator("GET", "/v1/events?after=x", b"").is_problem("malformed", 400);
+
+    // Waiting for what comes: the answer comes with the event, not with the time-out.
+    let (url, after) = (world.controller.operators.clone(), events.len());
+    let follower = std::thread::spawn(move || {
+        let path = format!("/v1/events?after={after}&wait_s=25");
+        request(&url, "GET", &path, &format!("Authorization: Bearer {TOKEN}\r\n"), b"").is(200).json::<Vec<Event>>()
+    });
+    world.join_token("web", 1);
+    assert!(!follower.join().unwrap().is_empty());
+    world.controller.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_join_token_is_kept_as_a_hash() {
+    let world = World::start().await;
+    let token = world.join_token("web", 1);
+    assert!(
+        world
+            .listing()
+            .iter()
+            .all(|(path, found)| { !path.contains(&token) && !String::from_utf8_lossy(&found.value).contains(&token) })
+    );
+    assert!(world.store.events(0, 99).unwrap().iter().all(|event| !event.text.contains(&token)));
+    for wish in [
+        json!({"group": "nobody", "expires_in_s": 60, "uses": 1}),
+        json!({"group": "web", "expires_in_s": 0, "uses": 1}),
+        json!({"group": "web", "expires_in_s": 60, "uses": 0}),
+        json!({"group": "web", "expires_in_s": 100_000_000, "uses": 1}),
+    ] {
+        assert!(world.operator("POST", "/v1/join-tokens", wish.to_string().as_bytes()).status >= 400, "{wish}");
+    }
+    world.controller.stop().await;
+}
