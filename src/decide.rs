@@ -80,11 +80,11 @@ const RULES: [Rule; 8] =
 
 fn opinions(observed: &Observed, policy: &Policy, now: Timestamp) -> BTreeMap<InstanceId, Opinion> {
     let cases = observed.instances.iter().filter_map(|(id, instance)| Case::of(id, instance, observed, policy, now));
-    cases
-        .map(|case| {
-            (case.id.clone(), RULES.iter().find_map(|rule| rule(&case)).unwrap_or_default().and(waits::over(&case)))
-        })
-        .collect()
+    cases.map(|case| (case.id.clone(), opinion(&case))).collect()
+}
+
+fn opinion(case: &Case<'_>) -> Opinion {
+    waits::over(case, RULES.iter().find_map(|rule| rule(case)).unwrap_or_default())
 }
 
 /// Whether this controller may act: until its lease ends, less the time that a call may take, so that a call is over before

@@ -67,7 +67,7 @@ fn proceed(case: &Case<'_>, wait: &WaitRecord, granted: &Granted, reason: Reason
     let tried = case.admits(wait);
     let opinion = if let Some(because) = tried.and_then(|attempts| attempts.refused.as_ref()) {
         Opinion::held(case, Reason::Refused { because: because.clone(), wanted: reason.into() })
-    } else if tried.is_some() || is_described(case, wait, granted.since) {
+    } else if tried.is_some() || is_described(case, Some(wait), granted.since) {
         Opinion::admitted(case, reason)
     } else {
         Opinion::held(case, Reason::AwaitingDescription)

@@ -7,13 +7,12 @@
 use alloc::{string::ToString, vec::Vec};
 
 use super::{case::Case, opinion::Opinion, serving};
-use crate::{action::Action, reason::Reason, record::WaitRecord};
+use crate::{action::Action, reason::Reason, record::WaitRecord, timestamp::Timestamp};
 
 pub(super) fn rule(case: &Case<'_>) -> Option<Opinion> {
     let wait = case.wait().filter(|_| case.instance.state.is_waiting())?;
-    let accepted_at = case.admits(wait)?.accepted_at?;
-    let described_at = case.instance.described_at;
-    if described_at < accepted_at {
+    let taken_at = taken_at(case, wait)?;
+    if case.instance.described_at < taken_at {
         let group = case.instance.group.clone();
         return Some(Opinion::admitted(case, serving::reason(case)).wishing(Action::Describe(group)));
     }
@@ -26,6 +25,11 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Opinion> {
 
 /// Whether the cloud took our CONTINUE so lately that the description may not show it.
 pub(super) fn propagates(case: &Case<'_>, wait: &WaitRecord) -> bool {
-    let accepted_at = case.admits(wait).and_then(|attempts| attempts.accepted_at);
-    accepted_at.is_some_and(|at| case.instance.described_at < at + case.limits.propagation_max)
+    taken_at(case, wait).is_some_and(|at| case.instance.described_at < at + case.limits.propagation_max)
+}
+
+/// When the cloud took our CONTINUE. A wait that was over after we sent it tells as much as an answer.
+fn taken_at(case: &Case<'_>, wait: &WaitRecord) -> Option<Timestamp> {
+    let attempts = case.admits(wait)?;
+    attempts.accepted_at.or_else(|| wait.over.then_some(attempts.last_sent))
 }

@@ -19,18 +19,22 @@ pub(super) fn complete(
     if let Some(next_at) = next_at.filter(|at| *at > case.now) {
         return opinion.until(case, next_at);
     }
-    if is_described(case, wait, since) {
-        let too_old_at = Case::too_old_at(case.instance.described_at, case.limits.describe_age_max);
-        return opinion.wishing(call).until(case, too_old_at);
+    if is_described(case, Some(wait), since) {
+        return opinion.wishing(call).until(case, described_until(case));
     }
     opinion.wishing(Action::Describe(case.instance.group.clone()))
 }
 
-/// Whether the description is fresh, was asked for no earlier than `since`, and after every attempt at ending this wait settled.
-pub(super) fn is_described(case: &Case<'_>, wait: &WaitRecord, since: Timestamp) -> bool {
-    let tried = [case.admits(wait), case.give_ups(wait)];
-    let settled = tried.into_iter().flatten().map(|attempts| attempts.settled_at(case.limits));
+/// Whether the description is fresh, was asked for no earlier than `since`, and after every attempt at ending `wait` settled.
+pub(super) fn is_described(case: &Case<'_>, wait: Option<&WaitRecord>, since: Timestamp) -> bool {
+    let tried = wait.into_iter().flat_map(|wait| [case.admits(wait), case.give_ups(wait)]);
+    let settled = tried.flatten().map(|attempts| attempts.settled_at(case.limits));
     let since = settled.fold(since, Timestamp::max);
     let described_at = case.instance.described_at;
     described_at >= since && case.now.since(described_at) <= case.limits.describe_age_max
+}
+
+/// When the description is no longer fresh.
+pub(super) fn described_until(case: &Case<'_>) -> Timestamp {
+    Case::too_old_at(case.instance.described_at, case.limits.describe_age_max)
 }

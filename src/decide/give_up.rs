@@ -21,7 +21,7 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Opinion> {
         return None;
     }
     if case.admission().is_some() {
-        return Some(waits::anew(case, wait));
+        return Some(waits::begin(case));
     }
     let last = hold::reason(case, wait);
     let heard_at = listening_since + case.limits.listen_min;

@@ -12,7 +12,12 @@
 //!
 //! Planted bug `ignore_boot` (tests/simulation): take the boot that speaks for the one that was admitted.
 
-use super::{admitted, case::Case, complete::is_described, heartbeat, opinion::Opinion};
+use super::{
+    admitted,
+    case::Case,
+    complete::{described_until, is_described},
+    opinion::Opinion,
+};
 use crate::{
     action::Action,
     instance::WaitId,
@@ -28,33 +33,30 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Opinion> {
     }
     match case.wait() {
         Some(wait) if admitted::propagates(case, wait) => None,
-        Some(wait) if !wait.over => began_anew(case, wait).then(|| anew(case, wait)),
+        Some(wait) if !wait.over && !began_anew(case, wait) => None,
         Some(_) | None => Some(begin(case)),
     }
 }
 
-/// Begins another wait of an instance that nobody saw leave the last one; but not on an old description, since CONTINUE may
-/// have come through after all.
-pub(super) fn anew(case: &Case<'_>, wait: &WaitRecord) -> Opinion {
-    if is_described(case, wait, Timestamp(0)) {
-        let too_old_at = Case::too_old_at(case.instance.described_at, case.limits.describe_age_max);
-        return begin(case).until(case, too_old_at);
+/// Holds the instance until the wait that it is in is on record. Nothing is recorded on an old description: in the meantime
+/// the instance may have served, and one that served without a wait on record looks as if it had bypassed the gate.
+pub(super) fn begin(case: &Case<'_>) -> Opinion {
+    let opinion = Opinion::held(case, Reason::WaitNotRecorded);
+    if !is_described(case, case.wait(), Timestamp(0)) {
+        return opinion.wishing(Action::Describe(case.instance.group.clone()));
     }
-    let describe = Action::Describe(case.instance.group.clone());
-    heartbeat::with(case, wait, Opinion::held(case, Reason::WaitNotRecorded).wishing(describe))
-}
-
-/// Holds the instance until the wait that it is in is on record.
-fn begin(case: &Case<'_>) -> Opinion {
     let wait = WaitId(case.wait().map_or(1, |last| last.wait.0 + 1));
     let record = WaitRecord { group: case.instance.group.clone(), wait, since: case.now, over: false };
-    Opinion::held(case, Reason::WaitNotRecorded).wishing(write(case, record))
+    opinion.wishing(write(case, record)).until(case, described_until(case))
 }
 
-/// The record that a wait is over, where it is and none says so.
-pub(super) fn over(case: &Case<'_>) -> Option<Action> {
-    let wait = case.wait().filter(|wait| !wait.over && !case.instance.state.is_waiting())?;
-    Some(write(case, WaitRecord { over: true, ..wait.clone() }))
+/// Adds the record that a wait is over, where it is and none says so.
+pub(super) fn over(case: &Case<'_>, opinion: Opinion) -> Opinion {
+    let wait = case.wait().filter(|wait| !wait.over && !case.instance.state.is_waiting());
+    let Some(wait) = wait.filter(|_| is_described(case, None, Timestamp(0))) else {
+        return opinion;
+    };
+    opinion.wishing(write(case, WaitRecord { over: true, ..wait.clone() })).until(case, described_until(case))
 }
 
 fn began_anew(case: &Case<'_>, wait: &WaitRecord) -> bool {

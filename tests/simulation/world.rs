@@ -393,7 +393,9 @@ impl World {
         let (now, race) = (self.now, if self.chaos(20) { self.random.between(100, 4_000) } else { 0 });
         let other_hook = self.machine(id).map(|machine| machine.group.clone());
         let other_hook = other_hook.is_some_and(|group| self.cloud.groups[&group].other_hook);
-        let Some(machine) = self.machine(id) else { return };
+        let Some(machine) = self.machine(id).filter(|machine| !machine.is(&LifecycleState::Terminating)) else {
+            return;
+        };
         machine.waits(other_hook, now + race, now);
         let (wait, group) = (machine.waits, machine.group.clone());
         let other = self.random.between(3_000, 40_000);
@@ -538,7 +540,7 @@ impl World {
             let received_at = Timestamp(now + delay);
             let evidence = machine.agent.evidence(id, group, challenge, readiness.clone(), received_at);
             if self.chaos(10) {
-                let again = delay + self.random.between(0, 15_000);
+                let again = delay + self.random.between(0, 60_000);
                 self.after(again, Event::Reports(index, evidence.clone()));
             }
             self.after(delay, Event::Reports(index, evidence));
@@ -613,8 +615,12 @@ impl World {
             self.lease.until = self.now + LEASE;
             let observation = Observation::Lease { epoch: self.lease.epoch, until: Timestamp(self.lease.until) };
             let controller = &self.controllers[index];
-            self.invariants.leased(index, controller.life, controller.leads_until() > self.now, self.now);
-            self.folds(index, observation);
+            let led_already = controller.leads_until() > self.now;
+            self.invariants.leased(index, controller.life, led_already, self.now);
+            self.controllers[index].folds(observation, self.now);
+            if !led_already {
+                self.turn(index);
+            }
         }
     }
 
@@ -695,18 +701,19 @@ impl World {
         let by_holder = self.lease.holder == index && self.lease.until > self.now;
         self.invariants.arrives(&action, by_holder);
         match action {
-            Action::Record { key, revision, record } => self.records(key, revision, record),
+            Action::Record { key, revision, record } => self.records((index, life), key, revision, record),
             Action::Describe(group) => self.describes(index, life, &group),
             Action::KeepWaiting(held) => self.cloud.heartbeat(&held, self.now),
-            Action::Admit(held) => self.ends(index, life, &held, true),
-            Action::GiveUp(held) => self.ends(index, life, &held, false),
+            Action::Admit(held) => self.ends(&held, true),
+            Action::GiveUp(held) => self.ends(&held, false),
         }
     }
 
-    fn records(&mut self, key: Key, revision: Option<u64>, record: Record) -> Answer {
+    fn records(&mut self, by: (usize, u64), key: Key, revision: Option<u64>, record: Record) -> Answer {
         if self.store.get(&key).map(|(revision, _)| *revision) != revision {
             return Answer::Refused { because: "another revision".into() };
         }
+        self.invariants.recorded(by, &key, &record, &self.store, self.now);
         self.writes(key, record);
         Answer::Accepted
     }
@@ -725,7 +732,7 @@ impl World {
         Answer::Accepted
     }
 
-    fn ends(&mut self, index: usize, life: u64, held: &Held, admit: bool) -> Answer {
+    fn ends(&mut self, held: &Held, admit: bool) -> Answer {
         let now = self.now;
         let Some(machine) = self.cloud.instances.get_mut(&held.instance) else { return Answer::NoActiveAction };
         let Some(wait) = machine.active(now) else { return Answer::NoActiveAction };
@@ -738,7 +745,7 @@ impl World {
             self.proceeds(&held.instance);
         } else {
             self.figures.given_up += 1;
-            self.invariants.given_up((index, life), held, machine, began_at, &self.store, now);
+            self.invariants.given_up(held, machine, began_at, &self.store, now);
             self.terminates(&held.instance);
         }
         Answer::Accepted
