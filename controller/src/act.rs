@@ -258,3 +258,6 @@ fn said(answer: &Answer) -> String {
         Answer::Unknown { because } => format!("unknown: {because}"),
     }
 }
+
+#[cfg(test)]
+mod tests;

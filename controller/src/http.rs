@@ -10,7 +10,7 @@ use std::{
 };
 
 use axum::{Json, body::Body, response::IntoResponse as _, response::Response};
-use portcullis::{api::Answer, challenge::MacKey, digest::Digest};
+use portcullis::{api::Answer, challenge::MacKey, digest::Digest, instance::InstanceId, timestamp::Timestamp};
 use serde::Serialize;
 use tokio::sync::{Semaphore, watch};
 
@@ -48,6 +48,8 @@ pub struct App {
     pub(crate) releases: Releases,
     /// The answer to the last report of each binding: what a resend gets.
     answers: Mutex<BTreeMap<String, (Digest, Answer)>>,
+    /// What each instance's agent was last refused for: the answer to "why is there no report?".
+    refused: Mutex<BTreeMap<InstanceId, (Timestamp, String)>>,
     /// Lines about refusals that the audit takes: strangers must not fill the disk.
     refusal_lines: Window,
     bodies: Semaphore,
@@ -87,6 +89,7 @@ impl App {
             mac,
             releases,
             answers: Mutex::default(),
+            refused: Mutex::default(),
             refusal_lines: Window::new(REFUSAL_LINES_PER_MINUTE_MAX),
             bodies: Semaphore::new(BODIES_MAX),
         })
@@ -102,13 +105,34 @@ impl App {
     }
 
     pub(crate) fn keep_answer(&self, binding: String, report: Digest, answer: Answer) {
-        self.answers.lock().unwrap_or_else(PoisonError::into_inner).insert(binding, (report, answer));
+        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        if answers.len() >= REMEMBERED_MAX {
+            // A resend then gets the present verdict instead.
+            answers.clear();
+        }
+        answers.insert(binding, (report, answer));
+    }
+
+    /// When and why this instance's agent was last refused.
+    pub(crate) fn last_refusal(&self, instance: &InstanceId) -> Option<(Timestamp, String)> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).get(instance).cloned()
+    }
+
+    fn remember(&self, instance: &InstanceId, at: Timestamp, why: String) {
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        if refused.len() >= REMEMBERED_MAX {
+            refused.clear();
+        }
+        refused.insert(instance.clone(), (at, why));
     }
 
     /// Counts a refusal, tells the audit of it (up to a rate), and says it to the one who asked.
     pub(crate) fn refuse(&self, refusal: Refusal, actor: &str) -> Response {
         self.metrics.refusals.get_or_create(&Kind { kind: refusal.kind.word() }).inc();
         let now = self.clock.now();
+        if let Some(instance) = &refusal.instance {
+            self.remember(instance, now, format!("{}: {}", refusal.kind.word(), refusal.detail));
+        }
         if self.refusal_lines.admits(now) {
             self.audit.offer(Entry {
                 at: now,
@@ -168,6 +192,8 @@ const DECIDED_WAIT_MAX: Duration = Duration::from_secs(1);
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// Bodies taken in at once: with reports of 4 MiB, 256 MiB at most.
 const BODIES_MAX: usize = 64;
+/// Answers and refusals kept in memory, a kilobyte each: a large fleet's.
+const REMEMBERED_MAX: usize = 50_000;
 /// Enough to see what goes on; the metrics count all.
 const REFUSAL_LINES_PER_MINUTE_MAX: u32 = 60;
 

@@ -115,7 +115,7 @@ async fn instance(
     Path(id): Path<String>,
 ) -> Response {
     let snapshot = app.snapshot();
-    let found = view::instance(&snapshot, &InstanceId(id));
+    let found = view::instance(&app, &snapshot, &InstanceId(id));
     let result =
         found.ok_or_else(|| Refusal::new(Kind::NotFound, "no gated group that was described has this instance"));
     answer(&app, result, &name)

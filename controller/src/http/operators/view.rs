@@ -7,6 +7,7 @@ use portcullis::{
     observed::{Group, Instance},
     policy::GroupPolicy,
     record::{Key, Record},
+    verdict::{Ruling, Verdict},
 };
 
 use crate::{
@@ -33,13 +34,13 @@ fn group(app: &App, snapshot: &Snapshot, name: &GroupName, policy: &GroupPolicy)
         wanted,
         desired: observed.and_then(|group| group.facts.as_ref()).map(|facts| facts.desired),
         warnings: warnings(observed, policy),
-        instances: members.map(|(id, instance)| shown(snapshot, id, instance)).collect(),
+        instances: members.map(|(id, instance)| shown(app, snapshot, id, instance)).collect(),
     })
 }
 
 /// One instance of a gated group.
-pub(super) fn instance(snapshot: &Snapshot, id: &InstanceId) -> Option<InstanceStatus> {
-    snapshot.observed.instances.get(id).map(|instance| shown(snapshot, id, instance))
+pub(super) fn instance(app: &App, snapshot: &Snapshot, id: &InstanceId) -> Option<InstanceStatus> {
+    snapshot.observed.instances.get(id).map(|instance| shown(app, snapshot, id, instance))
 }
 
 fn wanted(snapshot: &Snapshot, group: &GroupName) -> Option<Digest> {
@@ -70,7 +71,7 @@ fn warnings(observed: Option<&Group>, policy: &GroupPolicy) -> Vec<String> {
     warnings
 }
 
-fn shown(snapshot: &Snapshot, id: &InstanceId, instance: &Instance) -> InstanceStatus {
+fn shown(app: &App, snapshot: &Snapshot, id: &InstanceId, instance: &Instance) -> InstanceStatus {
     let ruling = snapshot.decision.rulings.get(id);
     InstanceStatus {
         instance: id.clone(),
@@ -78,11 +79,23 @@ fn shown(snapshot: &Snapshot, id: &InstanceId, instance: &Instance) -> InstanceS
         state: instance.state.clone(),
         verdict: ruling.map(|ruling| ruling.verdict),
         reason: ruling.map(|ruling| ruling.reason.clone()),
-        because: ruling
-            .map_or_else(|| format!("{}: not to be ruled on", instance.state), |ruling| ruling.reason.to_string()),
+        because: because(app, ruling, id, instance),
         deadline: ruling.and_then(|ruling| ruling.deadline),
         continue_accepted: ruling.is_some_and(|ruling| ruling.continue_accepted),
         wait: ruling.and_then(|ruling| ruling.wait),
         evidence: instance.evidence.clone(),
+    }
+}
+
+/// The reason; and, where a report is missed, why the last one was not taken.
+fn because(app: &App, ruling: Option<&Ruling>, id: &InstanceId, instance: &Instance) -> String {
+    let Some(ruling) = ruling else { return format!("{}: not to be ruled on", instance.state) };
+    let reason = ruling.reason.to_string();
+    let received_at = instance.evidence.as_ref().map(|evidence| evidence.received_at);
+    match app.last_refusal(id).filter(|(at, _)| Some(*at) > received_at) {
+        Some((at, why)) if ruling.verdict == Verdict::Held => {
+            format!("{reason}; a message in its name was refused at {at}: {why}")
+        }
+        _ => reason,
     }
 }

@@ -112,6 +112,8 @@ async fn what_breaks_a_rule_is_refused_and_changes_nothing() {
         listing.into_iter().filter(|(path, _)| !path.starts_with("rejection/") && !path.starts_with("wait/")).collect()
     };
     assert_eq!(of_binding(world.listing()), of_binding(before));
+    let explained = world.instance("i-1").unwrap();
+    assert!(explained.because.contains("in its name was refused"), "{}", explained.because);
     assert!(world.store.get("evidence/i-1").unwrap().is_none());
     let metrics = world.metrics();
     for line in ["{kind=\"not-a-report\"} 3", "{kind=\"stale-challenge\"} 2", "{kind=\"bad-signature\"} 2"] {

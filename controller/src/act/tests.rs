@@ -1,0 +1,166 @@
+//! The last look: whatever changes between the decision and CONTINUE, nothing is sent.
+
+use std::sync::Mutex;
+
+use portcullis::{
+    digest::Digest,
+    instance::{LifecycleState, WaitId},
+    observed::{Instance as Seen, Observed},
+    policy::{GroupPolicy, Policy},
+    timestamp::Timestamp,
+};
+
+use super::*;
+use crate::{
+    audit::Audit,
+    metrics::Metrics,
+    providers::{Described, Pending, Provider},
+    stores::{Store, Write, memory::MemoryStore},
+};
+
+#[derive(Default)]
+struct Counting(Mutex<Vec<Call>>);
+
+impl Provider for Counting {
+    fn describe<'a>(&'a self, _groups: &'a [GroupName]) -> Pending<'a, Described> {
+        Box::pin(async { Described::new() })
+    }
+
+    fn perform<'a>(&'a self, call: Call, _held: &'a Held) -> Pending<'a, Answer> {
+        self.0.lock().unwrap().push(call);
+        Box::pin(async { Answer::Accepted })
+    }
+}
+
+/// All that the last look looks at, as it should be.
+struct Scene {
+    mode: Mode,
+    now: Timestamp,
+    group: GroupRecord,
+    admission: AdmissionRecord,
+    evidence: Evidence,
+    binding: Binding,
+    seen: Seen,
+    lease_left: Duration,
+}
+
+impl Scene {
+    fn good() -> Self {
+        let (now, proven) = (Clock::system().now(), Digest::of(b"m"));
+        let evidence = Evidence {
+            instance: "i-1".into(),
+            group: "web".into(),
+            boot: "boot".into(),
+            wait: WaitId(1),
+            manifest: proven,
+            challenged_at: now,
+            received_at: now,
+            readiness: Readiness::Ready,
+        };
+        Self {
+            mode: Mode::Enforce,
+            now,
+            group: GroupRecord { accepted: vec![proven] },
+            admission: AdmissionRecord {
+                group: "web".into(),
+                wait: WaitId(1),
+                boot: Some("boot".into()),
+                manifest: Some(proven),
+                at: now,
+            },
+            binding: Binding {
+                instance: "i-1".into(),
+                group: None,
+                public_key: String::new(),
+                boot: "boot".into(),
+                epoch: 1,
+                n: 1,
+                last_report: None,
+                enrolled_at: now,
+            },
+            seen: Seen {
+                group: "web".into(),
+                state: LifecycleState::PendingWait,
+                described_at: now,
+                evidence: Some(evidence.clone()),
+                passing_since: Some(now),
+            },
+            evidence,
+            lease_left: Duration::from_secs(3_600),
+        }
+    }
+
+    fn writes(&self) -> Vec<Write> {
+        let record = |key: Key, record: Record| records::put(key.path(), None, &record);
+        vec![
+            record(Key::Group("web".into()), Record::Group(self.group.clone())),
+            record(Key::Admission("i-1".into()), Record::Admission(self.admission.clone())),
+            records::put(records::evidence_path(&"i-1".into()), None, &self.evidence),
+            records::put(records::bound_path(&"i-1".into()), None, &"id"),
+            records::put(records::binding_path("id"), None, &self.binding),
+        ]
+    }
+
+    /// Tries to admit; gives what was sent, and how it was answered.
+    async fn admit(self) -> (Vec<Call>, Answer) {
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+        store.commit(Batch { writes: self.writes(), events: vec![] }).unwrap();
+        let (provider, metrics) = (Arc::new(Counting::default()), Arc::new(Metrics::new()));
+        let (audit, _) = Audit::start(Arc::clone(&store), Arc::clone(&metrics));
+        let group = GroupPolicy { mode: self.mode, ..GroupPolicy::default() };
+        let policy = Policy { groups: [("web".into(), group)].into(), ..Policy::default() };
+        let sends = Arc::clone(&provider);
+        let parts = Parts { store, provider, policy, clock: Clock::system(), metrics, audit };
+        let observed = Observed { instances: [("i-1".into(), self.seen)].into(), ..Observed::default() };
+        let (_lease, lease) = watch::channel(Some(Lease { epoch: 1, until: Clock::monotonic() + self.lease_left }));
+        let (_shown, shown) = watch::channel(Arc::new(Snapshot { observed, ..Snapshot::default() }));
+        let (done, mut answers) = mpsc::channel(8);
+        let held = Held { group: "web".into(), instance: "i-1".into(), wait: WaitId(1), hook: "portcullis".into() };
+        Actor::new(parts, lease, shown, done).attempt(Action::Admit(held)).await;
+        let Some(Observation::Answered { answer, .. }) = answers.recv().await else { panic!("no answer") };
+        let sent = sends.0.lock().unwrap().clone();
+        (sent, answer)
+    }
+}
+
+#[tokio::test]
+async fn what_still_holds_is_sent_once() {
+    assert_eq!(Scene::good().admit().await, (vec![Call::Admit], Answer::Accepted));
+}
+
+type Change = fn(&mut Scene);
+
+#[tokio::test]
+async fn whatever_changed_is_seen_and_nothing_is_sent() {
+    let long = Duration::from_secs(31);
+    assert!(long > portcullis::policy::Limits::default().report_age_max);
+    let changes: [(&str, Change); 11] = [
+        ("no longer accepted", |scene| scene.group.accepted.clear()),
+        ("another wait", |scene| scene.evidence.wait = WaitId(0)),
+        ("another wait", |scene| scene.admission.wait = WaitId(2)),
+        ("another release", |scene| scene.evidence.manifest = Digest::of(b"other")),
+        ("another boot", |scene| scene.evidence.boot = "boot-2".into()),
+        ("has booted since", |scene| scene.binding.boot = "boot-2".into()),
+        ("not ready", |scene| scene.evidence.readiness = Readiness::NotReady { causes: vec![] }),
+        ("report is too old", |scene| scene.evidence.received_at = Timestamp(scene.now.0 - 31_000)),
+        ("description is too old", |scene| scene.seen.described_at = Timestamp(scene.now.0 - 11_000)),
+        ("is InService", |scene| scene.seen.state = LifecycleState::InService),
+        ("lease", |scene| scene.lease_left = Duration::from_secs(29)),
+    ];
+    for (because, change) in changes {
+        let mut scene = Scene::good();
+        change(&mut scene);
+        let (sent, answer) = scene.admit().await;
+        assert_eq!(sent, [], "{because}");
+        let Answer::Refused { because: said } = answer else { panic!("{because}: {answer:?}") };
+        assert!(said.contains(because), "{because}: {said}");
+    }
+}
+
+#[tokio::test]
+async fn a_group_that_only_observes_lets_everyone_in() {
+    let mut scene = Scene { mode: Mode::Observe, ..Scene::good() };
+    scene.admission.manifest = None;
+    scene.group.accepted.clear();
+    assert_eq!(scene.admit().await.0, [Call::Admit]);
+}
