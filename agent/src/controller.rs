@@ -70,8 +70,8 @@ impl ControllerError {
     }
 
     /// Whether someone else holds what this agent claims: asking often will not change that.
-    pub(crate) const fn is_conflict(&self) -> bool {
-        matches!(self, Self::Refused { status: 409, .. })
+    pub(crate) fn is_conflict(&self) -> bool {
+        matches!(self, Self::Refused { kind, .. } if matches!(kind.as_str(), "instance-bound" | "key-bound"))
     }
 }
 

@@ -1,0 +1,11 @@
+//! `portcullis-agent run`, the real program, against a controller that is told what to do.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on must stop")]
+
+mod alone;
+mod controller;
+mod fixture;
+mod imds;
+mod lies;
+mod probes;
+mod rounds;
+mod setup;

@@ -1,0 +1,102 @@
+//! The health port.
+
+use std::{io::Write as _, net::TcpStream, thread, time::Duration};
+
+use serde_json::Value;
+
+use super::{
+    controller::Controller,
+    fixture::{Machine, eventually, program},
+};
+
+#[test]
+fn pages() {
+    let (machine, controller) = (Machine::new(), Controller::start());
+    controller.promotes(&machine.release("one", &[]));
+    controller.says("admitted");
+    let agent = machine.configured_for(controller.address).start();
+    agent.until_ready();
+
+    let (status, head, body) = agent.ask("HEAD", "/readyz");
+    assert_eq!((status, body.as_str()), (200, ""));
+    assert!(head.contains("content-length: 3"), "{head}");
+    for path in ["/livez", "/readyz", "/metrics", "/v1/report"] {
+        let (status, head, body) = agent.ask("POST", path);
+        assert_eq!(status, 405, "{path}");
+        assert!(head.contains("allow: get, head") && head.contains("application/problem+json"), "{head}");
+        assert!(body.contains("urn:portcullis:problem:method-not-allowed"), "{body}");
+    }
+    assert_eq!(agent.get("/other").0, 404);
+
+    let report: Value = serde_json::from_str(&agent.get("/v1/report").1).unwrap();
+    assert_eq!(
+        (&report["ready"], &report["release"], &report["verdict"]),
+        (&true.into(), &"one".into(), &"admitted".into())
+    );
+    assert_eq!(report["outcomes"][0]["check"], "site");
+    let metrics = agent.get("/metrics").1;
+    for line in ["portcullis_agent_ready 1", "portcullis_agent_check_passed{check=\"site\",kind=\"tree\"} 1"] {
+        assert!(metrics.contains(line), "{metrics}");
+    }
+}
+
+#[test]
+fn a_probe_waits_for_no_check() {
+    let (machine, controller) = (Machine::new(), Controller::start());
+    controller.promotes(&machine.release("one", &["sleep", "20"]));
+    let agent = machine.configured_for(controller.address).start();
+    eventually("the check runs", || agent.log().contains("verified release").then_some(()));
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                for _ in 0..20 {
+                    assert!(agent.is_alive());
+                    assert_eq!(agent.get("/readyz"), (503, "no_manifest\n".into()));
+                }
+            });
+        }
+    });
+    assert!(controller.script().reports.is_empty(), "it still runs");
+    let (code, took) = agent.stop();
+    assert_eq!(code, Some(0));
+    assert!(took < Duration::from_secs(5), "{took:?}");
+}
+
+/// Clients that connect and say nothing: the port is free again once they have had their time.
+#[test]
+fn idle_connections_are_closed() {
+    let machine = Machine::new();
+    let agent = machine.configured("[checks]\nmanifest = \"none\"\n").start();
+    let mut idle: Vec<_> = (0..100).map(|_| TcpStream::connect(agent.address).unwrap()).collect();
+    idle.iter_mut().for_each(|stream| drop(stream.write_all(b"GET /livez HTTP/1.1\r\n")));
+    eventually("answered again", || {
+        let mut stream = TcpStream::connect(agent.address).ok()?;
+        write!(stream, "GET /livez HTTP/1.1\r\nHost: agent\r\n\r\n").ok()?;
+        let mut answer = String::new();
+        std::io::Read::read_to_string(&mut stream, &mut answer).ok()?;
+        answer.contains(" 200 ").then_some(())
+    });
+}
+
+#[test]
+fn status_tells() {
+    let (machine, controller) = (Machine::new(), Controller::start());
+    controller.promotes(&machine.release("one", &[]));
+    let agent = machine.configured_for(controller.address).start();
+    let address = agent.address.to_string();
+    let status = |more: &[&str]| {
+        let output = program().args(["status", "--listen", &address]).args(more).output().unwrap();
+        (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
+    };
+    agent.until_readyz_says("held: because");
+    let (code, text) = status(&[]);
+    assert_eq!(code, 1);
+    assert!(text.starts_with("not ready: held\n  held: because\n  release one"), "{text}");
+    controller.says("admitted");
+    agent.until_ready();
+    assert_eq!(status(&[]).0, 0);
+    let report: Value = serde_json::from_str(&status(&["--json"]).1).unwrap();
+    assert_eq!(report["ready"], true);
+    drop(agent);
+    assert_eq!(status(&[]), (2, String::new()));
+}
