@@ -14,6 +14,7 @@ fn without_tests(source: &str) -> &str {
 fn files_fit_in_the_head() {
     let long: Vec<_> = rust_files()
         .into_iter()
+        .filter(|file| !file.ends_with("tests.rs"))
         .map(|file| (without_tests(&read(&top().join(&file))).lines().count(), file))
         .filter(|(lines, _)| *lines > LINES_MAX)
         .collect();
