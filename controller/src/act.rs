@@ -53,7 +53,7 @@ impl Actor {
 
     /// Tells the audit what is about to be sent to the cloud.
     pub(crate) async fn announce(&self, action: &Action) {
-        if let Some((held, words)) = in_words(action) {
+        if let Some((held, words)) = call_in_words(action) {
             self.audit("action", held, words.into()).await;
         }
     }
@@ -68,8 +68,8 @@ impl Actor {
             Action::KeepWaiting(held) => self.call(Call::KeepWaiting, held).await,
             Action::GiveUp(held) => self.call(Call::GiveUp, held).await,
         };
-        if let Some((held, words)) = in_words(&action) {
-            self.audit("answer", held, format!("{words}: {}", said(&answer))).await;
+        if let Some((held, words)) = call_in_words(&action) {
+            self.audit("answer", held, format!("{words}: {}", in_words(&answer))).await;
         }
         self.answered(attempt, answer).await;
     }
@@ -87,7 +87,7 @@ impl Actor {
                     Answer::Accepted
                 }
                 Some(Err(answer)) => {
-                    tracing::warn!(%group, answer = said(&answer), "the group could not be described");
+                    tracing::warn!(%group, answer = in_words(&answer), "the group could not be described");
                     answer
                 }
                 None => Answer::Unknown { because: "no answer in time".into() },
@@ -220,7 +220,7 @@ impl Actor {
 }
 
 /// What is sent to the cloud, for people; `None` for what stays inside.
-fn in_words(action: &Action) -> Option<(&Held, &'static str)> {
+fn call_in_words(action: &Action) -> Option<(&Held, &'static str)> {
     match action {
         Action::Admit(held) => Some((held, "CONTINUE")),
         Action::KeepWaiting(held) => Some((held, "heartbeat")),
@@ -249,7 +249,8 @@ fn word(answer: &Answer) -> &'static str {
     }
 }
 
-fn said(answer: &Answer) -> String {
+/// An answer for people.
+pub(crate) fn in_words(answer: &Answer) -> String {
     match answer {
         Answer::Accepted => "accepted".into(),
         Answer::Throttled => "throttled".into(),

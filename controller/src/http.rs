@@ -18,7 +18,7 @@ use crate::{
     audit::Audit,
     clock::Clock,
     config::Config,
-    metrics::{Kind, Metrics},
+    metrics::{self, Metrics},
     reconcile::{Notices, Snapshot},
     stores::{Entry, Store},
 };
@@ -32,7 +32,7 @@ pub mod serve;
 pub mod tls;
 
 use limits::Window;
-use problem::Refusal;
+use problem::{Kind, Refusal};
 use releases::Releases;
 
 /// What all handlers work with.
@@ -128,12 +128,13 @@ impl App {
 
     /// Counts a refusal, tells the audit of it (up to a rate), and says it to the one who asked.
     pub(crate) fn refuse(&self, refusal: Refusal, actor: &str) -> Response {
-        self.metrics.refusals.get_or_create(&Kind { kind: refusal.kind.word() }).inc();
+        self.metrics.refusals.get_or_create(&metrics::Kind { kind: refusal.kind.word() }).inc();
         let now = self.clock.now();
         if let Some(instance) = &refusal.instance {
             self.remember(instance, now, format!("{}: {}", refusal.kind.word(), refusal.detail));
         }
-        if self.refusal_lines.admits(now) {
+        // That somebody asked for what is not there is no news.
+        if refusal.kind != Kind::NotFound && self.refusal_lines.admits(now) {
             self.audit.offer(Entry {
                 at: now,
                 kind: if refusal.kind.is_incident() { "incident" } else { "refused" },

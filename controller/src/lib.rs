@@ -11,7 +11,7 @@
 //! | [`config`] | the configuration file: as written → validated |
 //! | [`reconcile`], [`act`] | the loop, and one attempt at one action |
 //! | [`providers`] | clouds and load balancers: describe and perform |
-//! | [`stores`], [`records`] | what is kept, and how it is written |
+//! | [`stores`], [`records`], [`sweep`] | what is kept, how it is written, and when it is forgotten |
 //! | [`http`] | what agents and operators may ask |
 //! | [`audit`], [`metrics`], [`clock`] | what is told, what is counted, what time it is |
 #![forbid(unsafe_code)]
@@ -27,3 +27,4 @@ pub mod reconcile;
 pub mod records;
 pub mod run;
 pub mod stores;
+pub mod sweep;

@@ -28,6 +28,7 @@ use crate::{
     providers::Provider,
     records::{self, Epoch},
     stores::{Batch, Entry, Store, StoreError},
+    sweep,
 };
 
 /// What a turn came to: for handlers, and for the last look before CONTINUE.
@@ -107,6 +108,7 @@ pub struct Reconciler {
     revision: u64,
     told: BTreeMap<InstanceId, Told>,
     jitter: f64,
+    swept_at: Timestamp,
 }
 
 /// The part of a ruling whose change is worth a line in the audit.
@@ -126,7 +128,7 @@ impl Reconciler {
         let (lease, held) = watch::channel(None);
         let (answers, done) = mpsc::channel(DONE_MAX);
         let actor = Arc::new(Actor::new(parts.clone(), held, snapshots.subscribe(), answers));
-        let changes = parts.store.watch();
+        let (changes, swept_at) = (parts.store.watch(), parts.clock.now());
         let mut reconciler = Self {
             parts,
             observed: Observed::default(),
@@ -141,6 +143,7 @@ impl Reconciler {
             revision: 0,
             told: BTreeMap::new(),
             jitter: 1.0,
+            swept_at,
         };
         reconciler.load()?;
         Ok(reconciler)
@@ -255,7 +258,22 @@ impl Reconciler {
             decision,
         }));
         self.send(actions, now).await;
+        self.sweep(now);
         wait
+    }
+
+    /// Once an hour, beside the loop.
+    fn sweep(&mut self, now: Timestamp) {
+        if now.since(self.swept_at) < SWEEP_EVERY {
+            return;
+        }
+        self.swept_at = now;
+        let (parts, snapshot) = (self.parts.clone(), Arc::clone(&self.snapshots.borrow()));
+        tokio::task::spawn_blocking(move || match sweep::sweep(&*parts.store, &snapshot, &parts.policy, now) {
+            Ok(0) => {}
+            Ok(swept) => tracing::info!(swept, "instances that are long gone were forgotten"),
+            Err(error) => tracing::error!(%error, "the store could not be swept"),
+        });
     }
 
     /// ± 20 % on describing, drawn anew with each description: the core is deterministic, the fleet of controllers is not.
@@ -336,5 +354,7 @@ const DRAIN_MAX: usize = 10_000;
 const TURN_MIN: Duration = Duration::from_millis(20);
 /// Without anything happening a turn is made this often: it renews the lease.
 const TURN_MAX: Duration = Duration::from_secs(5);
+/// Records of instances that are gone cost little: no hurry.
+const SWEEP_EVERY: Duration = Duration::from_secs(3_600);
 /// What the lease has beyond the longest call: six idle turns.
 const LEASE_SPARE: Duration = Duration::from_secs(30);

@@ -1,9 +1,11 @@
 //! `GET /v1/status` and `GET /v1/instances/{id}`: the loop's last snapshot, for people.
 
 use portcullis::{
+    action::AttemptKey,
     api::{GroupStatus, InstanceStatus, Status},
     digest::Digest,
     instance::{GroupName, InstanceId},
+    observation::Answer,
     observed::{Group, Instance},
     policy::GroupPolicy,
     record::{Key, Record},
@@ -11,6 +13,7 @@ use portcullis::{
 };
 
 use crate::{
+    act::in_words,
     http::{App, problem::Refusal},
     reconcile::Snapshot,
 };
@@ -33,7 +36,7 @@ fn group(app: &App, snapshot: &Snapshot, name: &GroupName, policy: &GroupPolicy)
         release: release.map(|release| release.release),
         wanted,
         desired: observed.and_then(|group| group.facts.as_ref()).map(|facts| facts.desired),
-        warnings: warnings(observed, policy),
+        warnings: failure(snapshot, name).into_iter().chain(warnings(observed, policy)).collect(),
         instances: members.map(|(id, instance)| shown(app, snapshot, id, instance)).collect(),
     })
 }
@@ -48,6 +51,12 @@ fn wanted(snapshot: &Snapshot, group: &GroupName) -> Option<Digest> {
         Some((_, Record::Group(record))) => record.accepted.first().copied(),
         _ => None,
     }
+}
+
+/// Why the last description did not come: a missing permission is seen here first.
+fn failure(snapshot: &Snapshot, group: &GroupName) -> Option<String> {
+    let (answer, at) = snapshot.observed.attempts.get(&AttemptKey::Describe(group.clone()))?.answered.as_ref()?;
+    (*answer != Answer::Accepted).then(|| format!("not described at {at}: {}", in_words(answer)))
 }
 
 fn warnings(observed: Option<&Group>, policy: &GroupPolicy) -> Vec<String> {

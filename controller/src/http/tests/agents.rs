@@ -188,3 +188,31 @@ async fn published_manifests_come_back_byte_for_byte() {
     request(&world.controller.agents, "GET", "/v1/enrol", "", b"").is_problem("method-not-allowed", 405);
     world.controller.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_that_is_long_gone_leaves_nothing_behind() {
+    let (world, agent, wanted, _) = ready().await;
+    let challenged = agent.challenge(&world);
+    agent.report(&world, &agent.passing(&challenged, wanted)).is(200);
+    let left = |world: &World| {
+        world
+            .listing()
+            .iter()
+            .filter(|(path, found)| path.contains("i-1") || String::from_utf8_lossy(&found.value).contains("i-1"))
+            .count()
+    };
+    world.until("it is in service", |world| world.instance("i-1").filter(|one| one.continue_accepted)).await;
+    let before = left(&world);
+    assert!(before >= 4, "{before}");
+    // An hour later everything is still there: the instance is. A month later it is gone, and so is all that was kept.
+    world.clock.advance(Duration::from_secs(3_700));
+    world
+        .until("it was described again", |world| (world.instance("i-1")?.state.as_str() == "InService").then_some(()))
+        .await;
+    assert!(left(&world) >= before);
+    world.cloud.remove("i-1");
+    world.until("it is gone", |world| world.instance("i-1").is_none().then_some(())).await;
+    world.clock.advance(crate::sweep::KEPT + Duration::from_secs(3_700));
+    world.until("nothing is left", |world| (left(world) == 0).then_some(())).await;
+    world.controller.stop().await;
+}

@@ -46,6 +46,10 @@ impl FakeCloud {
         self.states.lock().unwrap().insert(instance.into(), LifecycleState::from(state.to_string()));
     }
 
+    pub(super) fn remove(&self, instance: &str) {
+        self.states.lock().unwrap().remove(&InstanceId::from(instance));
+    }
+
     fn facts(&self) -> GroupFacts {
         let instances = self.states.lock().unwrap().clone().into_iter();
         let hook = Hook {
