@@ -206,3 +206,35 @@ const CA_BYTES_MAX: usize = 1 << 20;
 /// As long as a sealed challenge may be.
 const VALUE_BYTES_MAX: usize = 4_096;
 const WORDS_MAX: usize = 2_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_refusal_is_about() {
+        for (status, kind, enrol_again, conflict) in [
+            (404, "unknown-binding", true, false),
+            (401, "bad-signature", true, false),
+            (409, "wrong-boot", true, false),
+            (401, "", true, false),
+            (404, "not-published", false, false),
+            (409, "stale-challenge", false, false),
+            (401, "challenge", false, false),
+            (409, "wrong-wait", false, false),
+            (503, "unavailable", false, false),
+            (409, "conflict", false, false),
+            (409, "instance-bound", false, true),
+            (409, "key-bound", false, true),
+        ] {
+            let error = ControllerError::Refused { status, kind: kind.into(), detail: String::new() };
+            assert_eq!((error.is_unknown_binding(), error.is_conflict()), (enrol_again, conflict), "{status} {kind}");
+        }
+    }
+
+    #[test]
+    fn words_from_outside_are_cut_and_escaped() {
+        assert_eq!(shown("a\x1b[2Jb"), "a\\u{1b}[2Jb");
+        assert_eq!(shown(&"x".repeat(1 << 20)).len(), WORDS_MAX);
+    }
+}

@@ -77,6 +77,6 @@ fn plain_http_reaches_loopback_only() {
         ("http://localhost.example:1", false),
         ("https://10.0.0.1:1", true),
     ] {
-        assert_eq!(controller_url(url).is_ok(), allowed, "{url}");
+        assert_eq!(source::controller_url(url).is_ok(), allowed, "{url}");
     }
 }

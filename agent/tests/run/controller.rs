@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    io::{BufRead as _, BufReader, Read as _, Write as _},
+    io::{BufRead as _, BufReader, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     sync::{
         Arc, Mutex, MutexGuard,
@@ -19,6 +19,7 @@ use portcullis::{
     report::{self, Report},
     signature::{Envelope, EnvelopeLimits, PublicKey, TrustedKeys},
 };
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::{Value, json};
 
 use super::fixture::TOKEN;
@@ -75,17 +76,32 @@ impl Controller {
     }
 
     pub(crate) fn start_on(address: SocketAddr) -> Self {
+        Self::serving(address, |mut stream, script| serve(&mut stream, script))
+    }
+
+    /// Behind TLS.
+    pub(crate) fn start_tls(config: Arc<ServerConfig>) -> Self {
+        Self::serving("127.0.0.1:0".parse().unwrap(), move |stream, script| {
+            let connection = ServerConnection::new(Arc::clone(&config)).unwrap();
+            let mut stream = StreamOwned::new(connection, stream);
+            serve(&mut stream, script);
+            stream.conn.send_close_notify();
+            let _ = stream.flush();
+        })
+    }
+
+    fn serving(address: SocketAddr, serve: impl Fn(TcpStream, &Mutex<Script>) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind(address).unwrap();
         let script = Script { group: "shop".into(), wait: 1, verdict: "held", ..Script::default() };
         let (script, stopped) = (Arc::new(Mutex::new(script)), Arc::new(AtomicBool::new(false)));
         let address = listener.local_addr().unwrap();
-        let (for_thread, is_stopped) = (Arc::clone(&script), Arc::clone(&stopped));
+        let (for_thread, is_stopped, serve) = (Arc::clone(&script), Arc::clone(&stopped), Arc::new(serve));
         thread::spawn(move || {
             for stream in listener.incoming() {
                 if is_stopped.load(Ordering::SeqCst) {
                     return;
                 }
-                let script = Arc::clone(&for_thread);
+                let (script, serve) = (Arc::clone(&for_thread), Arc::clone(&serve));
                 thread::spawn(move || serve(stream.unwrap(), &script));
             }
         });
@@ -106,8 +122,8 @@ impl Drop for Controller {
 }
 
 /// One request. A client that goes away is none of its business.
-fn serve(mut stream: TcpStream, script: &Mutex<Script>) {
-    let Some(Request { path, body, .. }) = Request::read(&stream) else { return };
+fn serve(stream: &mut (impl Read + Write), script: &Mutex<Script>) {
+    let Some(Request { path, body, .. }) = Request::read(stream) else { return };
     let lie = {
         let mut script = script.lock().unwrap();
         script.asked.push(path.clone());
@@ -122,7 +138,7 @@ fn serve(mut stream: TcpStream, script: &Mutex<Script>) {
             thread::sleep(how_long);
             return;
         }
-        Some(Lie::Flood { bytes, announced }) => return flood(&mut stream, bytes, announced),
+        Some(Lie::Flood { bytes, announced }) => return flood(stream, bytes, announced),
     };
     let _ = stream.write_all(&reply);
 }
@@ -137,7 +153,7 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    pub(crate) fn read(stream: &TcpStream) -> Option<Self> {
+    pub(crate) fn read(stream: &mut impl Read) -> Option<Self> {
         let mut reader = BufReader::new(stream);
         let mut line = String::new();
         reader.read_line(&mut line).ok()?;
@@ -166,7 +182,7 @@ pub(crate) fn problem(status: u16, kind: &str) -> Vec<u8> {
     reply(status, problem.to_string().as_bytes())
 }
 
-fn flood(stream: &mut TcpStream, bytes: usize, announced: bool) {
+fn flood(stream: &mut impl Write, bytes: usize, announced: bool) {
     let length = if announced { format!("Content-Length: {bytes}\r\n") } else { String::new() };
     let _ = write!(stream, "HTTP/1.1 200 X\r\n{length}Connection: close\r\n\r\n");
     let chunk = vec![b' '; 1 << 20];

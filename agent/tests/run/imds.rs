@@ -20,7 +20,7 @@ fn metadata_service() -> SocketAddr {
     thread::spawn(move || {
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();
-            let Some(request) = Request::read(&stream) else { continue };
+            let Some(request) = Request::read(&mut stream) else { continue };
             let has_token = request.headers.contains("x-aws-ec2-metadata-token: session\r\n");
             let wants_token = request.headers.contains("x-aws-ec2-metadata-token-ttl-seconds: 60\r\n");
             let answer = match (request.method.as_str(), request.path.as_str()) {

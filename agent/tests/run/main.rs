@@ -9,3 +9,4 @@ mod lies;
 mod probes;
 mod rounds;
 mod setup;
+mod tls;
