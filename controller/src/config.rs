@@ -51,6 +51,8 @@ pub struct Listener {
     pub listen: SocketAddr,
     /// Certificate and key; none on loopback only.
     pub tls: Option<Tls>,
+    /// Of one client address.
+    pub requests_per_minute_max: u32,
 }
 
 /// What may be promoted in a group.
@@ -111,13 +113,15 @@ impl Config {
         if written.audience.trim().is_empty() {
             return Err(refused("audience", "must name this controller, as agents address it"));
         }
+        let Operators { listen, tls, requests_per_minute_max, tokens: operator_tokens } = written.operators;
+        let operators = Agents { listen, tls, requests_per_minute_max };
         Ok(Self {
             audience: written.audience,
             store: dir.join(written.store),
             allow_unverified_identity: written.allow_unverified_identity,
-            agents: listener("agents", written.agents.listen, written.agents.tls, dir)?,
-            operators: listener("operators", written.operators.listen, written.operators.tls, dir)?,
-            operator_tokens: tokens(written.operators.tokens, dir)?,
+            agents: listener("agents", written.agents, dir)?,
+            operators: listener("operators", operators, dir)?,
+            operator_tokens: tokens(operator_tokens, dir)?,
             aws: written.aws,
             trust: trust(&written.trust, dir)?,
             pins: written.groups.iter().map(|(name, group)| (name.clone(), group.pin())).collect(),
@@ -127,13 +131,17 @@ impl Config {
 }
 
 /// Off loopback only with TLS: a challenge or a bearer token in the clear is anybody's.
-fn listener(name: &str, listen: SocketAddr, tls: Option<Tls>, dir: &Path) -> Result<Listener, ConfigError> {
+fn listener(name: &str, written: Agents, dir: &Path) -> Result<Listener, ConfigError> {
+    let Agents { listen, tls, requests_per_minute_max } = written;
+    if requests_per_minute_max == 0 {
+        return Err(refused(&format!("{name}.requests_per_minute_max"), "must not be zero"));
+    }
     if tls.is_none() && !listen.ip().is_loopback() {
         let because = format!("{listen} is not a loopback address: give `[{name}.tls]` with `cert` and `key`");
         return Err(refused(&format!("{name}.listen"), &because));
     }
     let tls = tls.map(|tls| Tls { cert: dir.join(tls.cert), key: dir.join(tls.key) });
-    Ok(Listener { listen, tls })
+    Ok(Listener { listen, tls, requests_per_minute_max })
 }
 
 fn tokens(written: Vec<Token>, dir: &Path) -> Result<Vec<(Digest, String)>, ConfigError> {

@@ -57,6 +57,11 @@ fn refusals_name_the_key() {
         ("sha256 = \"2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae\"", "file = \"short\"", "ana"),
         ("release.key.pub", "absent.pub", "absent.pub"),
         ("[\"release.key.pub\"]", "[\"release.key.pub\"]\nthreshold = 2", "trust"),
+        (
+            "listen = \"127.0.0.1:0\"",
+            "listen = \"127.0.0.1:0\"\nrequests_per_minute_max = 0",
+            "agents.requests_per_minute_max",
+        ),
         ("mode = \"enforce\"", "mode = \"perhaps\"", "mode"),
         ("\"10m\"", "\"0s\"", "groups.web"),
         ("\"2s\"", "\"0s\"", "limits.describe_every"),

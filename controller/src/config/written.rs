@@ -46,6 +46,14 @@ pub struct Agents {
     pub listen: SocketAddr,
     /// Certificate and key.
     pub tls: Option<Tls>,
+    /// Requests of one client address in a minute; the rest are refused.
+    #[serde(default = "requests")]
+    pub requests_per_minute_max: u32,
+}
+
+/// An agent that waits needs some 25 a minute, one that serves two; many may share one address translator.
+fn requests() -> u32 {
+    6_000
 }
 
 /// `[operators]`
@@ -57,6 +65,9 @@ pub struct Operators {
     pub listen: SocketAddr,
     /// Certificate and key.
     pub tls: Option<Tls>,
+    /// Requests of one client address in a minute; the rest are refused.
+    #[serde(default = "requests")]
+    pub requests_per_minute_max: u32,
     /// Who may speak.
     #[serde(default)]
     pub tokens: Vec<Token>,

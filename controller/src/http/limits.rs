@@ -40,6 +40,10 @@ impl Clients {
         Self { max, minutes: Mutex::default() }
     }
 
+    pub(crate) fn max(&self) -> u32 {
+        self.max
+    }
+
     pub(crate) fn admits(&self, client: IpAddr, now: Timestamp) -> bool {
         let mut minutes = self.minutes.lock().unwrap_or_else(PoisonError::into_inner);
         if minutes.len() >= CLIENTS_MAX {

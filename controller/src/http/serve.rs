@@ -17,6 +17,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::{Semaphore, watch},
+    task::JoinSet,
 };
 
 use super::{
@@ -31,6 +32,7 @@ use crate::config::Listener;
 pub struct Server {
     listener: TcpListener,
     tls: Option<Arc<Acceptor>>,
+    requests_per_minute_max: u32,
     router: Router,
     app: Arc<App>,
 }
@@ -58,11 +60,11 @@ impl Server {
     /// When either cannot be had.
     pub async fn bind(listener: &Listener, router: Router, app: Arc<App>) -> Result<Self, BindError> {
         let tls = listener.tls.clone().map(Acceptor::new).transpose()?.map(Arc::new);
-        let address = listener.listen;
+        let (address, requests_per_minute_max) = (listener.listen, listener.requests_per_minute_max);
         let listener = TcpListener::bind(address)
             .await
             .map_err(|error| BindError::Address { address, because: error.to_string() })?;
-        Ok(Self { listener, tls, router, app })
+        Ok(Self { listener, tls, requests_per_minute_max, router, app })
     }
 
     /// `https://ADDRESS` or `http://ADDRESS`, with the port that was bound.
@@ -85,8 +87,11 @@ impl Server {
 
     async fn accept(self) {
         let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-        let clients = Arc::new(Clients::new(REQUESTS_PER_MINUTE_MAX));
+        let clients = Arc::new(Clients::new(self.requests_per_minute_max));
+        // Ends with this future: a stop cuts the connections too.
+        let mut speaking = JoinSet::new();
         loop {
+            while speaking.try_join_next().is_some() {}
             let Ok(permit) = Arc::clone(&connections).acquire_owned().await else { return };
             let (stream, peer) = match self.listener.accept().await {
                 Ok(accepted) => accepted,
@@ -99,7 +104,7 @@ impl Server {
             };
             let client = Client { address: peer.ip(), clients: Arc::clone(&clients), app: Arc::clone(&self.app) };
             let (router, tls) = (self.router.clone(), self.tls.clone());
-            tokio::spawn(async move {
+            speaking.spawn(async move {
                 connection(stream, tls, router, client).await;
                 drop(permit);
             });
@@ -160,15 +165,13 @@ impl Client {
         if self.clients.admits(self.address, self.app.clock.now()) {
             return None;
         }
-        let detail = format!("more than {REQUESTS_PER_MINUTE_MAX} requests in a minute from {}", self.address);
+        let detail = format!("more than {} requests in a minute from {}", self.clients.max(), self.address);
         Some(self.app.refuse(Refusal::new(Kind::TooManyRequests, detail), &self.address.to_string()))
     }
 }
 
 /// Agents keep one connection each at most; beyond this new ones wait in the system's queue.
 const CONNECTIONS_MAX: usize = 4_096;
-/// Of one address: an agent needs some 40; many agents may share one address translator.
-const REQUESTS_PER_MINUTE_MAX: u32 = 6_000;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 const HEADER_BYTES_MAX: usize = 64 << 10;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

@@ -143,3 +143,20 @@ async fn a_join_token_is_kept_as_a_hash() {
     }
     world.controller.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_client_that_asks_too_often_is_refused_and_named() {
+    let world = World::with_limit(5).await;
+    let statuses: Vec<_> = (0..8).map(|_| request(&world.controller.agents, "GET", "/livez", "", b"").status).collect();
+    assert_eq!(statuses, [200, 200, 200, 200, 200, 429, 429, 429]);
+    request(&world.controller.agents, "GET", "/livez", "", b"").is_problem("too-many-requests", 429);
+    world
+        .until("the audit names the client", |world| {
+            let events = world.store.events(0, 99).unwrap();
+            events.iter().find(|event| event.actor == "127.0.0.1").map(drop)
+        })
+        .await;
+    world.clock.advance(std::time::Duration::from_secs(61));
+    request(&world.controller.agents, "GET", "/livez", "", b"").is(200);
+    world.controller.stop().await;
+}

@@ -100,13 +100,22 @@ impl World {
         Self::with("").await
     }
 
+    /// With a limit on the requests of one agents' address.
+    pub(super) async fn with_limit(requests_per_minute_max: u32) -> Self {
+        let limit = format!("[agents]\nrequests_per_minute_max = {requests_per_minute_max}");
+        Self::of(&CONFIG.replace("[agents]", &limit)).await
+    }
+
     /// With further lines at the beginning of the configuration.
     pub(super) async fn with(lines: &str) -> Self {
+        Self::of(&format!("{lines}\n{CONFIG}")).await
+    }
+
+    async fn of(text: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let release_key = SigningKey::generate(&[7; 32]);
         std::fs::write(dir.path().join("release.key.pub"), release_key.public().to_pem()).unwrap();
         std::fs::write(dir.path().join("token"), TOKEN).unwrap();
-        let text = format!("{lines}\n{CONFIG}");
         std::fs::write(dir.path().join("controller.toml"), text).unwrap();
         let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
         let (cloud, clock) = (Arc::new(FakeCloud::default()), Clock::system());
