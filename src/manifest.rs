@@ -3,8 +3,8 @@
 //! Envelope → [`VerifiedManifest::open`] → manifest is the verifier of PROTOCOL.md §1. Where that page is silent, this
 //! one refuses whatever could mean two things or nothing:
 //!
-//! - `mode` stands at every entry but links exactly when the tree's `attributes` have `mode`, `uid` and `gid` at every
-//!   entry exactly when they have `owner`; links have an owner, but no mode;
+//! - `mode` stands at every entry but links when the tree's `attributes` have `mode`, and else where there are set-id bits, which
+//!   always count; `uid` and `gid` at every entry exactly when they have `owner`; links have an owner, but no mode;
 //! - an entry that its own tree ignores is refused: nothing would ever check it;
 //! - names are 1 to [`NAME_BYTES_MAX`] bytes; a link's target is not empty; `path_b64` is padded standard base64.
 
@@ -126,7 +126,7 @@ pub struct Entry {
     pub path: Vec<u8>,
     /// What it is.
     pub kind: EntryKind,
-    /// `0o7777` bits, where the tree compares them (never of a link: Linux has no link modes).
+    /// `0o7777` bits, where the tree compares them or some are set-id (never of a link: Linux has no link modes).
     pub mode: Option<u32>,
     /// Where the tree compares them.
     pub owner: Option<Owner>,

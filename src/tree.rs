@@ -83,7 +83,7 @@ impl ReadError {
 /// its ignores applied, modes and owners as its attributes ask.
 ///
 /// # Errors
-/// The first thing that no manifest can have (a FIFO, a socket, a device, a mount, set-id bits that would not be listed), that
+/// The first thing that no manifest can have (a FIFO, a socket, a device, a mount), that
 /// cannot be read, or that changed meanwhile.
 pub fn read(tree: &Tree, root: &Path, progress: &dyn Progress) -> Result<Vec<Entry>, ReadError> {
     let ignore = Ignore::new(&tree.ignore).map_err(|error| ReadError::whole(&error))?;

@@ -149,22 +149,23 @@ fn kind_is_well_formed(kind: &EntryKind) -> Result<(), Violation> {
     }
 }
 
-/// What the tree compares is there, and nothing else is.
+/// What the tree compares is there, and an owner only then. A mode may stand where modes are not compared, for its set-id
+/// bits; links have none.
 fn attributes_are_complete(tree: &Tree, entry: &Entry) -> Result<(), Violation> {
-    let mode_wanted = tree.attributes.mode && !matches!(entry.kind, EntryKind::Link { .. });
-    for (field, wanted, there) in
-        [("mode", mode_wanted, entry.mode.is_some()), ("uid", tree.attributes.owner, entry.owner.is_some())]
-    {
-        match (wanted, there) {
-            (true, false) => return Err(Violation::Missing(field)),
-            (false, true) => return Err(Violation::Unexpected(field)),
-            (true, true) | (false, false) => {}
+    let is_link = matches!(entry.kind, EntryKind::Link { .. });
+    match entry.mode {
+        None if tree.attributes.mode && !is_link => return Err(Violation::Missing("mode")),
+        Some(_) if is_link => return Err(Violation::Unexpected("mode")),
+        Some(mode) if mode > 0o7777 => {
+            return Err(Violation::Malformed { field: "mode", expected: "four octal digits" });
         }
+        _ => {}
     }
-    if entry.mode.is_some_and(|mode| mode > 0o7777) {
-        return Err(Violation::Malformed { field: "mode", expected: "four octal digits" });
+    match (tree.attributes.owner, entry.owner) {
+        (true, None) => Err(Violation::Missing("uid")),
+        (false, Some(_)) => Err(Violation::Unexpected("uid")),
+        (true, Some(_)) | (false, None) => Ok(()),
     }
-    Ok(())
 }
 
 /// Rule 6: after the entry before it, and in a listed directory. `before` is known to be ascending.

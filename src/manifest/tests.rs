@@ -169,7 +169,6 @@ fn rule_5_fields_of_entries() {
         (but("\"mode\":\"0755\"", "\"mode\":\"0855\""), "`mode` is not four octal digits"),
         (but("\"mode\":\"0755\"", "\"mode\":\"+755\""), "`mode` is not four octal digits"),
         (but(",\"mode\":\"0755\"", ""), "entry `a`: `mode` is missing"),
-        (but("\"attributes\":[\"mode\"]", "\"attributes\":[]"), "`mode` does not belong here"),
         (but("\"target\":\"a\"", "\"target\":\"a\",\"mode\":\"0777\""), "entry `\\xff`: `mode` does not belong here"),
         (but("\"attributes\":[\"mode\"]", "\"attributes\":[\"owner\",\"mode\"]"), "`uid` is missing"),
         (but("\"mode\":\"0755\"", "\"mode\":\"0755\",\"uid\":0"), "`gid` is missing"),
@@ -193,6 +192,8 @@ fn rule_5_fields_of_entries() {
     ] {
         refused(&payload, reason);
     }
+    let more = but("\"attributes\":[\"mode\"]", "\"attributes\":[]");
+    assert_eq!(Manifest::parse(more.as_bytes()).unwrap().trees[0].entries[0].mode, Some(0o755), "for its set-id bits");
     let both = but("\"attributes\":[\"mode\"]", "\"attributes\":[\"owner\"]")
         .replace("\"mode\":\"0755\"", "\"uid\":0,\"gid\":4294967295")
         .replace("\"mode\":\"0644\"", "\"uid\":1,\"gid\":1")

@@ -85,7 +85,7 @@ impl Collecting<'_> {
     fn entry(&mut self, found: &Found<'_>) -> Result<Entry, ReadError> {
         let is_link = FileType::from_raw_mode(found.stat.st_mode) == FileType::Symlink;
         let (mode, owner) = attributes::recorded(self.attributes, is_link, &found.stat);
-        refuse(found, mode)?;
+        refuse(found)?;
         Ok(Entry { path: found.path.to_vec(), kind: self.kind(found)?, mode, owner })
     }
 
@@ -133,14 +133,9 @@ impl Visitor for Collecting<'_> {
     }
 }
 
-fn refuse(found: &Found<'_>, mode: Option<u32>) -> Result<(), ReadError> {
+fn refuse(found: &Found<'_>) -> Result<(), ReadError> {
     if found.path.len() > PATH_BYTES_MAX {
         return Err(refused(found, format!("has a path longer than {PATH_BYTES_MAX} bytes"), Some("ignore it")));
-    }
-    let is_link = FileType::from_raw_mode(found.stat.st_mode) == FileType::Symlink;
-    if mode.is_none() && !is_link && attributes::is_set_id(&found.stat) {
-        let problem = "has set-id bits, which fail wherever the manifest does not list them";
-        return Err(refused(found, problem.into(), Some("list them, by `attributes = [\"mode\"]`, or remove them")));
     }
     Ok(())
 }

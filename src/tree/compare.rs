@@ -159,7 +159,7 @@ impl<'a> Merge<'a> {
             self.snapshot.closed.insert(entry.path.clone());
             return false;
         }
-        for (problem, pair) in attributes::problems(entry, stat) {
+        for (problem, pair) in attributes::problems(self.of.tree.attributes, entry, stat) {
             self.differs(index, entry, problem, pair);
         }
         match &entry.kind {

@@ -331,14 +331,17 @@ fn links_in_an_image_mean_places_in_it() {
     );
 }
 
+/// A directory that hands its group down is ordinary: it passes as it was signed, though modes are not compared.
 #[test]
-fn what_a_manifest_could_not_list_is_refused() {
+fn set_id_bits_are_recorded() {
     let fixture = fixture();
-    chmod(&fixture.at("a.b"), 0o4755);
-    let error = read(&fixture.tree, fixture.dir.path(), &NoProgress).unwrap_err();
-    assert_eq!(error.path, "a.b");
-    let fixture = fixture.with(|tree| tree.attributes.mode = true).built();
+    chmod(&fixture.at("a"), 0o2775);
+    let fixture = fixture.built();
     assert_eq!(fixture.check().status, Status::Pass);
+    chmod(&fixture.at("a"), 0o2755);
+    assert_eq!(fixture.check().status, Status::Pass, "other bits are not compared");
+    chmod(&fixture.at("a"), 0o6755);
+    assert_eq!(fixture.differences(), ["a mode 2755 6755"]);
 }
 
 #[test]
