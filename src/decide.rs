@@ -98,3 +98,49 @@ fn leads(observed: &Observed, policy: &Policy, now: Timestamp, wakes: &mut BTree
     wakes.insert(acts_until);
     now < acts_until
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use super::{decide, fixtures::*};
+    use crate::instance::LifecycleState;
+
+    #[test]
+    fn a_whole_decision() {
+        let decision = decide(&proven().observed, &proven().policy, at(100));
+        assert_eq!(decision.actions.iter().map(said).collect::<Vec<_>>(), ["admit i-1"]);
+        assert_eq!(decision.rulings[&i1()].reason.code(), "proven");
+        assert_eq!(decision.wake_at.map(seconds).as_deref(), Some("108+"));
+    }
+
+    #[test]
+    fn without_the_lease_nothing_is_done_and_all_is_told() {
+        for (until, acts) in [(None, false), (Some(129), false), (Some(130), false), (Some(131), true)] {
+            let mut scene = proven();
+            scene.observed.lease = until.map(|until| (1, at(until)));
+            let decision = decide(&scene.observed, &scene.policy, at(100));
+            assert_eq!(decision.actions.is_empty(), !acts, "until {until:?}");
+            assert_eq!(decision.rulings.len(), 1);
+            let wake_at = decision.wake_at.map(seconds);
+            assert_eq!(wake_at.as_deref(), Some(if acts { "101" } else { "108+" }), "until {until:?}");
+        }
+    }
+
+    #[test]
+    fn only_gated_and_described_groups_are_ours() {
+        let mut elsewhere = proven();
+        elsewhere.policy.groups.clear();
+        let decision = decide(&elsewhere.observed, &elsewhere.policy, at(100));
+        assert!(decision.actions.is_empty() && decision.rulings.is_empty());
+        let mut unseen = proven();
+        unseen.observed.groups.clear();
+        let decision = decide(&unseen.observed, &unseen.policy, at(100));
+        assert_eq!(decision.actions.iter().map(said).collect::<Vec<_>>(), ["describe web"]);
+        assert!(decision.rulings.is_empty());
+        let leaving = in_state(LifecycleState::Terminating).wait(1, false).described(99);
+        let decision = decide(&leaving.observed, &leaving.policy, at(100));
+        assert_eq!(decision.actions.iter().map(said).collect::<Vec<_>>(), ["wait/i-1 1 over"]);
+        assert!(decision.rulings.is_empty());
+    }
+}

@@ -185,8 +185,7 @@ mod tests {
 
     #[test]
     fn an_observing_group_admits_all_and_tells() {
-        let admitted =
-            |scene: super::super::fixtures::Scene| scene.observing().admission_of(1, None, None).described(98);
+        let admitted = |scene: Scene| scene.observing().admission_of(1, None, None).described(98);
         check(
             rule,
             &[

@@ -33,3 +33,39 @@ fn taken_at(case: &Case<'_>, wait: &WaitRecord) -> Option<Timestamp> {
     let attempts = case.admits(wait)?;
     attempts.accepted_at.or_else(|| wait.over.then_some(attempts.last_sent))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{super::fixtures::*, rule};
+    use crate::{instance::LifecycleState, observation::Answer};
+
+    #[test]
+    fn table() {
+        let taken = || proven().continued(99, Some(Answer::Accepted));
+        let others = || taken().hooks(&["portcullis", "deployer"]);
+        check(
+            rule,
+            &[
+                (proven(), 100, "not ours"),
+                (proven().continued(99, None), 100, "not ours"),
+                (taken(), 100, "admitted proven, describe web"),
+                (taken().described(99), 100, "admitted proven"),
+                (taken().described(158), 200, "admitted proven"),
+                (taken().described(159), 200, "not ours"),
+                (others(), 100, "admitted proven, describe web"),
+                (others().described(99), 100, "admitted other_hooks"),
+                (others().described(5_000), 5_000, "admitted other_hooks"),
+                (
+                    in_state(LifecycleState::InService).wait(1, false).continued(99, Some(Answer::Accepted)),
+                    100,
+                    "not ours",
+                ),
+            ],
+        );
+        let ruling = rule(&others().described(99).case(at(100))).and_then(|opinion| opinion.ruling);
+        let ruling = ruling.expect("it has one");
+        assert!(ruling.continue_accepted);
+        let hooks = alloc::vec!["deployer".into()];
+        assert_eq!(ruling.reason, crate::reason::Reason::OtherHooks { hooks });
+    }
+}

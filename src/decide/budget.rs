@@ -62,3 +62,56 @@ const fn rank(action: &Action) -> u8 {
         Action::Describe(_) => 4,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::{vec, vec::Vec};
+
+    use super::{super::fixtures::*, *};
+    use crate::{
+        instance::WaitId,
+        observation::Answer,
+        record::{GroupRecord, Key, Record, WaitRecord},
+    };
+
+    fn wishes(scene: &Scene) -> Vec<Action> {
+        let wait = WaitRecord { group: web(), wait: WaitId(1), since: at(0), over: false };
+        let held = || scene.case(at(0)).held(&wait);
+        let record = Record::Group(GroupRecord { accepted: vec![] });
+        vec![
+            Action::Describe(web()),
+            Action::GiveUp(held()),
+            Action::KeepWaiting(held()),
+            Action::Admit(held()),
+            Action::Record { key: Key::Group(web()), revision: None, record },
+        ]
+    }
+
+    #[test]
+    fn the_most_urgent_first_and_no_more_than_the_budget() {
+        let all = ["group/web", "admit i-1", "keep i-1", "give up i-1", "describe web"];
+        let db = || AttemptKey::Describe("db".into());
+        let throttled = || waiting().tried(db(), 10, Some(Answer::Throttled));
+        let record = || AttemptKey::Record(Key::Wait("i-1".into()));
+        for (scene, calls_max, now, granted_count, until) in [
+            (waiting(), 4, 10, 5, vec![]),
+            (waiting(), 3, 10, 4, vec![]),
+            (waiting(), 0, 10, 1, vec![]),
+            (waiting().tried(db(), 10, None), 4, 11, 4, vec!["40"]),
+            (waiting().tried(db(), 10, None), 5, 11, 5, vec![]),
+            (waiting().tried(db(), 10, None), 0, 11, 1, vec!["40"]),
+            (waiting().tried(db(), 10, None), 4, 40, 5, vec![]),
+            (waiting().tried(record(), 10, None), 4, 11, 5, vec![]),
+            (throttled(), 4, 10, 2, vec!["11"]),
+            (throttled(), 4, 11, 5, vec![]),
+            (throttled().continued(10, None), 4, 10, 1, vec!["11", "40"]),
+        ] {
+            let mut scene = scene;
+            scene.policy.limits.calls_per_turn_max = calls_max;
+            let mut wakes = BTreeSet::new();
+            let actions = granted(wishes(&scene), &scene.observed, &scene.policy, at(now), &mut wakes);
+            assert_eq!(actions.iter().map(said).collect::<Vec<_>>(), all[..granted_count], "at {now}");
+            assert_eq!(wakes.into_iter().map(seconds).collect::<Vec<_>>(), until, "at {now}");
+        }
+    }
+}

@@ -32,3 +32,37 @@ fn due_at(observed: &Observed, policy: &Policy, name: &crate::instance::GroupNam
     let noticed_at = group.and_then(|group| group.noticed_at).filter(|noticed_at| *noticed_at > asked_at);
     noticed_at.unwrap_or(asked_at + policy.limits.describe_every)
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use super::{super::fixtures::*, *};
+
+    #[test]
+    fn table() {
+        let noticed = |seconds| {
+            let mut scene = waiting().described(10);
+            scene.observed.fold(crate::observation::Observation::Noticed(web()), at(seconds));
+            scene
+        };
+        let unknown = || {
+            let mut scene = waiting();
+            scene.observed.groups.clear();
+            scene
+        };
+        for (scene, now, is_due, until) in [
+            (unknown(), 0, true, None),
+            (waiting().described(10), 24, false, Some(at(25))),
+            (waiting().described(10), 25, true, None),
+            (noticed(11), 11, true, None),
+            (noticed(10), 11, false, Some(at(25))),
+            (noticed(9), 11, false, Some(at(25))),
+        ] {
+            let mut wakes = BTreeSet::new();
+            let actions = due(&scene.observed, &scene.policy, at(now), &mut wakes);
+            assert_eq!(actions.len(), usize::from(is_due), "at {now}");
+            assert_eq!(wakes.into_iter().collect::<Vec<_>>(), until.into_iter().collect::<Vec<_>>(), "at {now}");
+        }
+    }
+}

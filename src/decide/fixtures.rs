@@ -158,6 +158,14 @@ impl Scene {
         self.stored(Key::Rejection(id.into()), Record::Rejection(record))
     }
 
+    /// Moves a rejection to another group.
+    pub(super) fn in_group_of(mut self, id: &str, group: &str) -> Self {
+        if let Some((_, Record::Rejection(record))) = self.observed.records.get_mut(&Key::Rejection(id.into())) {
+            record.group = group.into();
+        }
+        self
+    }
+
     pub(super) fn reported(mut self, evidence: Evidence) -> Self {
         self.observed.fold(crate::observation::Observation::Reported(evidence), at(0));
         self

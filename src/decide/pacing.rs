@@ -123,3 +123,47 @@ fn may_have_been_done(attempts: &Attempts) -> bool {
 fn is_of(observed: &Observed, id: &InstanceId, group: &GroupName) -> bool {
     observed.instances.get(id).is_some_and(|instance| instance.group == *group)
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use super::{super::fixtures::*, *};
+    use crate::{decide::decide, instance::LifecycleState::PendingWait};
+
+    /// Who gets the turn, and what is said of the others.
+    fn turns(scene: &Scene) -> (Vec<alloc::string::String>, Vec<&'static str>) {
+        let decision = decide(&scene.observed, &scene.policy, at(2_000));
+        let records =
+            decision.actions.iter().filter(|action| matches!(action, Action::Record { .. })).map(said).collect();
+        (records, decision.rulings.values().map(|ruling| ruling.reason.code()).collect())
+    }
+
+    #[test]
+    fn the_one_that_waits_longest_has_the_turn() {
+        let three = || {
+            let scene = waiting().beside("i-2", PendingWait).beside("i-3", PendingWait).described(2_000);
+            scene.wait_of("i-2", 1, before(5), false).wait_of("i-3", 1, before(4), false)
+        };
+        let (paced, granted) = ("abandon_paced", "rejection_not_recorded");
+        assert_eq!(turns(&three()), (["rejection/i-2".into()].into(), [paced, granted, paced].into()));
+        // It had a turn, and ABANDON did not come through: now the others come first.
+        let again = three().rejection("i-2", 1, 1_000);
+        assert_eq!(turns(&again), (["rejection/i-3".into()].into(), [paced, "deadline_passed", granted].into()));
+        let all = again.rejection("i-3", 1, 1_001).rejection("i-1", 1, 1_002);
+        assert_eq!(turns(&all).0, ["rejection/i-2"]);
+        // Of an earlier wait: it counts from when this one began.
+        let earlier = three().wait_of("i-3", 2, before(6), false).rejection("i-3", 1, 1_000);
+        assert_eq!(turns(&earlier).0, ["rejection/i-2"]);
+        let tied = three().wait_of("i-3", 1, before(5), false);
+        assert_eq!(turns(&tied).0, ["rejection/i-2"]);
+    }
+
+    #[test]
+    fn who_is_put_off_is_told_until_when() {
+        let scene = waiting().beside("i-2", PendingWait).wait_of("i-2", 1, before(5), false).described(2_000);
+        let decision = decide(&scene.observed, &scene.policy, at(2_000));
+        let last = Reason::NoReport { since: at(0) }.into();
+        assert_eq!(decision.rulings[&i1()].reason, Reason::AbandonPaced { until: at(2_390), last });
+    }
+}

@@ -49,3 +49,56 @@ fn reason(case: &Case<'_>, wait: &WaitRecord, last: &Reason) -> Reason {
         None => passed,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{super::fixtures::*, rule};
+    use crate::{instance::LifecycleState, observation::Answer};
+
+    fn late() -> Scene {
+        rejected().beaten(1_250, Some(Answer::Accepted))
+    }
+
+    #[test]
+    fn table() {
+        let verdict = "rejected deadline_passed(no_report)";
+        let send = |until: &str| alloc::format!("{verdict}, give up i-1, until {until}");
+        let told = |text: &str| alloc::format!("{verdict}, {text}");
+        let rows = [
+            (late().described(1_299), 1_300, told("describe web, until 1360")),
+            (late(), 1_301, send("1310+")),
+            (late().described(1_355), 1_359, send("1360")),
+            (late().described(1_355), 1_360, told("until 1690")),
+            (late().described(1_355), 1_689, told("until 1690")),
+            (late().described(1_355), 1_690, told("rejection/i-1, until 1850")),
+            (late().abandoned(1_302, None).described(1_303), 1_304, told("until 1332")),
+            (late().abandoned(1_302, Some(Answer::NoActiveAction)), 1_303, told("describe web, until 1360")),
+            (late().abandoned(1_302, Some(unknown())).described(1_302), 1_303, send("1312+")),
+            (late().continued(1_302, Some(unknown())), 1_303, told("describe web, until 1360")),
+            (late().abandoned(1_302, Some(Answer::Accepted)), 1_303, told("describe web")),
+            (late().abandoned(1_302, Some(Answer::Accepted)).described(1_302), 1_303, verdict.into()),
+            (late().abandoned(1_302, Some(Answer::Accepted)).described(1_361), 1_602, verdict.into()),
+            (
+                late().abandoned(1_302, Some(Answer::Accepted)).described(1_362),
+                1_602,
+                told("rejection/i-1, until 1850"),
+            ),
+            (late().abandoned(1_302, Some(Answer::Accepted)).described(1_362), 1_601, told("until 1602")),
+            (
+                late().abandoned(1_302, Some(refused())).described(1_302),
+                1_303,
+                send("1312+").replace("deadline_passed(no_report)", "refused(deadline_passed(no_report))"),
+            ),
+            (
+                late().reported(ready().received(1_301)),
+                1_301,
+                "rejected deadline_passed(proven), give up i-1, until 1310+".into(),
+            ),
+            (late().observing(), 1_301, "not ours".into()),
+            (late().wait(2, false), 1_301, "not ours".into()),
+            (waiting(), 1_301, "not ours".into()),
+            (in_state(LifecycleState::Terminating).wait(1, false).rejection("i-1", 1, 1_300), 1_301, "not ours".into()),
+        ];
+        check(rule, &rows.each_ref().map(|(scene, now, told)| (scene.clone(), *now, told.as_str())));
+    }
+}

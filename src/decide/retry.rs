@@ -46,3 +46,54 @@ fn next_at(key: &AttemptKey, attempts: &Attempts, limits: &Limits) -> Timestamp 
         | AttemptKey::GiveUp(..) => at,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::{collections::BTreeSet, vec, vec::Vec};
+
+    use super::{super::fixtures::*, sendable};
+    use crate::{
+        action::Action,
+        instance::WaitId,
+        observation::Answer,
+        record::{GroupRecord, Key, Record},
+    };
+
+    fn wishes(scene: &Scene) -> Vec<Action> {
+        let wait = crate::record::WaitRecord { group: web(), wait: WaitId(1), since: at(0), over: false };
+        let record = Record::Group(GroupRecord { accepted: vec![] });
+        let held = scene.case(at(0)).held(&wait);
+        vec![
+            Action::Record { key: Key::Group(web()), revision: None, record },
+            Action::Describe(web()),
+            Action::Describe(web()),
+            Action::KeepWaiting(held),
+        ]
+    }
+
+    #[test]
+    fn what_was_tried_waits_its_time() {
+        let answers = |answer: Option<Answer>| {
+            move |scene: Scene| {
+                let tried =
+                    wishes(&scene).into_iter().fold(scene, |scene, wish| scene.tried(wish.key(), 10, answer.clone()));
+                tried
+            }
+        };
+        for (answer, now, sent, until) in [
+            (Some(Answer::Throttled), 10, vec![], vec!["11"]),
+            (Some(Answer::Throttled), 11, vec!["group/web", "describe web", "keep i-1"], vec![]),
+            (None, 39, vec![], vec!["40"]),
+            (None, 40, vec!["group/web", "describe web", "keep i-1"], vec![]),
+            (Some(Answer::Accepted), 10, vec!["keep i-1"], vec!["11", "40"]),
+            (Some(Answer::Accepted), 11, vec!["describe web", "keep i-1"], vec!["40"]),
+            (Some(Answer::Accepted), 40, vec!["group/web", "describe web", "keep i-1"], vec![]),
+        ] {
+            let scene = answers(answer)(waiting());
+            let mut wakes = BTreeSet::new();
+            let actions = sendable(wishes(&scene), &scene.observed, &scene.policy, at(now), &mut wakes);
+            assert_eq!(actions.iter().map(said).collect::<Vec<_>>(), sent, "at {now}");
+            assert_eq!(wakes.into_iter().map(seconds).collect::<Vec<_>>(), until, "at {now}");
+        }
+    }
+}

@@ -52,3 +52,42 @@ pub(super) fn ungated_or(case: &Case<'_>, otherwise: Reason) -> Reason {
     }
     Reason::ObservedOnly { otherwise: Box::new(otherwise) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{super::fixtures::*, rule};
+    use crate::{instance::LifecycleState, outcome::Status};
+
+    #[test]
+    fn how_it_came_to_serve() {
+        let serving = || in_state(LifecycleState::InService).wait(1, true);
+        let observed = || serving().admission_of(1, None, None).observing();
+        check(
+            rule,
+            &[
+                (serving().admission(1), 100, "admitted proven"),
+                (serving().admission(1).accepting(&["newer", "new"]), 100, "admitted proven behind"),
+                (serving(), 100, "admitted bypassed"),
+                (serving().admission(2), 100, "admitted bypassed"),
+                (in_state(LifecycleState::InService).admission(2), 100, "admitted proven"),
+                (in_state(LifecycleState::InService), 100, "admitted bypassed"),
+                (in_state(LifecycleState::InService).admission_of(1, None, None), 100, "admitted bypassed"),
+                (serving().observing(), 100, "admitted observed_only(bypassed)"),
+                (serving().observing().accepting(&[]), 100, "admitted ungated"),
+                (observed(), 100, "admitted observed_only(no_report)"),
+                (observed().accepting(&[]), 100, "admitted ungated"),
+                (observed().reported(ready()), 9_000, "admitted proven"),
+                (observed().reported(not_ready(&[Status::Fail])), 9_000, "admitted observed_only(checks_failing)"),
+                (in_state(LifecycleState::PendingProceed).wait(1, true).admission(1), 100, "admitted proven"),
+                (in_state(LifecycleState::Pending), 100, "not ours"),
+                (waiting(), 100, "not ours"),
+                (in_state(LifecycleState::Standby), 100, "not ours"),
+                (in_state(LifecycleState::Terminating), 100, "not ours"),
+                (in_state(LifecycleState::Other("Warmed:Running".into())), 100, "not ours"),
+            ],
+        );
+        let past =
+            |scene: Scene| rule(&scene.case(at(100))).and_then(|opinion| Some(opinion.ruling?.continue_accepted));
+        assert_eq!((past(serving().admission(1)), past(serving())), (Some(true), Some(false)));
+    }
+}

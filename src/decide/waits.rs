@@ -70,3 +70,55 @@ fn write(case: &Case<'_>, record: WaitRecord) -> Action {
     let key = Key::Wait(case.id.clone());
     Action::Record { revision: case.revision(&key), key, record: Record::Wait(record) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{super::fixtures::*, over, rule};
+    use crate::{decide::opinion::Opinion, instance::LifecycleState, observation::Answer};
+
+    #[test]
+    fn a_wait_begins_when_it_is_seen() {
+        let unseen = || in_state(LifecycleState::PendingWait);
+        let begins = |wait: u64, until: &str| alloc::format!("held wait_not_recorded, wait/i-1 {wait}, until {until}");
+        let taken = |answer| waiting().wait(1, true).admission(1).continued(99, answer);
+        let rows = [
+            (unseen(), 10, begins(1, "10+")),
+            (unseen(), 11, "held wait_not_recorded, describe web".into()),
+            (waiting(), 1, "not ours".into()),
+            (unseen().wait(3, true), 1, begins(4, "10+")),
+            (in_state(LifecycleState::Pending), 1, "not ours".into()),
+            // Nobody saw it leave, but another boot speaks.
+            (proven(), 100, "not ours".into()),
+            (proven().reported(ready().of_boot("other").challenged(at(96))), 100, begins(2, "108+")),
+            (proven().reported(ready().of_boot("other").challenged(at(96)).of_wait(0)), 100, "not ours".into()),
+            (
+                proven().admission_of(1, None, None).reported(ready().of_boot("other").challenged(at(96))),
+                100,
+                "not ours".into(),
+            ),
+            (waiting().reported(ready().of_boot("other")), 100, "not ours".into()),
+            // Described as waiting again, just after CONTINUE was taken, or may have been.
+            (taken(Some(Answer::Accepted)).described(158), 159, "not ours".into()),
+            (taken(Some(Answer::Accepted)).described(159), 159, begins(2, "169+")),
+            (taken(None).described(158), 159, "not ours".into()),
+            (taken(None).described(159), 159, begins(2, "169+")),
+        ];
+        check(rule, &rows.each_ref().map(|(scene, now, told)| (scene.clone(), *now, told.as_str())));
+    }
+
+    #[test]
+    fn a_wait_is_over_when_it_is_seen_to_be() {
+        let serving = || in_state(LifecycleState::InService);
+        check(
+            |case| Some(over(case, Opinion::default())),
+            &[
+                (serving().wait(2, false), 10, "nothing, wait/i-1 2 over, until 10+"),
+                (serving().wait(2, false), 11, "nothing"),
+                (serving().wait(2, true), 1, "nothing"),
+                (serving(), 1, "nothing"),
+                (waiting(), 1, "nothing"),
+                (in_state(LifecycleState::Pending).wait(1, false), 1, "nothing, wait/i-1 1 over, until 10+"),
+            ],
+        );
+    }
+}
