@@ -1,0 +1,430 @@
+//! The controller's knowledge as a state machine: any observations in any order, and after each the invariants of DESIGN.md §5
+//! that one decision can show. The reference model holds only what they need: what was truly seen, and when.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use portcullis::{
+    action::{Action, AttemptKey},
+    decide::{Decision, decide},
+    digest::Digest,
+    instance::{GroupName, InstanceId, LifecycleState, WaitId},
+    observation::{Answer, Description, GroupFacts, Hook, InstanceFacts, Observation},
+    observed::Observed,
+    outcome::Status,
+    policy::{GroupPolicy, Limits, Mode, Policy},
+    reason::Reason,
+    record::{GroupRecord, Key, Record},
+    report::{Cause, Evidence, Readiness},
+    timestamp::Timestamp,
+    verdict::Verdict,
+};
+use proptest::prelude::*;
+use proptest_state_machine::{ReferenceStateMachine, StateMachineTest, prop_state_machine};
+
+/// What can happen. Instances, boots and releases are small numbers, so that they meet often.
+#[derive(Debug, Clone)]
+enum Transition {
+    /// The group is described as of `ago` seconds.
+    Describe {
+        ago: u64,
+        complete: bool,
+        states: [Option<LifecycleState>; 2],
+    },
+    /// A challenge is given out and answered at once; `late` reports answer the one before.
+    Report {
+        instance: usize,
+        boot: u8,
+        release: u8,
+        ready: Option<Status>,
+        late: bool,
+    },
+    /// The n-th action of the present decision is sent, and answered (or not).
+    Act {
+        nth: usize,
+        answer: Option<Answer>,
+    },
+    Promote {
+        releases: Vec<u8>,
+    },
+    Notice,
+    Lease {
+        seconds: u64,
+    },
+    Pass {
+        seconds: u64,
+    },
+    /// The last observation comes once more.
+    Again,
+    /// All but the store is lost.
+    Restart,
+}
+
+fn state() -> impl Strategy<Value = Option<LifecycleState>> {
+    prop_oneof![
+        1 => Just(None),
+        1 => Just(Some(LifecycleState::Pending)),
+        6 => Just(Some(LifecycleState::PendingWait)),
+        2 => Just(Some(LifecycleState::InService)),
+        1 => Just(Some(LifecycleState::Terminating)),
+    ]
+}
+
+fn answer() -> impl Strategy<Value = Option<Answer>> {
+    let refused = Answer::Refused { because: "no".into() };
+    let unknown = Answer::Unknown { because: "timeout".into() };
+    prop_oneof![
+        6 => Just(Some(Answer::Accepted)),
+        1 => Just(Some(Answer::Throttled)),
+        1 => Just(Some(Answer::NoActiveAction)),
+        1 => Just(Some(refused)),
+        1 => Just(Some(unknown)),
+        1 => Just(None),
+    ]
+}
+
+fn readiness() -> impl Strategy<Value = Option<Status>> {
+    prop_oneof![4 => Just(None), 1 => Just(Some(Status::Fail)), 1 => Just(Some(Status::Unknown))]
+}
+
+/// The reference has no state: every transition can come at any time.
+struct Anything;
+
+impl ReferenceStateMachine for Anything {
+    type State = ();
+    type Transition = Transition;
+
+    fn init_state() -> BoxedStrategy<()> {
+        Just(()).boxed()
+    }
+
+    fn transitions((): &()) -> BoxedStrategy<Transition> {
+        prop_oneof![
+            4 => (0_u64..20, prop::bool::weighted(0.8), [state(), state()])
+                .prop_map(|(ago, complete, states)| Transition::Describe { ago, complete, states }),
+            4 => (0_usize..2, 1_u8..3, 1_u8..4, readiness(), prop::bool::weighted(0.2))
+                .prop_map(|(instance, boot, release, ready, late)| Transition::Report { instance, boot, release, ready, late }),
+            12 => (0_usize..4, answer()).prop_map(|(nth, answer)| Transition::Act { nth, answer }),
+            1 => prop::collection::vec(1_u8..4, 0..3).prop_map(|releases| Transition::Promote { releases }),
+            1 => Just(Transition::Notice),
+            2 => (20_u64..2_000).prop_map(|seconds| Transition::Lease { seconds }),
+            4 => prop_oneof![0_u64..10, 10_u64..100, 500_u64..2_000].prop_map(|seconds| Transition::Pass { seconds }),
+            1 => Just(Transition::Again),
+            1 => Just(Transition::Restart),
+        ]
+        .boxed()
+    }
+
+    fn apply((): (), _: &Transition) {}
+}
+
+/// What the invariants need to know, apart from the code under test.
+struct Machine {
+    observed: Observed,
+    policy: Policy,
+    now: Timestamp,
+    revision: u64,
+    epoch: u64,
+    last: Option<Observation>,
+    /// The challenge before the last of each instance.
+    challenges: BTreeMap<InstanceId, (Timestamp, WaitId)>,
+    /// Answers that each end of a wait had, in this life.
+    taken: BTreeMap<AttemptKey, Timestamp>,
+    listening_since: Option<Timestamp>,
+}
+
+impl StateMachineTest for Machine {
+    type SystemUnderTest = Self;
+    type Reference = Anything;
+
+    fn init_test((): &()) -> Self {
+        let group = GroupPolicy { mode: Mode::Enforce, ..GroupPolicy::default() };
+        let policy = Policy { groups: [(web(), group)].into(), limits: Limits::default() };
+        let mut machine = Self {
+            observed: Observed::default(),
+            policy,
+            now: Timestamp(1_000_000_000),
+            revision: 0,
+            epoch: 0,
+            last: None,
+            challenges: BTreeMap::new(),
+            taken: BTreeMap::new(),
+            listening_since: None,
+        };
+        machine.writes(Key::Group(web()), Record::Group(GroupRecord { accepted: vec![release(1)] }));
+        machine.leads(5_000);
+        machine
+    }
+
+    fn apply(mut machine: Self, (): &(), transition: Transition) -> Self {
+        machine.now = machine.now + Duration::from_millis(7);
+        match transition {
+            Transition::Describe { ago, complete, states } => machine.describes(ago, complete, states),
+            Transition::Report { instance, boot, release, ready, late } => {
+                machine.reports(&id(instance), boot, release, ready, late);
+            }
+            Transition::Act { nth, answer } => machine.acts(nth, answer),
+            Transition::Promote { releases } => {
+                let accepted = releases.into_iter().map(release).collect();
+                machine.writes(Key::Group(web()), Record::Group(GroupRecord { accepted }));
+            }
+            Transition::Notice => machine.folds(Observation::Noticed(web())),
+            Transition::Lease { seconds } => machine.leads(seconds),
+            Transition::Pass { seconds } => machine.now = machine.now + Duration::from_secs(seconds),
+            Transition::Again => machine.last.clone().into_iter().for_each(|last| machine.folds(last)),
+            Transition::Restart => machine.restarts(),
+        }
+        machine
+    }
+
+    fn check_invariants(machine: &Self, (): &()) {
+        let decision = machine.decides(machine.now);
+        machine.admits_only_what_is_proven(&decision);
+        machine.gives_up_only_what_is_due(&decision);
+        machine.holds_with_reason_and_deadline(&decision);
+        machine.acts_only_with_the_lease(&decision);
+        machine.sends_nothing_twice(&decision);
+        machine.stays_as_it_is_until_it_wakes(&decision);
+    }
+}
+
+prop_state_machine! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #[test]
+    fn whatever_happens_in_whatever_order(sequential 1..60 => Machine);
+}
+
+// --- what happens
+
+impl Machine {
+    /// Folding is idempotent: every observation is folded twice.
+    fn folds(&mut self, observation: Observation) {
+        self.observed.fold(observation.clone(), self.now);
+        let once = self.observed.clone();
+        self.observed.fold(observation.clone(), self.now);
+        assert_eq!(self.observed, once, "twice is once");
+        self.last = Some(observation);
+    }
+
+    fn decides(&self, now: Timestamp) -> Decision {
+        decide(&self.observed, &self.policy, now)
+    }
+
+    fn writes(&mut self, key: Key, record: Record) {
+        self.revision += 1;
+        self.folds(Observation::Stored { key, revision: self.revision, record: Some(record) });
+    }
+
+    fn leads(&mut self, seconds: u64) {
+        let until = self.now + Duration::from_secs(seconds);
+        let gap = self.observed.lease.is_none_or(|(_, until)| until <= self.now);
+        if gap {
+            self.epoch += 1;
+            self.listening_since = Some(self.now);
+        }
+        self.folds(Observation::Lease { epoch: self.epoch, until });
+    }
+
+    fn describes(&mut self, ago: u64, complete: bool, states: [Option<LifecycleState>; 2]) {
+        let instances = states.into_iter().enumerate().filter_map(|(index, state)| {
+            Some(InstanceFacts { instance: id(index), state: state?, launch_template: None, protected: false })
+        });
+        let hook = Hook {
+            name: "portcullis".into(),
+            heartbeat_timeout_s: 3_600,
+            global_timeout_s: 172_800,
+            abandons_by_default: true,
+        };
+        let instances = instances.collect();
+        let facts = Some(GroupFacts { desired: 2, launch_hooks: vec![hook], suspended: vec![], instances });
+        let asked_at = Timestamp(self.now.0 - ago * 1_000);
+        self.folds(Observation::Described(Description { group: web(), asked_at, complete, facts }));
+    }
+
+    fn reports(&mut self, instance: &InstanceId, boot: u8, of: u8, ready: Option<Status>, late: bool) {
+        let wait = match self.observed.records.get(&Key::Wait(instance.clone())) {
+            Some((_, Record::Wait(wait))) if !wait.over => wait.wait,
+            _ => WaitId(0),
+        };
+        let before = self.challenges.insert(instance.clone(), (self.now, wait));
+        let (challenged_at, wait) = before.filter(|_| late).unwrap_or((self.now, wait));
+        let readiness = ready.map_or(Readiness::Ready, |status| Readiness::NotReady { causes: vec![cause(status)] });
+        self.folds(Observation::Reported(Evidence {
+            instance: instance.clone(),
+            group: web(),
+            boot: (*format!("boot {boot}")).into(),
+            wait,
+            manifest: release(of),
+            challenged_at,
+            received_at: self.now,
+            readiness,
+        }));
+    }
+
+    fn acts(&mut self, nth: usize, answer: Option<Answer>) {
+        let actions = self.decides(self.now).actions;
+        let Some(action) = actions.into_iter().nth(nth) else { return };
+        let attempt = action.key();
+        self.folds(Observation::Sent { attempt: attempt.clone(), at: self.now });
+        self.now = self.now + Duration::from_millis(3);
+        let Some(answer) = answer else { return };
+        if answer == Answer::Accepted {
+            self.is_done(action);
+        }
+        self.folds(Observation::Answered { attempt, answer, at: self.now });
+    }
+
+    fn is_done(&mut self, action: Action) {
+        match action {
+            Action::Record { key, record, .. } => self.writes(key, record),
+            Action::Admit(_) | Action::GiveUp(_) => drop(self.taken.insert(action.key(), self.now)),
+            Action::Describe(_) | Action::KeepWaiting(_) => {}
+        }
+    }
+
+    fn restarts(&mut self) {
+        let records = core::mem::take(&mut self.observed).records;
+        self.taken.clear();
+        self.listening_since = None;
+        for (key, (revision, record)) in records {
+            self.folds(Observation::Stored { key, revision, record: Some(record) });
+        }
+    }
+}
+
+// --- what must hold
+
+impl Machine {
+    fn record(&self, key: &Key) -> Option<&Record> {
+        self.observed.records.get(key).map(|(_, record)| record)
+    }
+
+    /// 1, 3, 6.
+    fn admits_only_what_is_proven(&self, decision: &Decision) {
+        for held in decision.actions.iter().filter_map(|action| match action {
+            Action::Admit(held) => Some(held),
+            Action::Record { .. } | Action::Describe(_) | Action::KeepWaiting(_) | Action::GiveUp(_) => None,
+        }) {
+            let limits = &self.policy.limits;
+            let instance = &self.observed.instances[&held.instance];
+            let evidence = instance.evidence.as_ref().expect("admitted on evidence");
+            assert_eq!(evidence.readiness, Readiness::Ready);
+            assert_eq!(instance.state, LifecycleState::PendingWait);
+            assert!(self.now.since(evidence.received_at) <= limits.report_age_max);
+            assert!(self.now.since(instance.described_at) <= limits.describe_age_max);
+            let Some(Record::Wait(wait)) = self.record(&Key::Wait(held.instance.clone())) else { panic!("no wait") };
+            assert!(!wait.over && wait.wait == held.wait && evidence.wait == wait.wait);
+            assert!(evidence.challenged_at >= wait.since);
+            let Some(Record::Group(group)) = self.record(&Key::Group(web())) else { panic!("no release") };
+            assert!(group.accepted.contains(&evidence.manifest));
+            let Some(Record::Admission(admission)) = self.record(&Key::Admission(held.instance.clone())) else {
+                panic!("no record of the admission");
+            };
+            assert_eq!((admission.wait, admission.boot.as_ref()), (held.wait, Some(&evidence.boot)));
+        }
+    }
+
+    /// 2, 3, 5, 6.
+    fn gives_up_only_what_is_due(&self, decision: &Decision) {
+        let policy = &self.policy.groups[&web()];
+        let mut turns = 0;
+        for action in &decision.actions {
+            let (instance, deciding) = match action {
+                Action::GiveUp(held) => (&held.instance, false),
+                Action::Record { key: Key::Rejection(id), .. } => (id, true),
+                Action::Record { .. } | Action::Describe(_) | Action::KeepWaiting(_) | Action::Admit(_) => continue,
+            };
+            let Some(Record::Wait(wait)) = self.record(&Key::Wait(instance.clone())) else { panic!("no wait") };
+            assert!(self.now >= wait.since + policy.admission_deadline, "before its deadline");
+            let rejected = matches!(self.record(&Key::Rejection(instance.clone())),
+                Some(Record::Rejection(rejection)) if rejection.wait == wait.wait);
+            let heard_at = self.listening_since.map(|since| since + self.policy.limits.listen_min);
+            assert!(rejected || (deciding && heard_at.is_some_and(|at| self.now >= at)), "unheard, or not on record");
+            turns += usize::from(deciding);
+        }
+        assert!(turns <= 1, "more than one of a group at a time");
+    }
+
+    /// 5.
+    fn holds_with_reason_and_deadline(&self, decision: &Decision) {
+        let described = self.observed.groups.get(&web()).is_some_and(|group| group.facts.is_some());
+        for (id, instance) in &self.observed.instances {
+            let ruling = decision.rulings.get(id);
+            assert!(!described || !instance.state.is_waiting() || ruling.is_some(), "{id} waits without a reason");
+        }
+        for ruling in decision.rulings.values().filter(|ruling| ruling.verdict == Verdict::Held) {
+            let ours = matches!(
+                ruling.reason,
+                Reason::WaitNotRecorded
+                    | Reason::AdmissionNotRecorded
+                    | Reason::AwaitingDescription
+                    | Reason::Refused { .. }
+            );
+            assert!(ours || ruling.deadline.is_some(), "held without a deadline: {}", ruling.reason);
+        }
+    }
+
+    /// 8.
+    fn acts_only_with_the_lease(&self, decision: &Decision) {
+        let until = self.observed.lease.map(|(_, until)| until);
+        let leads = until.is_some_and(|until| self.now + self.policy.limits.call_timeout < until);
+        assert!(leads || decision.actions.is_empty());
+    }
+
+    /// 8.
+    fn sends_nothing_twice(&self, decision: &Decision) {
+        for action in &decision.actions {
+            let attempts = self.observed.attempts.get(&action.key());
+            assert!(!attempts.is_some_and(|attempts| attempts.under_way(&self.policy.limits, self.now)));
+            let taken = self.taken.get(&action.key()).filter(|_| attempts.is_some());
+            let taken = taken.is_some_and(|at| self.now.since(*at) < self.policy.limits.propagation_max);
+            assert!(!taken, "{:?} was done a moment ago", action.key());
+        }
+    }
+
+    /// 7: nothing is missed for want of being looked at. Until it wakes, a decision stays as it is, but for the moments in it.
+    fn stays_as_it_is_until_it_wakes(&self, decision: &Decision) {
+        let end = decision.wake_at.unwrap_or(self.now + Duration::from_secs(100_000));
+        assert!(end > self.now, "it wakes in the past");
+        for part in [1, 500, 999, 1_000] {
+            let later = Timestamp(self.now.0 + (end.0 - 1 - self.now.0) * part / 1_000);
+            assert_eq!(timeless(self.decides(later)), timeless(decision.clone()), "{} then {later}", self.now);
+        }
+    }
+}
+
+/// A decision without the moments at which its records were decided.
+fn timeless(mut decision: Decision) -> (BTreeMap<InstanceId, portcullis::verdict::Ruling>, Vec<Action>) {
+    for action in &mut decision.actions {
+        let Action::Record { record, .. } = action else { continue };
+        match record {
+            Record::Wait(wait) => wait.since = Timestamp(0),
+            Record::Admission(admission) => admission.at = Timestamp(0),
+            Record::Rejection(rejection) => rejection.at = Timestamp(0),
+            Record::Group(_) => {}
+        }
+    }
+    for ruling in decision.rulings.values_mut() {
+        if let Reason::AbandonPaced { until, .. } = &mut ruling.reason {
+            *until = Timestamp(0);
+        }
+    }
+    (decision.rulings, decision.actions)
+}
+
+// --- words
+
+fn web() -> GroupName {
+    "web".into()
+}
+
+fn id(index: usize) -> InstanceId {
+    (*format!("i-{index}")).into()
+}
+
+fn release(number: u8) -> Digest {
+    Digest::of(&[number])
+}
+
+fn cause(status: Status) -> Cause {
+    Cause { check: "app".into(), status, problem: None, count: 0, examples: vec![], detail: None }
+}
