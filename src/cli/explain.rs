@@ -107,3 +107,63 @@ fn hint(reason: &Reason) -> Option<&'static str> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use portcullis::{digest::Digest, instance::LifecycleState, outcome, report::Evidence, timestamp::Timestamp};
+
+    use super::*;
+
+    fn held(reason: Reason, causes: Vec<Cause>) -> InstanceStatus {
+        let evidence = Evidence {
+            instance: "i-1".into(),
+            group: "web".into(),
+            boot: "boot".into(),
+            wait: portcullis::instance::WaitId(1),
+            manifest: Digest::of(b"m"),
+            challenged_at: Timestamp(0),
+            received_at: Timestamp(0),
+            readiness: Readiness::NotReady { causes },
+        };
+        InstanceStatus {
+            instance: "i-1".into(),
+            group: "web".into(),
+            state: LifecycleState::PendingWait,
+            verdict: Some(Verdict::Held),
+            because: reason.to_string(),
+            reason: Some(reason),
+            deadline: Some(Timestamp(1_000)),
+            continue_accepted: false,
+            wait: None,
+            evidence: Some(evidence),
+        }
+    }
+
+    #[test]
+    fn a_missing_file_is_named_and_cannot_move_the_cursor() {
+        let cause = Cause {
+            check: "app".into(),
+            status: outcome::Status::Fail,
+            problem: Some(outcome::Problem::Missing),
+            count: 3,
+            examples: vec!["index.php".into(), "a\u{1b}[2J".into()],
+            detail: Some("3 of 9 entries differ".into()),
+        };
+        let text = text(&held(Reason::ChecksFailing { causes: vec![cause.clone()] }, vec![cause]));
+        let expected =
+            "  app fail missing: 3 of 9 entries differ\n    index.php\n    a\\u{1b}[2J\n    and 1 more\nhint: ";
+        assert!(text.starts_with("i-1 in web: held\nbecause   app: missing: index.php, "), "{text}");
+        assert!(text.contains(expected), "{text}");
+        assert!(text.contains("deadline  1970-01-01T00:00:01.000Z\n"), "{text}");
+        assert!(!text.contains('\u{1b}'), "{text}");
+    }
+
+    #[test]
+    fn what_would_have_been_held_gets_the_same_hint() {
+        let otherwise = Box::new(Reason::NoReport { since: Timestamp(0) });
+        let inner = hint(&otherwise);
+        assert!(inner.is_some());
+        assert_eq!(hint(&Reason::ObservedOnly { otherwise }), inner);
+        assert_eq!(hint(&Reason::AdmissionNotRecorded), None);
+    }
+}
