@@ -35,7 +35,16 @@ impl Board {
         self.change(|standing| standing.admitted = true);
     }
 
+    /// A verification that was due; whatever was in its way is so no longer.
     pub(crate) fn checked(&mut self, checked: Checked) {
+        self.change(|standing| {
+            standing.checked = Some(Arc::new(checked));
+            standing.trouble = None;
+        });
+    }
+
+    /// A verification while the controller cannot be asked: the trouble stays.
+    pub(crate) fn checked_meanwhile(&mut self, checked: Checked) {
         self.change(|standing| standing.checked = Some(Arc::new(checked)));
     }
 
@@ -60,10 +69,6 @@ impl Board {
 
     pub(crate) fn trouble(&mut self, why: String) {
         self.change(|standing| standing.trouble = Some(why));
-    }
-
-    pub(crate) fn no_trouble(&mut self) {
-        self.change(|standing| standing.trouble = None);
     }
 
     fn change(&mut self, change: impl FnOnce(&mut Standing)) {

@@ -36,7 +36,6 @@ impl Alone {
             Ok(release) => {
                 let checked = self.checker.check(&release).await;
                 self.board.checked(checked);
-                self.board.no_trouble();
             }
             Err(error) => self.board.no_release(error.to_string()),
         }

@@ -234,7 +234,7 @@ impl Gated {
         if let Some(release) = self.manifests.cached(digest).await {
             let checked = self.checker.check(&release).await;
             self.checked_at = Some(clock::monotonic());
-            self.board.checked(checked);
+            self.board.checked_meanwhile(checked);
         }
     }
 
