@@ -190,7 +190,7 @@ impl StateMachineTest for Machine {
 prop_state_machine! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
-    fn whatever_happens_in_whatever_order(sequential 1..60 => Machine);
+    fn whatever_happens_in_whatever_order(sequential 1..80 => Machine);
 }
 
 // --- what happens
@@ -320,6 +320,7 @@ impl Machine {
                 panic!("no record of the admission");
             };
             assert_eq!((admission.wait, admission.boot.as_ref()), (held.wait, Some(&evidence.boot)));
+            assert_eq!(admission.manifest, Some(evidence.manifest));
         }
     }
 

@@ -1,0 +1,217 @@
+//! What happens to the store and the controllers, and what becomes of their calls.
+
+use portcullis::{
+    action::{Action, AttemptKey, Held},
+    instance::GroupName,
+    observation::{Answer, Observation},
+    record::{GroupRecord, Key, Record},
+    timestamp::Timestamp,
+};
+
+use super::{Event, Fault, LEASE, LEASE_RENEWAL, Lease, World, release, told};
+
+impl World {
+    // --- operators and the store
+
+    /// The wanted release, the one before it, or only the wanted one.
+    pub(super) fn promotes(&mut self, group: &GroupName, releases: usize) {
+        let accepted: Vec<_> = match releases {
+            0 => vec![],
+            1 => vec![release(1)],
+            2 => vec![release(2), release(1)],
+            3 => vec![release(2)],
+            _ => vec![release(3)],
+        };
+        self.invariants.promoted(group, &accepted, self.now);
+        self.writes(&Key::Group(group.clone()), &Record::Group(GroupRecord { accepted }));
+    }
+
+    fn writes(&mut self, key: &Key, record: &Record) {
+        self.revision += 1;
+        let revision = self.revision;
+        self.store.insert(key.clone(), (revision, record.clone()));
+        for index in 0..self.controllers.len() {
+            if self.is_cut_off(index) {
+                continue;
+            }
+            let delay = if self.chaos(10) { self.random.between(1, 900) } else { self.random.between(1, 20) };
+            let told = Observation::Stored { key: key.clone(), revision, record: Some(record.clone()) };
+            let life = self.controllers[index].life;
+            self.after(delay, Event::Tells(index, life, told));
+        }
+    }
+
+    fn is_cut_off(&self, index: usize) -> bool {
+        self.now < self.controllers[index].cut_off_until
+    }
+
+    // --- controllers
+
+    pub(super) fn crashes(&mut self, index: usize) {
+        if self.controllers[index].alive {
+            self.figures.crashes += 1;
+            self.controllers[index].crashes();
+            let delay = self.random.between(200, 15_000);
+            self.after(delay, Event::Starts(index));
+        }
+    }
+
+    /// Begins by reading the whole store; or sees it again.
+    pub(super) fn starts(&mut self, index: usize) {
+        if self.is_cut_off(index) {
+            return;
+        }
+        self.controllers[index].alive = true;
+        for (key, (revision, record)) in self.store.clone() {
+            self.folds(index, Observation::Stored { key, revision, record: Some(record) });
+        }
+    }
+
+    pub(super) fn leases(&mut self, index: usize) {
+        self.after(LEASE_RENEWAL, Event::Leases(index));
+        if !self.controllers[index].alive || self.is_cut_off(index) {
+            return;
+        }
+        if self.lease.until <= self.now {
+            self.lease = Lease { holder: index, epoch: self.lease.epoch + 1, until: 0 };
+        }
+        if self.lease.holder == index {
+            self.lease.until = self.now + LEASE;
+            let observation = Observation::Lease { epoch: self.lease.epoch, until: Timestamp(self.lease.until) };
+            let controller = &self.controllers[index];
+            let led_already = controller.leads_until() > self.now;
+            self.invariants.leased(index, controller.life, led_already, self.now);
+            self.controllers[index].folds(observation, self.now);
+            if !led_already {
+                self.turn(index);
+            }
+        }
+    }
+
+    /// What comes within a few milliseconds is decided on together.
+    pub(super) fn folds(&mut self, index: usize, observation: Observation) {
+        let now = self.now;
+        self.controllers[index].folds(observation, now);
+        if !self.controllers[index].turn_pending {
+            self.controllers[index].turn_pending = true;
+            self.after(5, Event::Turn(index));
+        }
+    }
+
+    pub(super) fn turn(&mut self, index: usize) {
+        let now = self.now;
+        self.controllers[index].turn_pending = false;
+        if !self.controllers[index].alive {
+            return;
+        }
+        self.figures.turns += 1;
+        let decision = self.controllers[index].decides(now);
+        self.invariants.decided(index, &self.controllers[index], &decision, now);
+        if self.loud {
+            decision.rulings.iter().for_each(|(id, ruling)| println!("            {index}: {id} {}", told(ruling)));
+        }
+        for action in decision.actions {
+            self.sends(index, action);
+        }
+        self.controllers[index].wake_at = decision.wake_at.map(|at| at.0.max(now + 1));
+        if let Some(at) = self.controllers[index].wake_at {
+            self.after(at - now, Event::Wakes(index, at));
+        }
+    }
+
+    fn sends(&mut self, index: usize, action: Action) {
+        let (now, attempt) = (self.now, action.key());
+        self.invariants.sends(&self.controllers[index], &action, now);
+        self.folds(index, Observation::Sent { attempt, at: Timestamp(now) });
+        let life = self.controllers[index].life;
+        let fault = self.fault();
+        let latency = match action {
+            Action::Record { .. } => self.random.between(1, 20),
+            Action::Describe(_) | Action::Admit(_) | Action::KeepWaiting(_) | Action::GiveUp(_) => self.latency(),
+        };
+        self.after(latency, Event::Call(index, life, action, fault));
+    }
+
+    pub(super) fn call(&mut self, index: usize, life: u64, action: Action, fault: Fault) {
+        let fault = match &action {
+            Action::Record { .. } if self.is_cut_off(index) => Fault::Lost,
+            Action::Record { .. } if matches!(fault, Fault::Throttled | Fault::Refused) => Fault::Failed,
+            _ => fault,
+        };
+        let failed = || Answer::Unknown { because: "connection reset".into() };
+        let key = action.key();
+        let answer = match fault {
+            Fault::Lost => return,
+            Fault::Throttled => Answer::Throttled,
+            Fault::Failed => failed(),
+            Fault::Refused => Answer::Refused { because: "not authorised".into() },
+            Fault::None => self.done(index, life, action),
+            Fault::AnswerLost => return drop(self.done(index, life, action)),
+            Fault::DoneAndFailed => {
+                self.done(index, life, action);
+                failed()
+            }
+        };
+        self.answers(index, life, key, answer);
+    }
+
+    fn answers(&mut self, index: usize, life: u64, attempt: AttemptKey, answer: Answer) {
+        let latency = self.latency().min(2_000);
+        let at = Timestamp(self.now + latency);
+        self.after(latency, Event::Tells(index, life, Observation::Answered { attempt, answer, at }));
+    }
+
+    fn done(&mut self, index: usize, life: u64, action: Action) -> Answer {
+        let by_holder = self.lease.holder == index && self.lease.until > self.now;
+        self.invariants.arrives(&action, by_holder);
+        match action {
+            Action::Record { key, revision, record } => self.records((index, life), &key, revision, &record),
+            Action::Describe(group) => self.describes(index, life, &group),
+            Action::KeepWaiting(held) => self.cloud.heartbeat(&held, self.now),
+            Action::Admit(held) => self.ends(&held, true),
+            Action::GiveUp(held) => self.ends(&held, false),
+        }
+    }
+
+    fn records(&mut self, by: (usize, u64), key: &Key, revision: Option<u64>, record: &Record) -> Answer {
+        if self.store.get(key).map(|(revision, _)| *revision) != revision {
+            return Answer::Refused { because: "another revision".into() };
+        }
+        self.invariants.recorded(by, key, record, &self.store, self.now);
+        self.writes(key, record);
+        Answer::Accepted
+    }
+
+    fn describes(&mut self, index: usize, life: u64, group: &GroupName) -> Answer {
+        let asked_at = self.controllers[index].under_way.get(&AttemptKey::Describe(group.clone()));
+        let asked_at = asked_at.copied().filter(|_| self.controllers[index].life == life).unwrap_or(self.now);
+        let lag = if self.chaos(25) { self.random.between(0, 2_500) } else { self.random.between(0, 100) };
+        let complete = !self.chaos(5);
+        let description = self.cloud.describe(group, asked_at, self.now.saturating_sub(lag), complete);
+        let latency = self.latency();
+        self.after(latency, Event::Tells(index, life, Observation::Described(description.clone())));
+        if self.chaos(5) {
+            self.after(latency + 5_000, Event::Tells(index, life, Observation::Described(description)));
+        }
+        Answer::Accepted
+    }
+
+    fn ends(&mut self, held: &Held, admit: bool) -> Answer {
+        let now = self.now;
+        let Some(machine) = self.cloud.instances.get_mut(&held.instance) else { return Answer::NoActiveAction };
+        let Some(wait) = machine.active(now) else { return Answer::NoActiveAction };
+        wait.ours_held = false;
+        let began_at = wait.began_at;
+        let machine = &self.cloud.instances[&held.instance];
+        if admit {
+            self.figures.admitted += 1;
+            self.invariants.admitted(held, machine, began_at, &self.store, now);
+            self.proceeds(&held.instance);
+        } else {
+            self.figures.given_up += 1;
+            self.invariants.given_up(held, machine, began_at, &self.store, now);
+            self.terminates(&held.instance);
+        }
+        Answer::Accepted
+    }
+}

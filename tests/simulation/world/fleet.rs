@@ -1,0 +1,225 @@
+//! What happens to machines, and to the agents on them.
+
+use portcullis::{
+    digest::Digest,
+    instance::{GroupName, InstanceId, LifecycleState, WaitId},
+    observation::Observation,
+    record::{Key, Record},
+    timestamp::Timestamp,
+};
+
+use super::{Event, REPORT_EVERY, World, release};
+use crate::{
+    agent::{Agent, Challenge, Kind},
+    cloud::{GLOBAL_TIMEOUT, HEARTBEAT_TIMEOUT, Machine},
+};
+
+impl World {
+    fn machine(&mut self, id: &InstanceId) -> Option<&mut Machine> {
+        self.cloud.instances.get_mut(id).filter(|machine| machine.state().is_some())
+    }
+
+    fn new_agent(&mut self, group: &GroupName) -> Agent {
+        self.boots += 1;
+        let hopeless = self.cloud.groups[group].hopeless;
+        let bad = self.random.percent(if hopeless { 100 } else { self.bad_percent });
+        let kind = if bad { self.random.one_of(&Kind::BAD) } else { Kind::Good };
+        let release = self.image(group);
+        Agent::new(kind, release, self.boots, self.now, &mut self.random)
+    }
+
+    /// The release in a new machine's image: mostly the wanted one.
+    fn image(&mut self, group: &GroupName) -> Digest {
+        let wanted = match self.store.get(&Key::Group(group.clone())) {
+            Some((_, Record::Group(record))) => record.accepted.first().copied(),
+            _ => None,
+        };
+        let old = self.chaos(20);
+        wanted.filter(|_| !old).unwrap_or(release(1))
+    }
+
+    pub(super) fn launches(&mut self, group: GroupName) {
+        self.launched += 1;
+        let id: InstanceId = (*format!("i-{}", self.launched)).into();
+        let mut agent = self.new_agent(&group);
+        let challenge = Challenge { issued: Timestamp(self.now), wait: WaitId(0) };
+        agent.checks(challenge, self.now);
+        let boot = agent.boot;
+        self.cloud.instances.insert(id.clone(), Machine::new(group, agent, self.now));
+        let delay = self.random.between(500, 4_000);
+        self.after(delay, Event::Waits(id.clone()));
+        self.after(delay / 2, Event::Speaks(id.clone(), boot));
+        self.mishaps(&id);
+    }
+
+    fn mishaps(&mut self, id: &InstanceId) {
+        let at = self.random.between(2_000, 100_000);
+        if self.chaos(25) {
+            self.after(at, Event::Reboots(id.clone()));
+        }
+        if self.chaos(5) {
+            self.after(at, Event::ScaledIn(id.clone()));
+        }
+        if self.chaos(30) {
+            self.after(at + 20_000, Event::RootReplaced(id.clone()));
+        }
+    }
+
+    pub(super) fn waits(&mut self, id: &InstanceId) {
+        let (now, race) = (self.now, if self.chaos(20) { self.random.between(100, 4_000) } else { 0 });
+        let other_hook = self.machine(id).map(|machine| machine.group.clone());
+        let other_hook = other_hook.is_some_and(|group| self.cloud.groups[&group].other_hook);
+        let Some(machine) = self.machine(id).filter(|machine| !machine.is(&LifecycleState::Terminating)) else {
+            return;
+        };
+        machine.waits(other_hook, now + race, now);
+        let (wait, group) = (machine.waits, machine.group.clone());
+        let other = self.random.between(3_000, 40_000);
+        self.after(other, Event::OtherHookDone(id.clone(), wait));
+        self.after(HEARTBEAT_TIMEOUT, Event::Timer(id.clone(), wait));
+        self.notifies(&group);
+    }
+
+    fn notifies(&mut self, group: &GroupName) {
+        for index in 0..self.controllers.len() {
+            if !self.notices || self.chaos(30) {
+                continue;
+            }
+            let life = self.controllers[index].life;
+            for _ in 0..if self.chaos(20) { 2 } else { 1 } {
+                let delay = if self.chaos(20) { self.random.between(0, 20_000) } else { self.random.between(5, 300) };
+                self.after(delay, Event::Tells(index, life, Observation::Noticed(group.clone())));
+            }
+        }
+    }
+
+    pub(super) fn serves(&mut self, id: &InstanceId) {
+        let now = self.now;
+        if let Some(machine) = self.machine(id).filter(|machine| machine.is(&LifecycleState::PendingProceed)) {
+            machine.becomes(Some(LifecycleState::InService), now);
+        }
+    }
+
+    /// Whatever ends it, a new one is launched in its place.
+    pub(super) fn terminates(&mut self, id: &InstanceId) {
+        let now = self.now;
+        let Some(machine) = self.machine(id).filter(|machine| !machine.is(&LifecycleState::Terminating)) else {
+            return;
+        };
+        machine.becomes(Some(LifecycleState::Terminating), now);
+        machine.wait = None;
+        let group = machine.group.clone();
+        let (gone, launch) = (self.random.between(500, 5_000), self.random.between(1_000, 6_000));
+        self.after(gone, Event::Gone(id.clone()));
+        self.after(launch, Event::Launch(group));
+    }
+
+    pub(super) fn goes(&mut self, id: &InstanceId) {
+        let now = self.now;
+        self.machine(id).into_iter().for_each(|machine| machine.becomes(None, now));
+    }
+
+    pub(super) fn other_hook_done(&mut self, id: &InstanceId, wait: u64) {
+        let Some(machine) = self.machine(id).filter(|machine| machine.waits == wait) else { return };
+        if let Some(wait) = &mut machine.wait {
+            wait.other_held = false;
+        }
+        self.proceeds(id);
+    }
+
+    /// Once no hook holds it.
+    pub(super) fn proceeds(&mut self, id: &InstanceId) {
+        let now = self.now;
+        let Some(machine) = self.machine(id) else { return };
+        if machine.wait.as_ref().is_some_and(|wait| !wait.ours_held && !wait.other_held) {
+            machine.wait = None;
+            machine.becomes(Some(LifecycleState::PendingProceed), now);
+            let delay = self.random.between(300, 4_000);
+            self.after(delay, Event::Serves(id.clone()));
+        }
+    }
+
+    /// The heartbeat timer, or the global one: the default result is ABANDON.
+    pub(super) fn timer(&mut self, id: &InstanceId, wait: u64) {
+        let now = self.now;
+        let Some(machine) = self.machine(id).filter(|machine| machine.waits == wait) else { return };
+        let Some(wait_now) = machine.wait.as_ref().filter(|wait| wait.ours_held) else { return };
+        let ends_at = (wait_now.ours_beaten_at + HEARTBEAT_TIMEOUT).min(wait_now.began_at + GLOBAL_TIMEOUT);
+        if now < ends_at {
+            return self.after(ends_at - now, Event::Timer(id.clone(), wait));
+        }
+        self.figures.timed_out += 1;
+        self.invariants.timed_out(id, now);
+        self.terminates(id);
+    }
+
+    /// The same id, other content: it waits again, and perhaps nobody saw it leave.
+    pub(super) fn root_replaced(&mut self, id: &InstanceId) {
+        let now = self.now;
+        let Some(machine) = self.machine(id).filter(|machine| machine.is(&LifecycleState::InService)) else { return };
+        machine.becomes(Some(LifecycleState::Other("ReplacingRootVolume".into())), now);
+        let group = machine.group.clone();
+        let mut agent = self.new_agent(&group);
+        let known = self.controllers.iter().find(|controller| controller.alive);
+        let wait = known.map_or(WaitId(0), |controller| controller.present_wait(id));
+        agent.checks(Challenge { issued: Timestamp(now), wait }, now);
+        let boot = agent.boot;
+        if let Some(machine) = self.machine(id) {
+            machine.agent = agent;
+        }
+        self.figures.roots_replaced += 1;
+        let delay = self.random.between(1_000, 12_000);
+        self.after(delay, Event::Waits(id.clone()));
+        self.after(delay + 50, Event::Speaks(id.clone(), boot));
+    }
+
+    // --- agents
+
+    pub(super) fn reboots(&mut self, id: &InstanceId) {
+        self.boots += 1;
+        let (now, boot) = (self.now, self.boots);
+        let Some(machine) = self.cloud.instances.get_mut(id).filter(|machine| machine.state().is_some()) else {
+            return;
+        };
+        if machine.agent.kind == Kind::Good {
+            machine.agent.boot = boot;
+            machine.agent.boots(now, &mut self.random);
+            self.after(2_000, Event::Speaks(id.clone(), boot));
+        }
+    }
+
+    pub(super) fn speaks(&mut self, id: &InstanceId, boot: u64) {
+        let Some(machine) = self.machine(id).filter(|machine| machine.agent.boot == boot) else { return };
+        let pause = if machine.is(&LifecycleState::InService) { 20_000 } else { REPORT_EVERY };
+        let jitter = self.random.between(0, 400);
+        self.after(pause + jitter, Event::Speaks(id.clone(), boot));
+        let index = self.random.between(0, 1) as usize;
+        let Some(controller) = Some(&self.controllers[index]).filter(|controller| controller.alive) else { return };
+        let challenge = Challenge { issued: Timestamp(self.now), wait: controller.present_wait(id) };
+        let takes = self.random.between(50, 1_500);
+        self.after(takes, Event::Checks(id.clone(), boot, challenge));
+    }
+
+    pub(super) fn checks(&mut self, id: &InstanceId, boot: u64, challenge: Challenge) {
+        let now = self.now;
+        let Some(machine) = self.machine(id).filter(|machine| machine.agent.boot == boot) else { return };
+        let lies = u64::from(machine.agent.kind == Kind::Lying);
+        let Some((challenge, readiness)) = machine.agent.checks(challenge, now) else { return };
+        self.figures.lies += lies;
+        for index in 0..self.controllers.len() {
+            if self.chaos(15) {
+                continue;
+            }
+            let delay = if self.chaos(10) { self.random.between(10, 3_000) } else { self.random.between(5, 100) };
+            let machine = &self.cloud.instances[id];
+            let (id, group) = (id.clone(), machine.group.clone());
+            let received_at = Timestamp(now + delay);
+            let evidence = machine.agent.evidence(id, group, challenge, readiness.clone(), received_at);
+            if self.chaos(10) {
+                let again = delay + self.random.between(0, 60_000);
+                self.after(again, Event::Reports(index, evidence.clone()));
+            }
+            self.after(delay, Event::Reports(index, evidence));
+        }
+    }
+}
