@@ -168,7 +168,7 @@ fn gated(
     metrics: Arc<Metrics>,
 ) -> Result<Gated, RunError> {
     let state = Arc::new(State::open(&config.state_dir)?);
-    Ok(Gated {
+    let mut gated = Gated {
         audience: config.audience.clone(),
         boot_id: boot_id(&config.boot_id_file)?,
         key: Arc::new(keys::load_or_make(state.dir())?),
@@ -185,7 +185,9 @@ fn gated(
         binding: None,
         serving: None,
         checked_at: None,
-    })
+    };
+    gated.restore();
+    Ok(gated)
 }
 
 fn boot_id(path: &Path) -> Result<BootId, RunError> {

@@ -77,7 +77,6 @@ enum RoundError {
 
 impl Gated {
     pub(super) async fn run(&mut self) -> Infallible {
-        self.restore();
         loop {
             let pause = match self.round().await {
                 Ok(pause) => pace::spread(pause, 10, pace::random()),
@@ -87,9 +86,9 @@ impl Gated {
         }
     }
 
-    /// An admission outlives a restart of the agent, not of the machine. The instance's id may take the metadata service to
+    /// Before the first probe is answered: an admission outlives a restart of the agent, not of the machine. The instance's id may take the metadata service to
     /// know; the key names it as well, and no other has it.
-    fn restore(&mut self) {
+    pub(super) fn restore(&mut self) {
         let key_id = self.key.public().key_id();
         let (audience, boot_id) = (self.audience.clone(), self.boot_id.clone());
         let holds = |whom: &Whom| whom.audience == audience && whom.boot_id == boot_id && whom.key_id == key_id;
