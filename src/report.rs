@@ -186,3 +186,122 @@ fn cut(text: &str, bytes_max: usize) -> &str {
 
 /// Enough for a person to see what is wrong; a report of 1,000 checks stays a small record.
 const DETAIL_BYTES_MAX: usize = 500;
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use super::*;
+    use crate::{
+        manifest::{Attributes, Check, CheckKind, Extras, Tree},
+        outcome::Difference,
+    };
+
+    /// One tree (`app`), one command that counts at launch (`db`), and one that counts while serving (`load`).
+    fn manifest() -> Manifest {
+        let tree = Tree {
+            name: "app".into(),
+            root: "/srv".into(),
+            root_link: false,
+            extras: Extras::Refuse,
+            ignore: vec![],
+            attributes: Attributes::default(),
+            entries: vec![],
+        };
+        let check = |name: &str, scope| Check {
+            name: name.into(),
+            scope,
+            timeout_ms: 1_000,
+            kind: CheckKind::Command { argv: vec!["true".into()] },
+        };
+        Manifest {
+            product: "shop".into(),
+            release: "1".into(),
+            sequence: 1,
+            trees: vec![tree],
+            checks: vec![check("db", Scope::Launch), check("load", Scope::Serving)],
+        }
+    }
+
+    fn outcome(check: &str, kind: &str, status: Status) -> Outcome {
+        let (check, kind, differences) = (check.into(), kind.into(), vec![]);
+        Outcome { check, kind, status, reason: None, differences, differences_total: None, took_ms: 1 }
+    }
+
+    fn three(app: Status, db: Status, load: Status) -> Vec<Outcome> {
+        vec![outcome("load", "command", load), outcome("app", "tree", app), outcome("db", "command", db)]
+    }
+
+    fn differing(problems: &[(&str, Problem)]) -> Outcome {
+        let difference = |(path, problem): &(&str, Problem)| Difference {
+            path: (*path).into(),
+            problem: *problem,
+            expected: None,
+            actual: None,
+        };
+        Outcome { differences: problems.iter().map(difference).collect(), ..outcome("app", "tree", Status::Fail) }
+    }
+
+    #[test]
+    fn only_what_passed_is_ready() {
+        use Status::{Fail, Pass, Unknown};
+        for (app, db, load, to_blame) in [
+            (Pass, Pass, Pass, vec![]),
+            (Pass, Pass, Fail, vec![]), // of scope `serving`
+            (Pass, Pass, Unknown, vec![]),
+            (Fail, Pass, Pass, vec![("app", Fail)]),
+            (Unknown, Pass, Pass, vec![("app", Unknown)]),
+            (Pass, Unknown, Fail, vec![("db", Unknown)]),
+            (Fail, Unknown, Pass, vec![("app", Fail), ("db", Unknown)]),
+        ] {
+            let causes = match judge(&manifest(), &three(app, db, load)) {
+                Ok(Readiness::Ready) => vec![],
+                Ok(Readiness::NotReady { causes }) => causes,
+                Err(error) => panic!("{error}"),
+            };
+            let causes: Vec<_> = causes.iter().map(|cause| (cause.check.as_str(), cause.status)).collect();
+            assert_eq!(causes, to_blame);
+        }
+    }
+
+    #[test]
+    fn outcomes_are_exactly_those_of_the_manifest() {
+        let all = || three(Status::Pass, Status::Pass, Status::Pass);
+        let with = |outcome| [all(), vec![outcome]].concat();
+        let instead = |outcome: Outcome| {
+            let others = all().into_iter().filter(|known| known.check != outcome.check);
+            others.chain([outcome.clone()]).collect::<Vec<_>>()
+        };
+        let passing = || outcome("app", "tree", Status::Pass);
+        let differing = Outcome { status: Status::Pass, ..differing(&[("a", Problem::Extra)]) };
+        for (outcomes, error) in [
+            (vec![], NotAReport::Missing("app".into())),
+            (all()[..2].to_vec(), NotAReport::Missing("db".into())),
+            (all()[1..].to_vec(), NotAReport::Missing("load".into())),
+            (with(passing()), NotAReport::Repeated("app".into())),
+            (with(outcome("other", "tree", Status::Pass)), NotAReport::Unasked("other".into())),
+            (instead(outcome("app", "command", Status::Pass)), NotAReport::Kind("app".into())),
+            (instead(differing), NotAReport::Contradiction("app".into())),
+            (instead(Outcome { differences_total: Some(1), ..passing() }), NotAReport::Contradiction("app".into())),
+        ] {
+            assert_eq!(judge(&manifest(), &outcomes), Err(error));
+        }
+        let none_differs = instead(Outcome { differences_total: Some(0), ..passing() });
+        assert_eq!(judge(&manifest(), &none_differs), Ok(Readiness::Ready));
+    }
+
+    #[test]
+    fn causes_are_grouped_by_problem_and_bounded() {
+        let many: Vec<_> = core::iter::repeat_n(("b", Problem::Missing), EXAMPLES_MAX + 2).collect();
+        let app = differing(&[&[("a", Problem::Content)][..], &many].concat());
+        let words = "x".repeat(DETAIL_BYTES_MAX - 1) + "éé";
+        let app = Outcome { reason: Some(words), ..app };
+        let outcomes = [three(Status::Pass, Status::Pass, Status::Pass)[..1].to_vec(), vec![app]].concat();
+        let outcomes = [outcomes, vec![outcome("db", "command", Status::Pass)]].concat();
+        let Ok(Readiness::NotReady { causes }) = judge(&manifest(), &outcomes) else { panic!("not ready") };
+        let told: Vec<_> = causes.iter().map(|cause| (cause.problem, cause.count, cause.examples.len())).collect();
+        let (missing, content) = (Some(Problem::Missing), Some(Problem::Content));
+        assert_eq!(told, [(missing, EXAMPLES_MAX as u64 + 2, EXAMPLES_MAX), (content, 1, 1)]);
+        assert_eq!(causes[0].detail.as_ref().map(alloc::string::String::len), Some(DETAIL_BYTES_MAX - 1));
+    }
+}

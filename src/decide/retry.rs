@@ -73,12 +73,8 @@ mod tests {
 
     #[test]
     fn what_was_tried_waits_its_time() {
-        let answers = |answer: Option<Answer>| {
-            move |scene: Scene| {
-                let tried =
-                    wishes(&scene).into_iter().fold(scene, |scene, wish| scene.tried(wish.key(), 10, answer.clone()));
-                tried
-            }
+        let tried = |answer: Option<Answer>| {
+            wishes(&waiting()).into_iter().fold(waiting(), |scene, wish| scene.tried(wish.key(), 10, answer.clone()))
         };
         for (answer, now, sent, until) in [
             (Some(Answer::Throttled), 10, vec![], vec!["11"]),
@@ -89,7 +85,7 @@ mod tests {
             (Some(Answer::Accepted), 11, vec!["describe web", "keep i-1"], vec!["40"]),
             (Some(Answer::Accepted), 40, vec!["group/web", "describe web", "keep i-1"], vec![]),
         ] {
-            let scene = answers(answer)(waiting());
+            let scene = tried(answer);
             let mut wakes = BTreeSet::new();
             let actions = sendable(wishes(&scene), &scene.observed, &scene.policy, at(now), &mut wakes);
             assert_eq!(actions.iter().map(said).collect::<Vec<_>>(), sent, "at {now}");

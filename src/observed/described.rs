@@ -125,10 +125,10 @@ mod tests {
         let waits = description("web", 10, &[("a", "Pending:Wait"), ("b", "InService")]);
         let serves = description("web", 20, &[("a", "InService")]);
         let (old, new) = ([("a", "Pending:Wait", 10), ("b", "InService", 10)], [("a", "InService", 20)]);
-        assert_eq!(seen(&folded(&[waits.clone()])), old);
+        assert_eq!(seen(&folded(core::slice::from_ref(&waits))), old);
         assert_eq!(seen(&folded(&[waits.clone(), serves.clone()])), new);
         assert_eq!(seen(&folded(&[serves.clone(), waits.clone()])), new); // an older answer never overrules
-        assert_eq!(folded(&[serves.clone(), serves.clone()]), folded(&[serves.clone()]));
+        assert_eq!(folded(&[serves.clone(), serves.clone()]), folded(core::slice::from_ref(&serves)));
 
         let same_time = description("web", 20, &[("c", "Pending")]);
         assert_eq!(seen(&folded(&[serves.clone(), same_time])), new);

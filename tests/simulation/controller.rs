@@ -33,6 +33,8 @@ pub(crate) struct Controller {
     pub(crate) under_way: BTreeMap<AttemptKey, u64>,
     /// Ends of waits that it knows were taken.
     pub(crate) taken: BTreeMap<(InstanceId, WaitId), u64>,
+    /// Whether it forgot an instance that a part of a description did not list.
+    pub(crate) forgot: bool,
     pub(crate) bug: Option<Bug>,
 }
 
@@ -48,6 +50,7 @@ impl Controller {
             turn_pending: false,
             under_way: BTreeMap::new(),
             taken: BTreeMap::new(),
+            forgot: false,
             bug,
         }
     }
@@ -59,18 +62,26 @@ impl Controller {
     }
 
     pub(crate) fn folds(&mut self, observation: Observation, now: u64) {
-        self.notes(&observation, now);
+        let part = matches!(&observation, Observation::Described(description) if !description.complete);
+        let known = self.observed.instances.len();
         let observation = match self.bug {
             Some(bug) => bug.observation(observation, Timestamp(now)),
             None => observation,
         };
+        self.notes(&observation, now);
         self.observed.fold(observation, Timestamp(now));
+        self.forgot |= part && self.observed.instances.len() < known;
     }
 
     /// What the invariants need to know of what it was told.
     fn notes(&mut self, observation: &Observation, now: u64) {
         match observation {
-            Observation::Sent { attempt, .. } => drop(self.under_way.insert(attempt.clone(), now)),
+            Observation::Sent { attempt, .. } => {
+                self.under_way.insert(attempt.clone(), now);
+                if let AttemptKey::Admit(id, wait) = attempt {
+                    self.taken.remove(&(id.clone(), *wait));
+                }
+            }
             Observation::Answered { attempt, answer, .. } => {
                 self.under_way.remove(attempt);
                 if let (AttemptKey::Admit(id, wait), Answer::Accepted) = (attempt, answer) {

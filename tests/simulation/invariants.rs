@@ -93,6 +93,7 @@ impl Invariants {
     /// 5: every waiting or serving instance has a ruling, every hold that waits for the instance a deadline.
     pub(crate) fn decided(&mut self, index: usize, controller: &Controller, decision: &Decision, now: u64) {
         self.counts_turns(index, now);
+        self.must(!controller.forgot, || "7: what a part of a description did not list was forgotten".into());
         for (id, instance) in &controller.observed.instances {
             let known = controller.observed.groups.get(&instance.group).is_some_and(|group| group.facts.is_some());
             let gated = instance.state.is_waiting() || instance.state == LifecycleState::InService;
