@@ -302,6 +302,6 @@ mod tests {
         let told: Vec<_> = causes.iter().map(|cause| (cause.problem, cause.count, cause.examples.len())).collect();
         let (missing, content) = (Some(Problem::Missing), Some(Problem::Content));
         assert_eq!(told, [(missing, EXAMPLES_MAX as u64 + 2, EXAMPLES_MAX), (content, 1, 1)]);
-        assert_eq!(causes[0].detail.as_ref().map(alloc::string::String::len), Some(DETAIL_BYTES_MAX - 1));
+        assert_eq!(causes[0].detail.as_ref().map(String::len), Some(DETAIL_BYTES_MAX - 1));
     }
 }
