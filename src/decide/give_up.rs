@@ -103,6 +103,13 @@ mod tests {
                 (given_up(Answer::Accepted), 1_509, "held abandon_paced(no_report), until 1510"),
                 (given_up(Answer::Accepted), 1_510, now),
                 (given_up(Answer::NoActiveAction), 1_510, "held abandon_paced(no_report), until 1590"),
+                // Taken in an earlier turn: this one's may still be.
+                (
+                    given_up(Answer::Accepted).rejection("i-2", 1, 1_211),
+                    1_510,
+                    "held abandon_paced(no_report), until 1601",
+                ),
+                (given_up(Answer::Accepted).rejection("i-2", 1, 1_210), 1_510, now),
                 (being_recorded(None), 1_201, "held abandon_paced(no_report), until 1590"),
                 (being_recorded(Some(unknown())), 1_201, "held abandon_paced(no_report), until 1590"),
                 (being_recorded(Some(Answer::Accepted)), 1_201, "held abandon_paced(no_report), until 1590"),
