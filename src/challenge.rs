@@ -158,7 +158,11 @@ mod tests {
             let mut bent = sealed.clone().into_bytes();
             bent[index] = if bent[index] == b'A' { b'B' } else { b'A' };
             let bent = String::from_utf8(bent).unwrap();
-            assert_eq!(Challenge::open(&bent, &[key("a", 1)], Timestamp(0)), Err(ChallengeError::NotOurs), "byte {index}");
+            assert_eq!(
+                Challenge::open(&bent, &[key("a", 1)], Timestamp(0)),
+                Err(ChallengeError::NotOurs),
+                "byte {index}"
+            );
         }
     }
 }

@@ -40,7 +40,11 @@ impl Digest {
 
     /// 64 lower-case hex digits.
     pub fn to_hex(&self) -> String {
-        self.0.iter().flat_map(|byte| [HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]).map(char::from).collect()
+        self.0
+            .iter()
+            .flat_map(|byte| [HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]])
+            .map(char::from)
+            .collect()
     }
 }
 
@@ -108,7 +112,13 @@ mod tests {
     #[test]
     fn refuses() {
         let hex = Digest::of(b"").to_hex();
-        for text in [hex.clone(), hex.to_uppercase(), "sha256:".into(), alloc::format!("sha256:{}g", &hex[1..]), alloc::format!("SHA256:{hex}")] {
+        for text in [
+            hex.clone(),
+            hex.to_uppercase(),
+            "sha256:".into(),
+            alloc::format!("sha256:{}g", &hex[1..]),
+            alloc::format!("SHA256:{hex}"),
+        ] {
             assert_eq!(text.parse::<Digest>(), Err(NotADigest), "{text}");
         }
     }

@@ -34,7 +34,7 @@ pub(super) fn next_turn(case: &Case<'_>) -> Timestamp {
     });
     let recorded = rejections.map(|(id, rejection)| next_after(case, id, rejection));
     let being_recorded = case.observed.attempts.iter().filter_map(|(key, attempts)| match key {
-        AttemptKey::Record(Key::Rejection(id)) if id != case.id && is_of(case.observed, id, group) => {
+        AttemptKey::Record(Key::Rejection(id)) if id != case.id => {
             may_have_been_done(attempts).then(|| attempts.last_sent + longest(case.policy, case.limits))
         }
         _ => None,

@@ -97,7 +97,15 @@ fn the_agent_stays_small() {
 #[test]
 fn the_core_stays_pure() {
     let tree = cargo(&[
-        "tree", "--package", "portcullis", "--no-default-features", "--edges", "normal", "--prefix", "none", "--locked",
+        "tree",
+        "--package",
+        "portcullis",
+        "--no-default-features",
+        "--edges",
+        "normal",
+        "--prefix",
+        "none",
+        "--locked",
     ]);
     for edge in ["tokio", "reqwest", "rustix", "clap", "getrandom", "hyper"] {
         assert!(!tree.lines().any(|line| line.split(' ').next() == Some(edge)), "the core depends on {edge}");

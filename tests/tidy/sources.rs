@@ -24,7 +24,8 @@ fn files_fit_in_the_head() {
 /// Promises that are not kept.
 #[test]
 fn nothing_is_left_undone() {
-    let words = [concat!("#[", "ignore"), concat!("todo", "!("), concat!("unimplemented", "!("), concat!("#[", "allow(")];
+    let words =
+        [concat!("#[", "ignore"), concat!("todo", "!("), concat!("unimplemented", "!("), concat!("#[", "allow(")];
     for file in rust_files() {
         let source = read(&top().join(&file));
         for word in words {

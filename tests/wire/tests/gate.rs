@@ -122,7 +122,7 @@ async fn a_broken_instance_is_held_then_abandoned_at_its_deadline_and_replaced()
         .await?;
     let all = world.until_serving(3).await?;
     assert!(all.is_superset(&proven) && !all.contains(&broken));
-    assert_eq!(world.completions("ABANDON").into_keys().collect::<Vec<_>>(), [broken.clone()]);
+    assert_eq!(world.completions("ABANDON").into_keys().collect::<Vec<_>>(), std::slice::from_ref(&broken));
     let activities = world.cloud.lock().describe_scaling_activities(&Default::default())?.items;
     let told = activities
         .iter()

@@ -1,5 +1,6 @@
 //! A real application of thousands of files (Debian's wordpress) and a real `/etc/nginx`, through the real programs: what
 //! is built and signed passes, and tampering is found exactly.
+#![expect(clippy::unwrap_used, reason = "a test may stop at what it did not expect")]
 
 use std::{
     collections::BTreeSet,
