@@ -1,9 +1,9 @@
 //! The decision: from all that is known, what to do now, and why.
 //!
-//! Every instance of a gated group is a [`Case`]; a list of rules looks at it, and the first that answers wins. A rule is pure,
-//! and its [`Opinion`] holds the ruling, the actions it wishes for, and the moment at which it could change by time alone. What
-//! concerns more than one instance comes after: one abandon a group at a time ([`pacing`]), attempts under way and backoff
-//! ([`retry`]), the lease, and the budget of calls ([`budget`]).
+//! Every instance of a gated group is a `Case`; a list of rules looks at it, and the first that answers wins. A rule is pure,
+//! and its `Opinion` holds the ruling, the actions it wishes for, and the moment at which it could change by time alone. What
+//! concerns more than one instance comes after: one abandon a group at a time (`pacing`), attempts under way and backoff
+//! (`retry`), the lease, and the budget of calls (`budget`).
 //!
 //! The order of the rules is an argument: what cannot be completed comes first (`no_hook`, `waits`), then what was done already
 //! and cannot be undone (`admitted`, `rejected`), then what proof allows (`admit`), then what its absence demands (`give_up`,

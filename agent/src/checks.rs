@@ -2,7 +2,7 @@
 //! no command of a release is worth believing before its files are.
 //!
 //! Each check runs on a thread of its own, has its own deadline, and comes to an outcome whatever happens in it: a panic and
-//! a hang are `unknown` of that one check. To add a kind is to add a file here and a line to [`runner`].
+//! a hang are `unknown` of that one check. To add a kind is to add a file here and a line to `runner`.
 
 use std::{
     collections::BTreeSet,

@@ -1,7 +1,7 @@
 //! Forgets instances that are long gone: without it every launch would leave its records in the store for ever.
 //!
 //! An instance is gone when every gated group was described and none has it; long gone when nothing of it was written for
-//! [`KEPT`]. Instance ids never come back. A wrong guess costs one enrolment, and admits nobody.
+//! `KEPT`. Instance ids never come back. A wrong guess costs one enrolment, and admits nobody.
 
 use std::{collections::BTreeSet, time::Duration};
 
