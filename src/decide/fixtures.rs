@@ -158,6 +158,15 @@ impl Scene {
         self.stored(Key::Rejection(id.into()), Record::Rejection(record))
     }
 
+    pub(super) fn moved(mut self, id: &str, group: &str) -> Self {
+        self.observed
+            .instances
+            .get_mut(&id.into())
+            .into_iter()
+            .for_each(|moved: &mut Instance| moved.group = group.into());
+        self
+    }
+
     /// Moves a rejection to another group.
     pub(super) fn in_group_of(mut self, id: &str, group: &str) -> Self {
         if let Some((_, Record::Rejection(record))) = self.observed.records.get_mut(&Key::Rejection(id.into())) {

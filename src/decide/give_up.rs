@@ -115,6 +115,15 @@ mod tests {
                 (being_recorded(Some(Answer::Accepted)), 1_201, "held abandon_paced(no_report), until 1590"),
                 (being_recorded(Some(refused)), 1_201, now),
                 (late().tried(AttemptKey::Record(Key::Rejection("i-1".into())), 1_200, None), 1_201, now),
+                (
+                    late().beside("i-2", LifecycleState::PendingWait).moved("i-2", "db").tried(
+                        AttemptKey::Record(Key::Rejection("i-2".into())),
+                        1_200,
+                        None,
+                    ),
+                    1_201,
+                    now,
+                ),
                 (late().rejection("i-9", 1, 1_100).in_group_of("i-9", "db"), 1_201, now),
             ],
         );

@@ -34,7 +34,7 @@ pub(super) fn next_turn(case: &Case<'_>) -> Timestamp {
     });
     let recorded = rejections.map(|(id, rejection)| next_after(case, id, rejection));
     let being_recorded = case.observed.attempts.iter().filter_map(|(key, attempts)| match key {
-        AttemptKey::Record(Key::Rejection(id)) if id != case.id => {
+        AttemptKey::Record(Key::Rejection(id)) if id != case.id && is_of(case.observed, id, group) => {
             may_have_been_done(attempts).then(|| attempts.last_sent + longest(case.policy, case.limits))
         }
         _ => None,
@@ -155,6 +155,9 @@ mod tests {
         // Of an earlier wait: it counts from when this one began.
         let earlier = three().wait_of("i-3", 2, before(6), false).rejection("i-3", 1, 1_000);
         assert_eq!(turns(&earlier).0, ["rejection/i-2"]);
+        // Turns before the present wait say nothing about how long it has waited.
+        let anew = three().rejection("i-3", 1, 400).rejection("i-2", 1, 500).rejection("i-1", 1, 600);
+        assert_eq!(turns(&anew.wait_of("i-3", 2, at(700), false)).0, ["rejection/i-2"]);
         let tied = three().wait_of("i-3", 1, before(5), false);
         assert_eq!(turns(&tied).0, ["rejection/i-2"]);
     }
