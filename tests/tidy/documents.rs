@@ -2,21 +2,23 @@
 
 use super::{read, rust_files, top};
 
-/// Every invariant names its tests, and the tests are there.
+/// Every invariant names its tests, as `where::test`, and the tests are there.
 #[test]
 fn invariants_name_tests_that_exist() {
     let architecture = read(&top().join("ARCHITECTURE.md"));
+    let (_, section) = architecture.split_once("\n## Invariants\n").expect("a section on invariants");
+    let section = section.split("\n## ").next().unwrap_or_default();
     let sources: String = rust_files().iter().map(|file| read(&top().join(file))).collect();
-    let mut named = 0;
-    for line in architecture.lines().filter(|line| line.contains("held by")) {
-        let (_, tests) = line.split_once("held by").unwrap();
-        for test in tests.split('`').skip(1).step_by(2) {
-            let function = test.rsplit("::").next().unwrap();
+    for number in 1..=11 {
+        let (_, invariant) = section.split_once(&format!("\n{number}. **")).expect("each invariant of the design");
+        let invariant = invariant.split(&format!("\n{}. **", number + 1)).next().unwrap_or_default();
+        let tests: Vec<_> = invariant.split('`').skip(1).step_by(2).filter(|code| code.contains("::")).collect();
+        assert!(!tests.is_empty(), "invariant {number} names no test");
+        for test in tests {
+            let function = test.rsplit("::").next().unwrap_or_default();
             assert!(sources.contains(&format!("fn {function}(")), "ARCHITECTURE.md names `{test}`, which is not there");
-            named += 1;
         }
     }
-    assert!(named >= 11, "only {named} tests are named");
 }
 
 /// The README promises exactly two commands.
