@@ -30,6 +30,11 @@ pub enum Reason {
     Bypassed,
 
     // --- held
+    /// Two keys claim to be this instance: neither is believed.
+    IdentityDisputed {
+        /// Since when.
+        at: Timestamp,
+    },
     /// No release is promoted for the group.
     NoRelease,
     /// The instance waits, and its wait is not on record yet.
@@ -119,6 +124,7 @@ impl Reason {
             Self::ObservedOnly { .. } => "observed_only",
             Self::Ungated => "ungated",
             Self::Bypassed => "bypassed",
+            Self::IdentityDisputed { .. } => "identity_disputed",
             Self::NoRelease => "no_release",
             Self::WaitNotRecorded => "wait_not_recorded",
             Self::NoReport { .. } => "no_report",
@@ -148,6 +154,9 @@ impl fmt::Display for Reason {
             Self::ObservedOnly { otherwise } => write!(f, "the group only observes; would have been held: {otherwise}"),
             Self::Ungated => f.write_str("the group only observes, and no release is promoted for it"),
             Self::Bypassed => f.write_str("in service without having passed the gate"),
+            Self::IdentityDisputed { at } => {
+                write!(f, "since {at} two keys claim to be this instance: neither is believed")
+            }
             Self::NoRelease => f.write_str("no release is promoted for its group"),
             Self::WaitNotRecorded => f.write_str("its wait is being recorded"),
             Self::NoReport { since } => write!(f, "no report since {since}"),

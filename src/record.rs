@@ -11,7 +11,8 @@ use crate::{
     timestamp::Timestamp,
 };
 
-/// Where a record is kept. Written as a path: `group/NAME`, `wait/ID`, `admission/ID`, `rejection/ID`.
+/// Where a record is kept. Written as a path: `group/NAME`, `wait/ID`, `admission/ID`, `rejection/ID`,
+/// `dispute/ID`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Key {
@@ -23,6 +24,8 @@ pub enum Key {
     Admission(InstanceId),
     /// An instance's last rejection.
     Rejection(InstanceId),
+    /// Whether somebody else claims to be an instance.
+    Dispute(InstanceId),
 }
 
 impl Key {
@@ -33,6 +36,7 @@ impl Key {
             Self::Wait(id) => ("wait/", &id.0),
             Self::Admission(id) => ("admission/", &id.0),
             Self::Rejection(id) => ("rejection/", &id.0),
+            Self::Dispute(id) => ("dispute/", &id.0),
         };
         [family, name].concat()
     }
@@ -45,6 +49,7 @@ impl Key {
             "wait" => Some(Self::Wait(name.into())),
             "admission" => Some(Self::Admission(name.into())),
             "rejection" => Some(Self::Rejection(name.into())),
+            "dispute" => Some(Self::Dispute(name.into())),
             _ => None,
         }
     }
@@ -68,6 +73,8 @@ pub enum Record {
     Admission(AdmissionRecord),
     /// Under [`Key::Rejection`].
     Rejection(RejectionRecord),
+    /// Under [`Key::Dispute`].
+    Dispute(DisputeRecord),
 }
 
 /// What a group accepts: written by operators' promotions.
@@ -116,4 +123,12 @@ pub struct RejectionRecord {
     pub at: Timestamp,
     /// Why, as text: for people.
     pub because: String,
+}
+
+/// Written when a second key, with an identity as good as the first one's, claims an instance: the first may have been the
+/// thief (PROTOCOL.md §3, 1).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DisputeRecord {
+    /// When it happened.
+    pub at: Timestamp,
 }

@@ -147,6 +147,9 @@ impl Actor {
         else {
             return Err("promotion, admission or evidence is not on record".into());
         };
+        if store.get(&Key::Dispute(held.instance.clone()).path()).map_err(unreadable)?.is_some() {
+            return Err("two keys claim to be this instance".into());
+        }
         self.agree(held, &group, &admission, &evidence)?;
         self.present_boot(&evidence).map_err(unreadable)?.then_some(()).ok_or("the instance has booted since")?;
         self.still_waits(held)

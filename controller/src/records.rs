@@ -145,4 +145,4 @@ fn decode<T: DeserializeOwned>(path: &str, value: &[u8]) -> Result<T, StoreError
 const EVIDENCE: &str = "evidence/";
 
 /// The prefixes under which the core's knowledge is kept.
-pub(crate) const OBSERVED: [&str; 5] = ["group/", "wait/", "admission/", "rejection/", EVIDENCE];
+pub(crate) const OBSERVED: [&str; 6] = ["group/", "wait/", "admission/", "rejection/", "dispute/", EVIDENCE];

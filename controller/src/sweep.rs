@@ -57,7 +57,7 @@ fn known(store: &dyn Store) -> Result<BTreeSet<InstanceId>, StoreError> {
 fn all_of(store: &dyn Store, instance: &InstanceId) -> Result<(Timestamp, Vec<Write>), StoreError> {
     let (mut last, mut writes) = (Timestamp(0), Vec::new());
     let mut remove = |path: String, revision: u64| writes.push(Write { path, expected: Some(revision), value: None });
-    for family in ["wait/", "admission/", "rejection/"] {
+    for family in RECORDS {
         let path = format!("{family}{}", instance.as_str());
         if let Some((revision, record)) = records::read::<Record>(store, &path)? {
             last = last.max(written_at(&record));
@@ -94,10 +94,13 @@ fn written_at(record: &Record) -> Timestamp {
         Record::Wait(wait) => wait.since,
         Record::Admission(admission) => admission.at,
         Record::Rejection(rejection) => rejection.at,
+        Record::Dispute(dispute) => dispute.at,
     }
 }
 
-const FAMILIES: [&str; 5] = ["wait/", "admission/", "rejection/", "evidence/", "bound/"];
+/// The core's records of an instance.
+const RECORDS: [&str; 4] = ["wait/", "admission/", "rejection/", "dispute/"];
+const FAMILIES: [&str; 6] = ["wait/", "admission/", "rejection/", "dispute/", "evidence/", "bound/"];
 /// Long enough to look into what happened last week and the week before.
 pub(crate) const KEPT: Duration = Duration::from_secs(30 * 86_400);
 /// A sweep is short: the rest comes with the next.

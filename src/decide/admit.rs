@@ -136,6 +136,7 @@ mod tests {
                 (waiting().reported(ready().challenged(before(1))), 100, "not ours"),
                 (waiting().reported(ready().of_release("retired")), 100, "not ours"),
                 (waiting().reported(ready()).accepting(&[]), 100, "not ours"),
+                (proven().disputed(), 100, "not ours"),
                 // After the record was written, the proof must still hold; and it must be the one on record.
                 (proven().reported(not_ready(&[Status::Fail]).challenged(at(96))), 100, "not ours"),
                 (proven().accepting(&["newer"]), 100, "not ours"),

@@ -10,7 +10,7 @@ use crate::{
     observation::{GroupFacts, Hook},
     observed::{Instance, Observed},
     policy::{GroupPolicy, Limits, Mode, Policy},
-    record::{AdmissionRecord, Key, Record, RejectionRecord, WaitRecord},
+    record::{AdmissionRecord, DisputeRecord, Key, Record, RejectionRecord, WaitRecord},
     timestamp::Timestamp,
 };
 
@@ -82,6 +82,14 @@ impl<'a> Case<'a> {
     pub(super) fn rejection(&self) -> Option<&'a RejectionRecord> {
         match self.observed.records.get(&Key::Rejection(self.id.clone())) {
             Some((_, Record::Rejection(record))) if self.is_of_last_wait(record.wait) => Some(record),
+            _ => None,
+        }
+    }
+
+    /// Whether somebody else claims to be this instance. For good: a new instance costs less than an unknown one.
+    pub(super) fn dispute(&self) -> Option<&'a DisputeRecord> {
+        match self.observed.records.get(&Key::Dispute(self.id.clone())) {
+            Some((_, Record::Dispute(record))) => Some(record),
             _ => None,
         }
     }

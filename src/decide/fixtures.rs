@@ -20,7 +20,7 @@ use crate::{
     outcome::Status,
     policy::{GroupPolicy, Mode, Policy},
     reason::Reason,
-    record::{AdmissionRecord, GroupRecord, Key, Record, RejectionRecord, WaitRecord},
+    record::{AdmissionRecord, DisputeRecord, GroupRecord, Key, Record, RejectionRecord, WaitRecord},
     report::{Cause, Evidence, Readiness},
     timestamp::Timestamp,
 };
@@ -156,6 +156,11 @@ impl Scene {
     pub(super) fn rejection(self, id: &str, wait: u64, seconds: u64) -> Self {
         let record = RejectionRecord { group: web(), wait: WaitId(wait), at: at(seconds), because: "late".into() };
         self.stored(Key::Rejection(id.into()), Record::Rejection(record))
+    }
+
+    /// Somebody else claimed to be the instance.
+    pub(super) fn disputed(self) -> Self {
+        self.stored(Key::Dispute(i1()), Record::Dispute(DisputeRecord { at: at(97) }))
     }
 
     pub(super) fn moved(mut self, id: &str, group: &str) -> Self {

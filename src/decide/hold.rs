@@ -42,6 +42,7 @@ mod tests {
             rule,
             &[
                 (waiting(), 1, "held no_report, until 600"),
+                (reported(ready()).disputed(), 100, "held identity_disputed, until 125+"),
                 (waiting().accepting(&[]), 1, "held no_release, until 600"),
                 (reported(not_ready(&[Status::Unknown, Status::Fail])), 100, "held checks_failing, until 125+"),
                 (reported(not_ready(&[Status::Unknown])), 100, "held checks_unknown, until 125+"),

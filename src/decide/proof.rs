@@ -36,6 +36,9 @@ pub(super) fn proof<'a>(case: &Case<'a>, wait: &WaitRecord, age_max: Duration) -
     if accepted.is_empty() {
         return Err(Reason::NoRelease);
     }
+    if let Some(dispute) = case.dispute() {
+        return Err(Reason::IdentityDisputed { at: dispute.at });
+    }
     let Some(evidence) = &case.instance.evidence else {
         return Err(Reason::NoReport { since: wait.since });
     };

@@ -401,6 +401,7 @@ fn timeless(mut decision: Decision) -> (BTreeMap<InstanceId, portcullis::verdict
             Record::Wait(wait) => wait.since = Timestamp(0),
             Record::Admission(admission) => admission.at = Timestamp(0),
             Record::Rejection(rejection) => rejection.at = Timestamp(0),
+            Record::Dispute(dispute) => dispute.at = Timestamp(0),
             Record::Group(_) => {}
         }
     }

@@ -1,13 +1,14 @@
 //! `POST /v1/enrol`: binds an instance to a key that its agent made. Once; idempotent for the same key.
 //!
-//! A second key for a bound instance is an incident: the first may have been the thief. It is refused, told and counted;
-//! what the instance's verdict makes of it is the core's business.
+//! A second key for a bound instance is an incident: the first may have been the thief. It is refused, told and counted, and
+//! put on record: the core then holds the instance for as long as it waits.
 
 use portcullis::{
     api::{ENROL_PAYLOAD_TYPE, Enrol, Enrolled, Identity},
     digest::Digest,
     instance::{GroupName, InstanceId},
     json,
+    record::{DisputeRecord, Key, Record},
     signature::{Envelope, EnvelopeLimits, PublicKey},
 };
 
@@ -49,6 +50,7 @@ fn bind(app: &App, message: &Enrol, key: &PublicKey) -> Result<Enrolled, Refusal
     if bound.key_id() != key_id {
         // Only with an identity of its own is it worth an alarm: anybody can make a key.
         identify(app, message)?;
+        dispute(app, message)?;
         return Err(Refusal::new(
             Kind::InstanceBound,
             "another key enrolled this instance before: one of them is not it",
@@ -95,6 +97,16 @@ fn bind_anew(app: &App, message: &Enrol, key: &PublicKey, key_id: &str) -> Resul
         app.notices.notice(group);
     }
     Ok(welcome(app, &id, &binding))
+}
+
+/// Puts on record that two keys claim to be one instance; once is enough.
+fn dispute(app: &App, message: &Enrol) -> Result<(), Refusal> {
+    let path = Key::Dispute(message.instance.clone()).path();
+    if app.store.get(&path)?.is_none() {
+        let record = Record::Dispute(DisputeRecord { at: app.clock.now() });
+        app.store.commit(Batch { writes: vec![records::put(path, None, &record)], events: Vec::new() })?;
+    }
+    Ok(())
 }
 
 /// Whom an identity speaks for, and what its use must write.

@@ -29,10 +29,17 @@ async fn a_token_binds_one_key_to_one_instance() {
     world.agent("/v1/challenge", &body).is_problem("wrong-boot", 409);
     assert!(!rebooted.challenge(&world).challenge.is_empty());
 
-    // Another key for the instance, and the key for another instance: incidents, and nothing changes.
+    // Another key for the instance: without an identity of its own it is nobody; with one, it is an incident on record.
     let before = world.listing();
     let mut thief = Agent::new("i-1", 2);
+    thief.enrol(&world, Identity::JoinToken("guessed".into())).is_problem("identity-refused", 403);
+    assert_eq!(world.listing(), before);
     thief.enrol(&world, Identity::JoinToken(token.clone())).is_problem("instance-bound", 409);
+    let disputed = world.listing().into_iter().filter(|entry| !before.contains(entry));
+    assert_eq!(disputed.map(|(path, _)| path).collect::<Vec<_>>(), ["dispute/i-1"]);
+
+    // The key for another instance: an incident, and nothing changes.
+    let before = world.listing();
     let mut copied = Agent::new("i-2", 1);
     copied.enrol(&world, Identity::JoinToken(token.clone())).is_problem("key-bound", 409);
     assert_eq!(world.listing(), before);
