@@ -169,6 +169,7 @@ pub struct Limits {
     pub describe_every: Option<Length>,
     pub heartbeat_every: Option<Length>,
     pub listen_min: Option<Length>,
+    pub propagation_max: Option<Length>,
     pub call_timeout: Option<Length>,
     pub backoff_min: Option<Length>,
     pub backoff_max: Option<Length>,
@@ -183,6 +184,7 @@ impl Limits {
         set(&mut limits.describe_every, self.describe_every);
         set(&mut limits.heartbeat_every, self.heartbeat_every);
         set(&mut limits.listen_min, self.listen_min);
+        set(&mut limits.propagation_max, self.propagation_max);
         set(&mut limits.call_timeout, self.call_timeout);
         set(&mut limits.backoff_min, self.backoff_min);
         set(&mut limits.backoff_max, self.backoff_max);
