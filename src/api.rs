@@ -2,7 +2,7 @@
 
 use alloc::{string::String, vec::Vec};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{
     digest::Digest,
@@ -155,8 +155,8 @@ pub struct InstanceStatus {
     /// What the controller makes of it; absent for one it has nothing to say about (on its way out).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verdict: Option<Verdict>,
-    /// Why, typed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Why, typed; absent too where the controller is newer than the reader and knows more reasons: `because` has its text.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "known_reason")]
     pub reason: Option<Reason>,
     /// Why, for people: the text of `reason`.
     pub because: String,
@@ -171,6 +171,10 @@ pub struct InstanceStatus {
     /// The last accepted report, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evidence: Option<crate::report::Evidence>,
+}
+
+fn known_reason<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Reason>, D::Error> {
+    Ok(serde_json::from_value(serde_json::Value::deserialize(deserializer)?).ok())
 }
 
 /// One line of the audit, and of `GET /v1/events`.
@@ -227,4 +231,21 @@ pub struct Promote {
     /// Why, for the audit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_of_tomorrow_is_no_error() {
+        let status = |reason: &str| {
+            let json = alloc::format!(
+                r#"{{"instance":"i-1","group":"web","state":"Pending:Wait","reason":{reason},"because":"so","continue_accepted":false}}"#
+            );
+            serde_json::from_str::<InstanceStatus>(&json).map(|status| status.reason)
+        };
+        assert_eq!(status(r#"{"code":"no_release"}"#).unwrap(), Some(Reason::NoRelease));
+        assert_eq!(status(r#"{"code":"of_tomorrow","why":1}"#).unwrap(), None);
+    }
 }

@@ -14,7 +14,10 @@
 //! Types with `#[serde(flatten)]`, `untagged` or an internal `tag` are read through a buffer of serde's that forgets these
 //! rules for what is inside: don't use them for what comes from outside.
 
-use alloc::{string::String, vec::Vec};
+use alloc::{
+    string::{String, ToString as _},
+    vec::Vec,
+};
 use core::{fmt, marker::PhantomData};
 
 use serde::{
@@ -58,7 +61,7 @@ pub fn parse<'de, T: Deserialize<'de>>(bytes: &'de [u8], limits: &Limits) -> Res
     }
     let mut reader = reader::Reader::new(text, limits.depth_max);
     let value = T::deserialize(&mut reader).and_then(|value| reader.end().map(|()| value));
-    value.map_err(|fault| JsonError::at(&bytes[..reader.position()], fault))
+    value.map_err(|fault| JsonError { place: reader.place(), ..JsonError::at(&bytes[..reader.position()], fault) })
 }
 
 /// For `#[serde(deserialize_with = "json::at_most::<_, _, 16>")]`: an array that is refused at its 17th element, not after
@@ -82,7 +85,7 @@ impl<'de, T: Deserialize<'de>, const MAX: usize> Visitor<'de> for AtMost<T, MAX>
         let mut all = Vec::new();
         while let Some(element) = elements.next_element()? {
             if all.len() == MAX {
-                return Err(de::Error::invalid_length(MAX + 1, &self));
+                return Err(de::Error::invalid_length(MAX + 1, &MAX.to_string().as_str()));
             }
             all.push(element);
         }
@@ -92,14 +95,25 @@ impl<'de, T: Deserialize<'de>, const MAX: usize> Visitor<'de> for AtMost<T, MAX>
 
 /// The bytes are not the one document that was asked for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("line {line}, column {column}: {fault}")]
+#[error("line {line}, column {column}{}: {fault}", In(place))]
 pub struct JsonError {
     /// From 1.
     pub line: usize,
     /// From 1, in bytes.
     pub column: usize,
+    /// Keys and indices (from 0) that lead to it: `trees.0.entries.3.size`; empty when it is in the document as a whole.
+    pub place: String,
     /// Which rule it breaks.
     pub fault: Fault,
+}
+
+/// `, in …` for a place, nothing for none.
+struct In<'a>(&'a str);
+
+impl fmt::Display for In<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() { Ok(()) } else { write!(f, ", in `{}`", text::visible(self.0)) }
+    }
 }
 
 impl JsonError {
@@ -107,7 +121,7 @@ impl JsonError {
     fn at(before: &[u8], fault: Fault) -> Self {
         let line_start = before.iter().rposition(|&byte| byte == b'\n').map_or(0, |newline| newline + 1);
         let line = 1 + before[..line_start].iter().filter(|&&byte| byte == b'\n').count();
-        Self { line, column: before.len() - line_start + 1, fault }
+        Self { line, column: before.len() - line_start + 1, place: String::new(), fault }
     }
 }
 
@@ -128,6 +142,9 @@ pub enum Fault {
         /// How deep they may be.
         depth_max: usize,
     },
+    /// More elements than an array may have.
+    #[error("more than {0} elements")]
+    TooMany(String),
     /// Bytes that are not UTF-8.
     #[error("not UTF-8")]
     NotUtf8,
@@ -166,6 +183,11 @@ pub enum Fault {
 impl de::Error for Fault {
     fn custom<T: fmt::Display>(message: T) -> Self {
         Self::Shape(alloc::format!("{message}"))
+    }
+
+    /// Only [`at_most`] says this here: tuples and the like are none of our formats.
+    fn invalid_length(_: usize, expected: &dyn de::Expected) -> Self {
+        Self::TooMany(alloc::format!("{expected}"))
     }
 }
 

@@ -79,6 +79,8 @@ pub enum Reason {
     NoHook {
         /// The name it should have.
         wanted: String,
+        /// The launch hooks that hold it instead.
+        others: Vec<String>,
     },
     /// Past its deadline, but the controller has just come (back) and must first hear its agents.
     Listening {
@@ -169,7 +171,10 @@ impl fmt::Display for Reason {
             Self::OtherHooks { hooks } => {
                 write!(f, "admitted; still held by other launch hooks: {}", text::visible(&hooks.join(", ")))
             }
-            Self::NoHook { wanted } => write!(f, "the group has no launch hook named `{}`", text::visible(wanted)),
+            Self::NoHook { wanted, others } => {
+                write!(f, "the group has no launch hook named `{}`", text::visible(wanted))?;
+                write!(f, ", so that nothing can be done for it; it is held by: {}", text::visible(&others.join(", ")))
+            }
             Self::Listening { until } => write!(f, "past its deadline; agents are listened to until {until} first"),
             Self::AbandonPaced { until, last } => write!(f, "past its deadline; abandoned not before {until}; {last}"),
             Self::RejectionNotRecorded { last } => {

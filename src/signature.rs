@@ -13,7 +13,7 @@ use ed25519_dalek::Signature as Ed25519Signature;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    json::{self, JsonError, Limits},
+    json::{self, Fault, JsonError, Limits},
     text,
 };
 
@@ -84,12 +84,13 @@ impl Envelope {
         if wire.payload.len() / 4 > limits.payload_bytes_max.div_ceil(3) {
             return Err(SignatureError::PayloadTooLarge { bytes_max: limits.payload_bytes_max });
         }
-        let payload = decode(&wire.payload).ok_or(SignatureError::Base64 { field: "payload" })?;
+        let payload = decode(&wire.payload).ok_or(SignatureError::Base64 { field: "payload".into() })?;
         if payload.len() > limits.payload_bytes_max {
             return Err(SignatureError::PayloadTooLarge { bytes_max: limits.payload_bytes_max });
         }
-        let signatures = wire.signatures.into_iter().map(|signature| {
-            let bytes = decode(&signature.sig).ok_or(SignatureError::Base64 { field: "sig" })?;
+        let signatures = wire.signatures.into_iter().enumerate().map(|(index, signature)| {
+            let field = || alloc::format!("signatures.{index}.sig");
+            let bytes = decode(&signature.sig).ok_or_else(|| SignatureError::Base64 { field: field() })?;
             Ok(Signature { key_id: signature.keyid, bytes })
         });
         let signatures = signatures.collect::<Result<_, SignatureError>>()?;
@@ -180,22 +181,22 @@ struct WireSignature {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SignatureError {
     /// Not the JSON of an envelope.
-    #[error("not a DSSE envelope: {0}")]
+    #[error("not a DSSE envelope: {0} (rule {rule})", rule = rule_of(.0))]
     Json(JsonError),
     /// Neither of the two base64 alphabets, or not padded, or with stray bits.
-    #[error("`{field}` is not base64")]
+    #[error("`{field}` is not base64 (rule 2)")]
     Base64 {
         /// Which field.
-        field: &'static str,
+        field: String,
     },
     /// Too much.
-    #[error("the payload has more than {bytes_max} bytes")]
+    #[error("the payload has more than {bytes_max} bytes (rule 1)")]
     PayloadTooLarge {
         /// How many it may have.
         bytes_max: usize,
     },
     /// Something else than what was asked for.
-    #[error("`payloadType` is `{}`, expected `{expected}`", text::visible(actual))]
+    #[error("`payloadType` is `{}`, expected `{expected}` (rule 3)", text::visible(actual))]
     PayloadType {
         /// What was asked for.
         expected: String,
@@ -203,7 +204,7 @@ pub enum SignatureError {
         actual: String,
     },
     /// Not enough trusted keys have signed it.
-    #[error("signed by {signers} of the trusted keys, {threshold} needed")]
+    #[error("signed by {signers} of the trusted keys, {threshold} needed (rule 4)")]
     Threshold {
         /// How many have.
         signers: usize,
@@ -216,6 +217,14 @@ impl From<JsonError> for SignatureError {
     /// Not as a `source`: the message has it already.
     fn from(error: JsonError) -> Self {
         Self::Json(error)
+    }
+}
+
+/// The number in PROTOCOL.md §1 of what an envelope's JSON breaks.
+fn rule_of(error: &JsonError) -> u8 {
+    match error.fault {
+        Fault::TooLarge { .. } | Fault::TooDeep { .. } | Fault::TooMany(_) => 1,
+        _ => 2,
     }
 }
 

@@ -41,6 +41,21 @@ pub fn escape(bytes: &[u8]) -> String {
     visible(&path(bytes))
 }
 
+/// The same JSON, with what could confuse a terminal as `\uNNNN`. Such characters are in strings only, and JSON itself escapes
+/// but the lowest of them.
+pub fn escaped_json(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    for c in json.chars() {
+        if c != '\n' && (c.is_control() || is_bidirectional(c)) {
+            // All of them are in the first plane: four digits are enough.
+            let _ = write!(out, "\\u{:04x}", u32::from(c));
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
 /// Characters that reorder the text around them (Unicode UAX #9, §2), and the line separators that are no `is_control`.
 fn is_bidirectional(c: char) -> bool {
     matches!(c, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
@@ -63,5 +78,13 @@ mod tests {
             assert_eq!(escape(bytes), shown);
         }
         assert_eq!(path(b"a\nb"), "a\nb", "JSON escapes control characters by itself");
+    }
+
+    #[test]
+    fn json_cannot_confuse_a_terminal() {
+        let json = serde_json::to_string("a\u{1b}\u{7f}\u{9b}\u{202e}ü\n").unwrap();
+        let escaped = escaped_json(&json);
+        assert_eq!(escaped, r#""a\u001b\u007f\u009b\u202eü\n""#);
+        assert_eq!(serde_json::from_str::<String>(&escaped).unwrap(), "a\u{1b}\u{7f}\u{9b}\u{202e}ü\n");
     }
 }

@@ -18,14 +18,16 @@ use hyper::{
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{Semaphore, watch},
+    sync::watch,
     time::{sleep, timeout},
 };
 
 use crate::{metrics::Metrics, standing::Standing};
 use pages::{Asked, Page};
+use shares::Shares;
 
 mod pages;
+mod shares;
 
 /// What every answer is made of.
 #[derive(Debug)]
@@ -37,9 +39,10 @@ pub(crate) struct Health {
 }
 
 /// Answers until it is dropped. Clients on this machine have connections of their own, so that nobody outside can use up
-/// those of the people who come to see what is wrong.
+/// those of the people who come to see what is wrong; and each client outside has a share, so that none can keep the load
+/// balancer's probes out.
 pub(crate) async fn serve(listener: TcpListener, health: Arc<Health>) -> Infallible {
-    let (near, far) = (Arc::new(Semaphore::new(NEAR_MAX)), Arc::new(Semaphore::new(FAR_MAX)));
+    let (near, far) = (Shares::new(NEAR_MAX, NEAR_MAX), Shares::new(FAR_MAX, FAR_CLIENT_MAX));
     loop {
         let (stream, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
@@ -50,8 +53,8 @@ pub(crate) async fn serve(listener: TcpListener, health: Arc<Health>) -> Infalli
                 continue;
             }
         };
-        let slots = if is_near(peer.ip()) { &near } else { &far };
-        let Ok(slot) = Arc::clone(slots).try_acquire_owned() else {
+        let shares = if is_near(peer.ip()) { &near } else { &far };
+        let Some(place) = shares.take(peer.ip()) else {
             health.metrics.connection_refused();
             continue;
         };
@@ -59,7 +62,7 @@ pub(crate) async fn serve(listener: TcpListener, health: Arc<Health>) -> Infalli
         tokio::spawn(async move {
             // Too slow, or broken: the other side's business.
             let _ = timeout(CONNECTION_TIME_MAX, answer(stream, peer, health)).await;
-            drop(slot);
+            drop(place);
         });
     }
 }
@@ -103,6 +106,8 @@ fn is_near(ip: IpAddr) -> bool {
 /// Each probe is a connection of its own, answered in microseconds.
 const NEAR_MAX: usize = 32;
 const FAR_MAX: usize = 128;
+/// A load balancer probes with one connection at a time, from a few addresses.
+const FAR_CLIENT_MAX: usize = 16;
 const HEADER_TIME_MAX: Duration = Duration::from_secs(3);
 /// A report of some megabytes over a slow terminal session.
 const CONNECTION_TIME_MAX: Duration = Duration::from_secs(15);

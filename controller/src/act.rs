@@ -20,7 +20,7 @@ use crate::{
     metrics::Attempt,
     providers::Call,
     reconcile::{CONTROLLER, Parts, Snapshot},
-    records::{self, Binding},
+    records::{self, Binding, Ended},
     stores::{Batch, Entry, StoreError},
 };
 
@@ -71,7 +71,24 @@ impl Actor {
         if let Some((held, words)) = call_in_words(&action) {
             self.audit("answer", held, format!("{words}: {}", in_words(&answer))).await;
         }
+        if let (Answer::Accepted, Action::Admit(held) | Action::GiveUp(held)) = (&answer, &action) {
+            self.remember(held, &attempt).await;
+        }
         self.answered(attempt, answer).await;
+    }
+
+    /// Puts on record that a wait was ended. Without it, after a crash, the call is made once more and answered "no active
+    /// action": the answer may be lost at any moment all the same, so that losing the record is no error.
+    async fn remember(&self, held: &Held, attempt: &AttemptKey) {
+        let (store, path) = (Arc::clone(&self.parts.store), records::ended_path(&held.instance));
+        let ended = Ended { attempt: attempt.clone(), at: self.parts.clock.now() };
+        let kept = tokio::task::spawn_blocking(move || {
+            let before = store.get(&path)?.map(|found| found.revision);
+            store.commit(Batch { writes: vec![records::put(path, before, &ended)], events: Vec::new() })
+        });
+        if let Ok(Err(error)) = kept.await {
+            tracing::warn!(instance = %held.instance, %error, "that its wait was ended is not on record");
+        }
     }
 
     /// One description of several groups.

@@ -55,6 +55,9 @@ fn main() -> ExitCode {
 
 fn check_config(path: &Path) -> anyhow::Result<()> {
     let config = Config::read(path)?;
+    for listener in [&config.agents, &config.operators] {
+        listener.tls.as_ref().map_or(Ok(()), portcullis_controller::http::tls::check)?;
+    }
     let groups = config.policy.groups.len();
     let _ = writeln!(std::io::stdout(), "{}: valid, {groups} gated groups", path.display());
     Ok(())

@@ -1,9 +1,10 @@
 //! What the controller keeps besides the core's records, and how all of it is read and written: JSON, one value a key.
 
 use portcullis::{
+    action::AttemptKey,
     digest::Digest,
     instance::{BootId, GroupName, InstanceId},
-    observation::Observation,
+    observation::{Answer, Observation},
     record::{Key, Record},
     report::Evidence,
     timestamp::Timestamp,
@@ -31,6 +32,16 @@ pub struct Binding {
     pub last_report: Option<Digest>,
     /// When the key was bound.
     pub enrolled_at: Timestamp,
+}
+
+/// The cloud took our CONTINUE or ABANDON. Under `ended/INSTANCE`: after a restart nobody else would know, for an instance that
+/// other hooks still hold looks like any other that waits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ended {
+    /// Which attempt it was.
+    pub attempt: AttemptKey,
+    /// When the answer came.
+    pub at: Timestamp,
 }
 
 /// A token that lets instances of one group enrol. Under `token/HASH`.
@@ -133,6 +144,11 @@ pub fn observation(path: &str, found: Option<&Versioned>, revision: u64) -> Resu
     if path.starts_with(EVIDENCE) {
         return found.map(|found| decode::<Evidence>(path, &found.value).map(Observation::Reported)).transpose();
     }
+    if path.starts_with(ENDED) {
+        let ended = found.map(|found| decode::<Ended>(path, &found.value)).transpose()?;
+        let answered = |Ended { attempt, at }| Observation::Answered { attempt, answer: Answer::Accepted, at };
+        return Ok(ended.map(answered));
+    }
     let Some(key) = Key::parse(path) else { return Ok(None) };
     let record = found.map(|found| decode::<Record>(path, &found.value)).transpose()?;
     Ok(Some(Observation::Stored { key, revision, record }))
@@ -142,7 +158,13 @@ fn decode<T: DeserializeOwned>(path: &str, value: &[u8]) -> Result<T, StoreError
     serde_json::from_slice(value).map_err(|error| StoreError::Failed(format!("`{path}`: {error}")))
 }
 
+/// Where it is kept that a wait of an instance was ended.
+pub fn ended_path(instance: &InstanceId) -> String {
+    format!("{ENDED}{}", instance.as_str())
+}
+
 const EVIDENCE: &str = "evidence/";
+const ENDED: &str = "ended/";
 
 /// The prefixes under which the core's knowledge is kept.
-pub(crate) const OBSERVED: [&str; 6] = ["group/", "wait/", "admission/", "rejection/", "dispute/", EVIDENCE];
+pub(crate) const OBSERVED: [&str; 7] = ["group/", "wait/", "admission/", "rejection/", "dispute/", EVIDENCE, ENDED];

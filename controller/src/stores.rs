@@ -7,7 +7,7 @@
 //!
 //! | path | what |
 //! |---|---|
-//! | `group/…` `wait/…` `admission/…` `rejection/…` `dispute/…` | the core's records ([`portcullis::record`]) |
+//! | `group/…` `wait/…` `admission/…` `rejection/…` `dispute/…` `ended/…` | the core's records ([`portcullis::record`]) |
 //! | `evidence/INSTANCE` | the last accepted report's [`Evidence`](portcullis::report::Evidence) |
 //! | `binding/ID`, `bound/INSTANCE`, `key/KEYID` | who speaks for an instance, and the ways to find it |
 //! | `token/HASH` | join tokens, by the SHA-256 of what the operator was shown |

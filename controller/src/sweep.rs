@@ -9,7 +9,7 @@ use portcullis::{instance::InstanceId, policy::Policy, record::Record, report::E
 
 use crate::{
     reconcile::Snapshot,
-    records::{self, Binding},
+    records::{self, Binding, Ended},
     stores::{Batch, Store, StoreError, Write},
 };
 
@@ -69,6 +69,11 @@ fn all_of(store: &dyn Store, instance: &InstanceId) -> Result<(Timestamp, Vec<Wr
         last = last.max(evidence.received_at);
         remove(path, revision);
     }
+    let path = records::ended_path(instance);
+    if let Some((revision, ended)) = records::read::<Ended>(store, &path)? {
+        last = last.max(ended.at);
+        remove(path, revision);
+    }
     let path = records::bound_path(instance);
     if let Some((revision, id)) = records::read::<String>(store, &path)? {
         remove(path, revision);
@@ -100,7 +105,7 @@ fn written_at(record: &Record) -> Timestamp {
 
 /// The core's records of an instance.
 const RECORDS: [&str; 4] = ["wait/", "admission/", "rejection/", "dispute/"];
-const FAMILIES: [&str; 6] = ["wait/", "admission/", "rejection/", "dispute/", "evidence/", "bound/"];
+const FAMILIES: [&str; 7] = ["wait/", "admission/", "rejection/", "dispute/", "evidence/", "ended/", "bound/"];
 /// Long enough to look into what happened last week and the week before.
 pub(crate) const KEPT: Duration = Duration::from_secs(30 * 86_400);
 /// A sweep is short: the rest comes with the next.

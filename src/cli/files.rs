@@ -4,7 +4,7 @@ use std::{
     ffi::OsString,
     fs::{self, File, OpenOptions},
     io::{self, Read as _, Write as _},
-    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -74,6 +74,12 @@ pub(crate) fn create(path: &Path, mode: u32) -> anyhow::Result<File> {
     file.with_context(|| format!("failed to create `{}`", shown(path)))
 }
 
+/// Gives a file just this mode, whatever the umask took away.
+pub(crate) fn set_mode(file: &File, path: &Path, mode: u32) -> anyhow::Result<()> {
+    let set = file.set_permissions(fs::Permissions::from_mode(mode));
+    set.with_context(|| format!("failed to set the mode of `{}`", shown(path)))
+}
+
 /// Writes all of a file that was just created, to the disk.
 pub(crate) fn fill(mut file: File, path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     let written = file.write_all(bytes).and_then(|()| file.sync_all());
@@ -106,6 +112,24 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     }
     done
 }
+
+/// Keeps others who ask for it away from the file at `path` until dropped. Whoever waited finds another file under the name,
+/// for [`replace`] puts a new one there: then it is that one that must be locked.
+pub(crate) fn lock(path: &Path) -> anyhow::Result<File> {
+    let context = || format!("failed to lock `{}`", shown(path));
+    for _ in 0..LOCK_TRIES_MAX {
+        let file = File::open(path).with_context(context)?;
+        file.lock().with_context(context)?;
+        let (locked, present) = (file.metadata().with_context(context)?, fs::metadata(path).with_context(context)?);
+        if (locked.dev(), locked.ino()) == (present.dev(), present.ino()) {
+            return Ok(file);
+        }
+    }
+    bail!("failed to lock `{}`: others change it all the time", shown(path))
+}
+
+/// Each try waits for one other; an envelope takes 16 signatures.
+const LOCK_TRIES_MAX: usize = 100;
 
 /// Makes the names in a file's directory last.
 pub(crate) fn sync_directory(path: &Path) -> io::Result<()> {

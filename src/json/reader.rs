@@ -1,6 +1,11 @@
 //! Strict JSON as a serde data format.
 
-use alloc::{borrow::Cow, collections::BTreeSet, string::String};
+use alloc::{
+    borrow::Cow,
+    collections::BTreeSet,
+    string::{String, ToString as _},
+    vec::Vec,
+};
 use core::mem;
 
 use serde::{
@@ -19,16 +24,31 @@ pub(super) struct Reader<'de> {
     scanner: Scanner<'de>,
     depth: usize,
     depth_max: usize,
+    /// Where a fault is, from the inside out: filled on the way back from it, so that it costs nothing before.
+    trace: Vec<String>,
 }
 
 impl<'de> Reader<'de> {
     pub(super) fn new(text: &'de str, depth_max: usize) -> Self {
-        Self { scanner: Scanner::new(text), depth: 0, depth_max }
+        Self { scanner: Scanner::new(text), depth: 0, depth_max, trace: Vec::new() }
     }
 
     /// How many bytes have been read.
     pub(super) fn position(&self) -> usize {
         self.scanner.position()
+    }
+
+    /// Where the fault is that ended the reading: `trees.0.entries.3.size`; empty for the document as a whole.
+    pub(super) fn place(&self) -> String {
+        self.trace.iter().rev().map(String::as_str).collect::<Vec<_>>().join(".")
+    }
+
+    /// Notes on the way back from a fault what it was in.
+    fn within<T>(&mut self, read: Result<T, Fault>, name: impl FnOnce() -> String) -> Result<T, Fault> {
+        if read.is_err() {
+            self.trace.push(name());
+        }
+        read
     }
 
     /// Nothing but white space may be left.
@@ -67,14 +87,15 @@ impl<'de> Reader<'de> {
 
     fn array<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, Fault> {
         self.enter("[", "an array")?;
-        let value = visitor.visit_seq(Elements { reader: self, first: true })?;
+        let value = visitor.visit_seq(Elements { reader: self, first: true, index: 0 })?;
         self.leave("]", "the end of the array")?;
         Ok(value)
     }
 
     fn object<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, Fault> {
         self.enter("{", "an object")?;
-        let value = visitor.visit_map(Members { reader: self, first: true, keys: BTreeSet::new() })?;
+        let value =
+            visitor.visit_map(Members { reader: self, first: true, keys: BTreeSet::new(), key: Cow::Borrowed("") })?;
         self.leave("}", "the end of the object")?;
         Ok(value)
     }
@@ -156,6 +177,7 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
 struct Elements<'a, 'de> {
     reader: &'a mut Reader<'de>,
     first: bool,
+    index: usize,
 }
 
 impl<'de> SeqAccess<'de> for Elements<'_, 'de> {
@@ -165,7 +187,10 @@ impl<'de> SeqAccess<'de> for Elements<'_, 'de> {
         if !self.reader.another(&mut self.first, b']')? {
             return Ok(None);
         }
-        seed.deserialize(&mut *self.reader).map(Some)
+        let index = self.index;
+        self.index += 1;
+        let element = seed.deserialize(&mut *self.reader).map(Some);
+        self.reader.within(element, || index.to_string())
     }
 }
 
@@ -173,6 +198,8 @@ struct Members<'a, 'de> {
     reader: &'a mut Reader<'de>,
     first: bool,
     keys: BTreeSet<Cow<'de, str>>,
+    /// The key whose value comes next.
+    key: Cow<'de, str>,
 }
 
 impl<'de> MapAccess<'de> for Members<'_, 'de> {
@@ -186,6 +213,7 @@ impl<'de> MapAccess<'de> for Members<'_, 'de> {
         if !self.keys.insert(key.clone()) {
             return Err(Fault::DuplicateKey(key.into_owned()));
         }
+        self.key = key.clone();
         match key {
             Cow::Borrowed(key) => seed.deserialize(BorrowedStrDeserializer::new(key)),
             Cow::Owned(key) => seed.deserialize(IntoDeserializer::<Fault>::into_deserializer(key)),
@@ -195,7 +223,8 @@ impl<'de> MapAccess<'de> for Members<'_, 'de> {
 
     fn next_value_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<T::Value, Fault> {
         self.reader.scanner.expect(":", "`:`")?;
-        seed.deserialize(&mut *self.reader)
+        let value = seed.deserialize(&mut *self.reader);
+        self.reader.within(value, || self.key.clone().into_owned())
     }
 }
 

@@ -122,7 +122,7 @@ fn refused_by_rule() {
 #[test]
 fn not_utf8() {
     let error = parse::<Value>(b"{\"a\":\n\"\xff\"}", &LIMITS).unwrap_err();
-    assert_eq!(error, JsonError { line: 2, column: 2, fault: Fault::NotUtf8 });
+    assert_eq!(error, JsonError { line: 2, column: 2, place: String::new(), fault: Fault::NotUtf8 });
     // A surrogate written in UTF-8's manner, and an overlong slash.
     for bytes in [&b"\"\xed\xa0\x80\""[..], b"\"\xc0\xaf\""] {
         assert_eq!(parse::<Value>(bytes, &LIMITS).unwrap_err().fault, Fault::NotUtf8);
@@ -151,7 +151,7 @@ fn a_bounded_array_stops_at_its_bound() {
     }
     assert_eq!(parse::<Few>(br#"{"few":[1,2]}"#, &LIMITS).unwrap().few, [1, 2]);
     let error = parse::<Few>(br#"{"few":[1,2,3"#, &LIMITS).unwrap_err().to_string();
-    assert!(error.contains("expected an array of at most 2 elements"), "{error}");
+    assert!(error.contains("in `few`: more than 2 elements"), "{error}");
 }
 
 #[test]

@@ -200,7 +200,9 @@ impl Violation {
     pub fn rule(&self) -> Option<u8> {
         Some(match self {
             Self::Nothing => return None,
-            Self::Json(JsonError { fault: Fault::TooLarge { .. } | Fault::TooDeep { .. }, .. })
+            Self::Json(JsonError {
+                fault: Fault::TooLarge { .. } | Fault::TooDeep { .. } | Fault::TooMany(_), ..
+            })
             | Self::TooManyEntries(_)
             | Self::TooManyTrees(_)
             | Self::TooManyChecks(_)

@@ -89,7 +89,7 @@ fn rule_1_sizes() {
     refused(&but("2026.11.20-1", &"r".repeat(256)), "`release` must have 1 to 255 bytes (rule 1)");
     refused(&but("\"app\"", "\"\""), "tree ``: `name` must have 1 to 255 bytes (rule 1)");
     let one = r#"{"name":"a","root":"/a","extras":"refuse","ignore":[],"attributes":[],"entries":[]}"#;
-    refused(&trees(&[one].repeat(TREES_MAX + 1).join(",")), "an array of at most 1000 elements");
+    refused(&trees(&[one].repeat(TREES_MAX + 1).join(",")), "more than 1000 elements");
 }
 
 #[test]
@@ -132,7 +132,7 @@ fn rule_5_strict_json() {
         (but("\"ignore\":[],", ""), "missing field `ignore`"),
         (but("\"attributes\":[\"mode\"],", ""), "missing field `attributes`"),
         (but("[\"mode\"]", "[\"mode\",\"mode\"]"), "`attributes` is not a list of different attributes"),
-        (but("[\"mode\"]", "[\"mode\",\"owner\",\"mode\"]"), "an array of at most 2 elements"),
+        (but("[\"mode\"]", "[\"mode\",\"owner\",\"mode\"]"), "more than 2 elements"),
         (but("[\"mode\"]", "[\"acl\"]"), "unknown variant `acl`"),
         (but("\"refuse\"", "\"maybe\""), "unknown variant `maybe`"),
         (but("\"type\":\"dir\"", "\"type\":\"fifo\""), "unknown variant `fifo`"),
@@ -385,13 +385,13 @@ fn the_verifier_keeps_the_order_of_the_rules() {
     other.sign(&key(2));
     assert!(open(&other.to_json()).contains("`payloadType` is `application/vnd.in-toto+json`"));
     // 4 before 5: bytes that nobody trusted has signed are never parsed.
-    assert_eq!(open(&signed("not JSON", &[2])), "signed by 0 of the trusted keys, 1 needed");
+    assert_eq!(open(&signed("not JSON", &[2])), "signed by 0 of the trusted keys, 1 needed (rule 4)");
     // 5 before 6 and 7.
     assert!(open(&signed("not JSON", &[1])).contains("(rule 5)"));
     assert!(open(&signed(&but("\"path\":\"a\"", "\"path\":\"/a\""), &[1])).contains("(rule 6)"));
     assert!(open(&signed(&but("/var/www/app", "app"), &[1])).contains("(rule 7)"));
     let seventeen: Vec<u8> = (1..=u8::try_from(SIGNATURES_MAX).unwrap() + 1).collect();
-    assert!(open(&signed(EXAMPLE, &seventeen)).contains("at most 16 elements"));
+    assert!(open(&signed(EXAMPLE, &seventeen)).contains("more than 16 elements (rule 1)"));
 }
 
 #[test]

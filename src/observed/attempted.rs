@@ -26,8 +26,12 @@ impl Observed {
         }
     }
 
+    /// All but one: when ABANDON was taken paces the group for as long as the rejection is on record.
     pub(super) fn forget_attempts(&mut self, gone: &InstanceId) {
-        self.attempts.retain(|attempt, _| attempt.instance() != Some(gone));
+        self.attempts.retain(|attempt, attempts| {
+            let paces = matches!(attempt, AttemptKey::GiveUp(..)) && attempts.was_accepted();
+            attempt.instance() != Some(gone) || paces
+        });
     }
 }
 

@@ -19,6 +19,9 @@ impl Observed {
             self.records.insert(key, (revision, record));
         } else {
             self.records.remove(&key);
+            if let Key::Rejection(id) = &key {
+                self.attempts.retain(|attempt, _| !matches!(attempt, AttemptKey::GiveUp(of, _) if of == id));
+            }
             self.removed.insert(key, revision);
         }
     }

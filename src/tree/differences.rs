@@ -20,7 +20,8 @@ pub(super) struct Differences {
     /// Distinct entries with a difference that is certain, without one but with an uncertain one.
     differing: u64,
     untold: u64,
-    extras: u64,
+    /// What has a difference and is not listed: extras, and the root.
+    unlisted: u64,
 }
 
 /// What is expected and what is there.
@@ -38,7 +39,7 @@ pub(super) enum Of {
 impl Differences {
     pub(super) fn new(listed: usize) -> Self {
         let marks = vec![(false, false); listed];
-        Self { kept: BTreeMap::new(), total: 0, marks, differing: 0, untold: 0, extras: 0 }
+        Self { kept: BTreeMap::new(), total: 0, marks, differing: 0, untold: 0, unlisted: 0 }
     }
 
     /// One more difference.
@@ -75,7 +76,7 @@ impl Differences {
             self.differing += u64::from(!*differs);
             *differs = true;
         }
-        self.extras += u64::from(problem == Problem::Extra);
+        self.unlisted += u64::from(of == Of::Unlisted);
     }
 
     /// Whether anything is known against the entry already.
@@ -114,7 +115,7 @@ impl Differences {
     }
 
     fn reason(&self, stop: Option<Stop>) -> Option<String> {
-        let all = self.marks.len() as u64 + self.extras;
+        let all = self.marks.len() as u64 + self.unlisted;
         let entries = if all == 1 { "entry" } else { "entries" };
         let mut parts = Vec::new();
         if self.differing > 0 {

@@ -108,6 +108,9 @@ fn report(args: &Args) -> Result<Report, Problem> {
             format!("the manifest has {} other than trees, which `--root` cannot run", counted(&verified.manifest));
         return Err(Problem { text, hint: Some("with `--trees-only` the trees alone are checked") });
     }
+    if let Some(root) = args.root.as_ref().filter(|root| !root.is_dir()) {
+        return Err(Problem { text: format!("`{}` is not a directory", root.display()), hint: None });
+    }
     let options = Options { root: args.root.clone(), trees_only: args.trees_only, ..Options::default() };
     let manifest = Arc::new(verified.manifest);
     let outcomes = Checks::new(options).run_all(&manifest);
@@ -136,11 +139,15 @@ fn verified(args: &Args) -> Result<VerifiedManifest, Problem> {
     VerifiedManifest::open(&envelope, &trusted).map_err(|error| problem("manifest", &args.manifest, &error))
 }
 
-/// At most one byte more than `max`, so that whoever parses it can tell that it is too large.
+/// All of a file that has at most `max` bytes.
 fn read(path: &Path, max: u64) -> Result<Vec<u8>, Problem> {
     let mut bytes = Vec::new();
     let read = fs::File::open(path).and_then(|file| file.take(max + 1).read_to_end(&mut bytes));
     match read {
+        Ok(_) if bytes.len() as u64 > max => Err(Problem {
+            text: format!("failed to read `{}`: it has more than {max} bytes", path.display()),
+            hint: None,
+        }),
         Ok(_) => Ok(bytes),
         Err(error) => Err(Problem { text: format!("failed to read `{}`: {error}", path.display()), hint: None }),
     }

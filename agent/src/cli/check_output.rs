@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use portcullis::{
     digest::Digest,
     outcome::{Difference, Outcome, Status},
-    text::visible,
+    text::{escaped_json, visible},
 };
 use serde::Serialize;
 
@@ -34,8 +34,7 @@ pub(super) fn json(out: &mut impl Write, report: &Report) -> io::Result<()> {
         scope: report.trees_only.then_some("trees"),
         outcomes: &report.outcomes,
     };
-    serde_json::to_writer(&mut *out, &object)?;
-    writeln!(out)
+    writeln!(out, "{}", escaped_json(&serde_json::to_string(&object)?))
 }
 
 /// A line for each check, each followed by what differs; and the answer last, where it is seen.

@@ -56,7 +56,9 @@ struct Operator(String);
 
 async fn authenticate(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
     let token = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let token = token.and_then(|value| value.strip_prefix("Bearer ")).map(str::trim);
+    let token = token.and_then(|value| value.split_once(' '));
+    // RFC 9110, §11.1: the scheme's case does not matter.
+    let token = token.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token.trim());
     match token.and_then(|token| operator(&app.config.operator_tokens, token)) {
         Some(name) => {
             request.extensions_mut().insert(Operator(name));

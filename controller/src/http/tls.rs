@@ -45,6 +45,14 @@ impl std::fmt::Debug for Current {
     }
 }
 
+/// Whether certificate and key can be used.
+///
+/// # Errors
+/// When they cannot, with the file that is to blame.
+pub fn check(files: &Tls) -> Result<(), TlsError> {
+    Acceptor::new(files.clone()).map(drop)
+}
+
 impl Acceptor {
     pub(crate) fn new(files: Tls) -> Result<Self, TlsError> {
         let bytes = read(&files)?;

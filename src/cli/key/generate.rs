@@ -56,7 +56,8 @@ fn refuse_to_overwrite(path: &Path) -> anyhow::Result<()> {
 fn write_pair(key: &SigningKey, private: &Path, public: &Path) -> anyhow::Result<()> {
     let private_file = files::create(private, 0o600)?;
     let done = files::create(public, 0o644).and_then(|public_file| {
-        let done = files::fill(private_file, private, key.to_pem().as_bytes())
+        let done = files::set_mode(&private_file, private, 0o600)
+            .and_then(|()| files::fill(private_file, private, key.to_pem().as_bytes()))
             .and_then(|()| files::fill(public_file, public, key.public().to_pem().as_bytes()))
             .and_then(|()| files::sync_directory(private).context("failed to write to the disk"));
         done.inspect_err(|_| remove(public))

@@ -8,8 +8,9 @@ use std::{
 use anyhow::{Context as _, anyhow};
 use portcullis::{
     digest::Digest,
+    glob::Ignore,
     json::INTEGER_MAX,
-    manifest::{Manifest, PAYLOAD_TYPE, Tree},
+    manifest::{Extras, Manifest, PAYLOAD_TYPE, Tree},
     signature::Envelope,
     spec::{SPEC_BYTES_MAX, Spec},
     tree,
@@ -73,7 +74,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Answer> {
     let spec = read_spec(&args.spec)?;
     spec.warnings.iter().for_each(output::warning);
     let mut manifest = spec.into_manifest(args.release.clone(), sequence(args.sequence)?);
-    read_trees(&mut manifest, args.root.as_deref())?;
+    read_trees(&mut manifest, args.root.as_deref(), &args.out)?;
 
     let payload = manifest.to_payload();
     Manifest::parse(&payload).context("failed to build a manifest that keeps the rules")?;
@@ -109,16 +110,18 @@ fn sequence(asked: Option<u64>) -> anyhow::Result<u64> {
     if let Some(sequence) = asked {
         return Ok(sequence);
     }
-    let Some(epoch) = env::var_os("SOURCE_DATE_EPOCH") else { return Ok(clock::unix_seconds()) };
+    let epoch = env::var_os("SOURCE_DATE_EPOCH").filter(|epoch| !epoch.is_empty());
+    let Some(epoch) = epoch else { return Ok(clock::unix_seconds()) };
     let seconds = epoch.to_str().and_then(|text| text.parse().ok()).filter(|&seconds| seconds <= INTEGER_MAX);
     seconds.context("failed to use SOURCE_DATE_EPOCH: it is not a number of seconds")
 }
 
-fn read_trees(manifest: &mut Manifest, root: Option<&Path>) -> anyhow::Result<()> {
+fn read_trees(manifest: &mut Manifest, root: Option<&Path>, out: &Path) -> anyhow::Result<()> {
     let bar = Bar::new();
     for tree in &mut manifest.trees {
         bar.tree(&tree.name);
         let directory = under(root, tree)?;
+        is_outside(out, tree, &directory)?;
         let name = portcullis::text::visible(&tree.name);
         tree.entries = tree::read(tree, &directory, &bar).or_else(|error| {
             let hint = error.hint;
@@ -128,6 +131,23 @@ fn read_trees(manifest: &mut Manifest, root: Option<&Path>) -> anyhow::Result<()
         })?;
     }
     Ok(())
+}
+
+/// A manifest inside a tree that it describes could never pass: it would have to hold its own digest.
+fn is_outside(out: &Path, tree: &Tree, directory: &Path) -> anyhow::Result<()> {
+    let folder = out.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let (Ok(folder), Ok(directory), Some(name)) = (folder.canonicalize(), directory.canonicalize(), out.file_name())
+    else {
+        return Ok(());
+    };
+    let file = folder.join(name);
+    let Ok(inside) = file.strip_prefix(&directory) else { return Ok(()) };
+    let ignore = Ignore::new(&tree.ignore)?;
+    if tree.extras == Extras::Allow && !file.exists() || ignore.hides(inside.as_os_str().as_encoded_bytes(), false) {
+        return Ok(());
+    }
+    let error = anyhow!("`{}` is inside tree `{}`", files::shown(out), portcullis::text::visible(&tree.name));
+    Err(error).hint(Some("write the manifest somewhere else, or ignore it in the tree"))
 }
 
 /// Where the root of a tree is: absolute, so that a plain `join` would forget the directory.

@@ -25,6 +25,8 @@ pub(crate) struct Args {
 /// Runs `release sign`.
 pub(crate) fn run(args: &Args) -> anyhow::Result<Answer> {
     let key = files::read_signing_key(&args.key)?;
+    // Signers at the same time come one after the other: none overwrites what another has added.
+    let _locked = files::lock(&args.manifest)?;
     let Unverified { mut envelope, manifest, digest } = Unverified::read(&args.manifest)?;
     envelope.sign(&key);
     if envelope.signatures.len() > SIGNATURES_MAX {

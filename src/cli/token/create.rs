@@ -23,7 +23,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
     /// How many instances may use it
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     uses: u32,
     /// How long it may be used: 30m, 24h, 7d
     #[arg(long = "for", value_name = "TIME", default_value = "24h", value_parser = seconds)]

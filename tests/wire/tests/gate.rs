@@ -185,7 +185,7 @@ async fn the_cloud_answers_badly() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn another_hook_holds_on() -> Result<()> {
     let other = PutLifecycleHook { name: "codedeploy".into(), ..scene::hook() };
-    let world = World::set_up("two-hooks", Setup::default(), vec![other]).await?;
+    let mut world = World::set_up("two-hooks", Setup::default(), vec![other]).await?;
     let waiting = |views: &[InstanceView]| {
         (views.len() == 2 && views.iter().all(is_waiting)).then(|| views.iter().map(|view| view.id.clone()).collect())
     };
@@ -195,6 +195,13 @@ async fn another_hook_holds_on() -> Result<()> {
         assert!(explained.contains("admitted"), "{explained}");
     }
     tokio::time::sleep(Duration::from_secs(5)).await;
+    // It remembers across a crash that ours is done.
+    world.gate.kill().await?;
+    world.gate.restart().await?;
+    for id in &ids {
+        world.gate.until_explained(id, "codedeploy", PATIENCE).await?;
+    }
+    tokio::time::sleep(Duration::from_secs(3)).await;
     for (id, (asked, taken)) in world.completions("CONTINUE") {
         assert_eq!((asked, taken), (1, 1), "{id}: sent again and again");
     }

@@ -7,7 +7,7 @@ use portcullis::{
     instance::{GroupName, InstanceId},
     observation::Answer,
     observed::{Group, Instance},
-    policy::GroupPolicy,
+    policy::{GroupPolicy, Mode},
     record::{Key, Record},
     verdict::{Ruling, Verdict},
 };
@@ -36,7 +36,11 @@ fn group(app: &App, snapshot: &Snapshot, name: &GroupName, policy: &GroupPolicy)
         release: release.map(|release| release.release),
         wanted,
         desired: observed.and_then(|group| group.facts.as_ref()).map(|facts| facts.desired),
-        warnings: failure(snapshot, name).into_iter().chain(warnings(observed, policy)).collect(),
+        warnings: failure(snapshot, name)
+            .into_iter()
+            .chain(nothing_to_admit(policy, wanted.as_ref()))
+            .chain(warnings(observed, policy))
+            .collect(),
         instances: members.map(|(id, instance)| shown(app, snapshot, id, instance)).collect(),
     })
 }
@@ -57,6 +61,12 @@ fn wanted(snapshot: &Snapshot, group: &GroupName) -> Option<Digest> {
 fn failure(snapshot: &Snapshot, group: &GroupName) -> Option<String> {
     let (answer, at) = snapshot.observed.attempts.get(&AttemptKey::Describe(group.clone()))?.answered.as_ref()?;
     (*answer != Answer::Accepted).then(|| format!("not described at {at}: {}", in_words(answer)))
+}
+
+/// Enforcing without a release holds everything, and abandons it at its deadline.
+fn nothing_to_admit(policy: &GroupPolicy, wanted: Option<&Digest>) -> Option<String> {
+    let closed = policy.mode == Mode::Enforce && wanted.is_none();
+    closed.then(|| "it enforces, and no release is promoted: nothing can be admitted; promote one, or observe".into())
 }
 
 fn warnings(observed: Option<&Group>, policy: &GroupPolicy) -> Vec<String> {
