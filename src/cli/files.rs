@@ -118,7 +118,7 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
 pub(crate) fn lock(path: &Path) -> anyhow::Result<File> {
     let context = || format!("failed to lock `{}`", shown(path));
     for _ in 0..LOCK_TRIES_MAX {
-        let file = File::open(path).with_context(context)?;
+        let file = File::open(path).with_context(|| format!("failed to read `{}`", shown(path)))?;
         file.lock().with_context(context)?;
         let (locked, present) = (file.metadata().with_context(context)?, fs::metadata(path).with_context(context)?);
         if (locked.dev(), locked.ino()) == (present.dev(), present.ino()) {

@@ -82,12 +82,28 @@ fn sequence() {
     assert_eq!(bench.payload("m.json")["sequence"], 1_763_640_000);
     with("1763640000", &["--sequence", "9"]).succeeded();
     assert_eq!(bench.payload("m.json")["sequence"], 9, "what is asked for comes first");
-    for epoch in ["soon", "-1", "", "9007199254740992"] {
+    for epoch in ["soon", "-1", "9007199254740992"] {
         with(epoch, &[]).refused("SOURCE_DATE_EPOCH");
     }
-    bench.run(&usual).succeeded();
-    assert!(bench.payload("m.json")["sequence"].as_u64().unwrap() > 1_763_640_000, "now");
+    for epoch in [None, Some("")] {
+        let mut command = bench.command(&usual);
+        epoch.map(|epoch| command.env("SOURCE_DATE_EPOCH", epoch));
+        Run::of(command.output().unwrap()).succeeded();
+        assert!(bench.payload("m.json")["sequence"].as_u64().unwrap() > 1_763_640_000, "now");
+    }
     bench.run(&[&usual[..], &["--sequence", "9007199254740992"]].concat()).refused("--sequence");
+}
+
+/// It would have to hold its own digest.
+#[test]
+fn not_into_a_tree_that_it_describes() {
+    let bench = Bench::staged();
+    let build = |out: &str| {
+        bench.run(&["release", "build", "--spec", "portcullis.toml", "--release", "R", "--root", "stage", "--out", out])
+    };
+    build("stage/var/www/app/m.json").refused("inside tree `app`");
+    assert!(!bench.path("stage/var/www/app/m.json").exists());
+    build("stage/var/www/app/m.pid").succeeded();
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! `release sign`.
 
-use std::{fs, os::unix::fs::PermissionsExt as _};
+use std::{fs, os::unix::fs::PermissionsExt as _, process::Stdio};
 
 use serde_json::Value;
 
@@ -44,6 +44,24 @@ fn two_signers_and_one_twice() {
     assert_eq!(envelope["signatures"].as_array().unwrap().len(), 2);
     assert_eq!(bench.payload("m.json"), payload);
     bench.run(&["release", "verify", "m.json", "--trust", "a.pub", "--trust", "b.pub", "--threshold", "2"]).succeeded();
+}
+
+#[test]
+fn signers_at_the_same_time_lose_nothing() {
+    let bench = Bench::staged();
+    bench.build("m.json", &[]);
+    let keys: Vec<_> = (0..12).map(|number| format!("key-{number}")).collect();
+    keys.iter().for_each(|key| drop(bench.key(key)));
+    let sign = |key: &String| {
+        let mut command = bench.command(&["release", "sign", "m.json", "--key", key]);
+        command.stdout(Stdio::null()).spawn().unwrap()
+    };
+    let signers: Vec<_> = keys.iter().map(sign).collect();
+    for mut signer in signers {
+        assert!(signer.wait().unwrap().success());
+    }
+    let envelope: Value = serde_json::from_str(&bench.read("m.json")).unwrap();
+    assert_eq!(envelope["signatures"].as_array().unwrap().len(), 12);
 }
 
 #[test]

@@ -94,6 +94,8 @@ fn under_another_root() {
     assert_eq!(fixture.run(&[]).exit, 1);
     let run = fixture.run(&["--root", image, "--json"]);
     assert_eq!((run.exit, run.value().get("scope")), (0, None));
+    let run = fixture.run(&["--root", "/nowhere"]);
+    assert_eq!((run.exit, run.stdout.as_str()), (2, ""), "an image that is not there was not looked at");
     let fixture = fixture.with_script("exit 1", 1_000);
     let run = fixture.run(&["--root", image]);
     assert_eq!((run.exit, run.stdout.as_str()), (2, ""));
