@@ -118,6 +118,18 @@ mod tests {
     }
 
     #[test]
+    fn the_newest_answer_counts() {
+        let mut attempts = Attempts::first(Timestamp(1));
+        attempts.answered(unknown(), Timestamp(5));
+        attempts.answered(Answer::NoActiveAction, Timestamp(3));
+        assert_eq!(attempts.answered, Some((unknown(), Timestamp(5))), "an older one comes late");
+        attempts.answered(Answer::Throttled, Timestamp(5));
+        assert_eq!(attempts.answered, Some((unknown(), Timestamp(5))), "twice is once");
+        attempts.answered(Answer::Throttled, Timestamp(6));
+        assert_eq!(attempts.answered, Some((Answer::Throttled, Timestamp(6))));
+    }
+
+    #[test]
     fn backoff_doubles_up_to_its_limit() {
         for (sent, after_ms) in [
             (1, 1_000),

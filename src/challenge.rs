@@ -149,6 +149,25 @@ mod tests {
     }
 
     #[test]
+    fn outlives_the_longest_check_several_times() {
+        let longest_tree_check = Duration::from_secs(120);
+        assert!(LIFETIME >= 5 * longest_tree_check);
+    }
+
+    #[test]
+    fn no_longer_than_it_may_be() {
+        let sealed = |audience_bytes| {
+            let challenge = Challenge { audience: "a".repeat(audience_bytes), ..challenge() };
+            challenge.seal(&key("a", 1))
+        };
+        let open = |sealed: &str| Challenge::open(sealed, &[key("a", 1)], Timestamp(0)).is_ok();
+        // 4 characters for 3 bytes.
+        let most = (0..SEALED_BYTES_MAX).rev().find(|&bytes| sealed(bytes).len() <= SEALED_BYTES_MAX).unwrap();
+        assert_eq!(sealed(most).len(), SEALED_BYTES_MAX);
+        assert!(open(&sealed(most)) && !open(&sealed(most + 1)) && !open(&sealed(most + 100)));
+    }
+
+    #[test]
     fn refuses_what_is_not_ours() {
         let sealed = challenge().seal(&key("a", 1));
         let other_key = Challenge::open(&sealed, &[key("a", 2)], Timestamp(0));

@@ -133,3 +133,17 @@ impl<'a> Case<'a> {
         at + age_max + Duration::from_millis(1)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{super::fixtures::*, Key};
+
+    /// What a write must expect: with any other revision, compare-and-swap protects nothing or never succeeds.
+    #[test]
+    fn revisions_are_those_of_the_store() {
+        let scene = proven();
+        let case = scene.case(at(100));
+        assert_eq!(case.revision(&Key::Admission(i1())), Some(7));
+        assert_eq!(case.revision(&Key::Rejection(i1())), None);
+    }
+}

@@ -75,3 +75,20 @@ impl Opinion {
         self
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{super::fixtures::*, Opinion};
+
+    /// What is due now is done now: as a moment to wake up at, it would hide the next.
+    #[test]
+    fn only_what_is_to_come_wakes() {
+        let scene = waiting();
+        let case = scene.case(at(100));
+        let until = |moments: &[u64]| {
+            moments.iter().fold(Opinion::default(), |opinion, moment| opinion.until(&case, at(*moment))).wake_at
+        };
+        assert_eq!(until(&[99, 100]), None);
+        assert_eq!(until(&[100, 300, 200]), Some(at(200)));
+    }
+}
