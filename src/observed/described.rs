@@ -138,6 +138,10 @@ mod tests {
         assert_eq!(seen(&observed), [("a", "InService", 20), ("b", "Pending", 30)]);
         assert_eq!(observed.groups[&"web".into()].asked_at, Some(Timestamp(20)));
 
+        let again = part("web", 30, &[("b", "InService")]);
+        let observed = folded(&[part("web", 30, &[("b", "Pending")]), again]); // of the same moment, the first counts
+        assert_eq!(seen(&observed), [("b", "Pending", 30)]);
+
         let older_than_the_part = description("web", 25, &[("a", "Standby")]);
         let observed = folded(&[part("web", 30, &[("b", "Pending")]), older_than_the_part]);
         assert_eq!(seen(&observed), [("a", "Standby", 25), ("b", "Pending", 30)]);

@@ -99,6 +99,22 @@ mod tests {
         Evidence { readiness: Readiness::NotReady { causes: vec![cause] }, ..ready(challenged_at, received_at) }
     }
 
+    #[test]
+    fn of_the_same_moment_only_a_fail_overrules_a_pass() {
+        let other_boot = |evidence: Evidence| Evidence { boot: "boot 2".into(), ..evidence };
+        for (first, second, overruled) in [
+            (ready(5, 6), failing(5, 6), true),
+            (failing(5, 6), ready(5, 6), false),
+            (ready(5, 6), other_boot(ready(5, 6)), false),
+            (failing(5, 6), other_boot(failing(5, 6)), false),
+        ] {
+            let mut instance = instance();
+            instance.heard(first.clone());
+            instance.heard(second.clone());
+            assert_eq!(instance.evidence, Some(if overruled { second } else { first }));
+        }
+    }
+
     fn instance() -> Instance {
         Instance {
             group: "web".into(),
