@@ -55,4 +55,20 @@ mod tests {
         }
         assert!(observed.removed.is_empty());
     }
+
+    /// When ABANDON was taken paces the group as long as the rejection is on record, whatever becomes of the instance.
+    #[test]
+    fn an_abandon_is_remembered_with_its_rejection() {
+        let abandon = |id: &str| AttemptKey::GiveUp(id.into(), crate::instance::WaitId(1));
+        let removed = |id: &str| Observation::Stored { key: Key::Rejection(id.into()), revision: 9, record: None };
+        let mut observed = Observed::default();
+        for id in ["a", "b"] {
+            let (attempt, answer) = (abandon(id), crate::observation::Answer::Accepted);
+            observed.fold(Observation::Answered { attempt, answer, at: Timestamp(5) }, Timestamp(9));
+            observed.forget_attempts(&id.into());
+        }
+        assert_eq!(observed.attempts.keys().collect::<Vec<_>>(), [&abandon("a"), &abandon("b")]);
+        observed.fold(removed("a"), Timestamp(9));
+        assert_eq!(observed.attempts.keys().collect::<Vec<_>>(), [&abandon("b")]);
+    }
 }
