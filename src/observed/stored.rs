@@ -29,7 +29,7 @@ impl Observed {
 
 #[cfg(test)]
 mod tests {
-    use alloc::vec;
+    use alloc::{vec, vec::Vec};
 
     use super::*;
     use crate::{attempt::Attempts, observation::Observation, record::GroupRecord, timestamp::Timestamp};
