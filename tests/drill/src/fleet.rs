@@ -56,6 +56,8 @@ struct State {
     deploy: Deploy,
     machines: BTreeMap<String, Machine>,
     broken: Option<String>,
+    /// Nothing is started any more.
+    is_over: bool,
 }
 
 /// One instance, running. Its agent is killed with it.
@@ -69,7 +71,7 @@ struct Machine {
 impl Fleet {
     /// Follows every group of `cloud`; `balancer` gets the healthy members of its target groups.
     pub fn follow(cloud: Arc<Server>, balancer: Arc<Balancer>, image: Image, timeline: Timeline) -> Self {
-        let state = State { deploy: Deploy::Whole, machines: BTreeMap::new(), broken: None };
+        let state = State { deploy: Deploy::Whole, machines: BTreeMap::new(), broken: None, is_over: false };
         let shared = Arc::new(Shared { image, timeline, state: Mutex::new(state) });
         let task = tokio::spawn(follow(cloud, balancer, Arc::clone(&shared)));
         Self { shared, task }
@@ -106,8 +108,12 @@ impl Fleet {
 }
 
 impl Drop for Fleet {
+    /// Ends every instance before it returns: the task may hold on to them for a while longer.
     fn drop(&mut self) {
         self.task.abort();
+        let mut state = self.shared.lock();
+        state.is_over = true;
+        state.machines.clear();
     }
 }
 
@@ -145,7 +151,11 @@ async fn start(shared: &Shared, view: &InstanceView) -> Result<()> {
         Deploy::Halted => (Tone::Bad, "its deploy halted half-way; its web server answers all the same"),
     };
     shared.timeline.say(tone, &format!("{} launched: {what}", view.id));
-    shared.lock().machines.insert(view.id.clone(), Machine { root, web, _agent: agent });
+    let machine = Machine { root, web, _agent: agent };
+    let mut state = shared.lock();
+    if !state.is_over {
+        state.machines.insert(view.id.clone(), machine);
+    }
     Ok(())
 }
 

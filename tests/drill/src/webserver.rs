@@ -6,16 +6,22 @@ use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener},
     os::unix::fs::MetadataExt as _,
     path::{Component, Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
+    time::Duration,
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail};
 use axum::{
     Router,
     extract::State,
     http::{StatusCode, Uri},
 };
-use tokio::task::JoinHandle;
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::{
+    net::TcpStream,
+    task::JoinHandle,
+    time::{interval, timeout},
+};
 
 /// Which web server the instances run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,7 +59,8 @@ pub struct WebServer {
 
 #[derive(Debug)]
 enum Runs {
-    Nginx { program: PathBuf, folder: PathBuf },
+    /// The master process.
+    Nginx(Child),
     Embedded(JoinHandle<()>),
 }
 
@@ -64,7 +71,7 @@ impl WebServer {
     /// When it does not start.
     pub async fn start(kind: &Kind, instance: &Path) -> Result<Self> {
         match kind {
-            Kind::Nginx(program) => start_nginx(program, instance),
+            Kind::Nginx(program) => start_nginx(program, instance).await,
             Kind::Embedded => start_embedded(instance.join("var/www/shop")).await,
         }
     }
@@ -72,20 +79,34 @@ impl WebServer {
     /// Reads its configuration again, as a deploy does at its end.
     ///
     /// # Errors
-    /// When nginx refuses.
+    /// When nginx is gone.
     pub fn reload(&self) -> Result<()> {
         match &self.runs {
-            Runs::Nginx { program, folder } => signal(program, folder, "reload"),
+            Runs::Nginx(master) => signal(master, Signal::HUP),
             Runs::Embedded(_) => Ok(()),
         }
+    }
+
+    async fn until_it_listens(&mut self) -> Result<()> {
+        let mut look = interval(LOOK_EVERY);
+        while TcpStream::connect(self.address).await.is_err() {
+            if let Runs::Nginx(master) = &mut self.runs
+                && let Some(status) = master.try_wait()?
+            {
+                bail!("nginx ended: {status}");
+            }
+            look.tick().await;
+        }
+        Ok(())
     }
 }
 
 impl Drop for WebServer {
     fn drop(&mut self) {
-        match &self.runs {
-            Runs::Nginx { program, folder } => {
-                if let Err(error) = signal(program, folder, "stop") {
+        match &mut self.runs {
+            // The master ends its workers; killed, it would leave them behind.
+            Runs::Nginx(master) => {
+                if let Err(error) = signal(master, Signal::TERM).and_then(|()| Ok(master.wait()?)) {
                     eprintln!("{error:#}");
                 }
             }
@@ -94,28 +115,24 @@ impl Drop for WebServer {
     }
 }
 
-fn start_nginx(program: &Path, instance: &Path) -> Result<WebServer> {
+async fn start_nginx(program: &Path, instance: &Path) -> Result<WebServer> {
     let folder = instance.join("run/nginx");
     fs::create_dir_all(&folder)?;
     let address = free_address()?;
     fs::write(folder.join("nginx.conf"), nginx_config(instance, &folder, address)?)?;
-    // It goes to the background once it listens: no waiting, no guessing.
-    let output = nginx(program, &folder).output().context("nginx does not start")?;
-    ensure!(output.status.success(), "nginx: {}", String::from_utf8_lossy(&output.stderr));
-    Ok(WebServer { address, runs: Runs::Nginx { program: program.to_owned(), folder } })
-}
-
-fn signal(program: &Path, folder: &Path, signal: &str) -> Result<()> {
-    let output = nginx(program, folder).args(["-s", signal]).output().context("nginx does not start")?;
-    ensure!(output.status.success(), "nginx -s {signal}: {}", String::from_utf8_lossy(&output.stderr));
-    Ok(())
-}
-
-fn nginx(program: &Path, folder: &Path) -> Command {
     let mut command = Command::new(program);
-    command.arg("-c").arg(folder.join("nginx.conf")).arg("-p").arg(folder).arg("-e").arg(folder.join("error.log"));
-    command.stdin(Stdio::null());
-    command
+    command.arg("-c").arg(folder.join("nginx.conf")).arg("-p").arg(&folder).arg("-e").arg(folder.join("error.log"));
+    let master = command.stdin(Stdio::null()).stderr(Stdio::null()).spawn().context("nginx does not start")?;
+    let mut server = WebServer { address, runs: Runs::Nginx(master) };
+    match timeout(START_TIME_MAX, server.until_it_listens()).await {
+        Ok(listens) => listens.with_context(|| fs::read_to_string(folder.join("error.log")).unwrap_or_default())?,
+        Err(_) => bail!("nginx does not listen"),
+    }
+    Ok(server)
+}
+
+fn signal(master: &Child, signal: Signal) -> Result<()> {
+    kill_process(Pid::from_child(master), signal).context("nginx is gone")
 }
 
 /// What the image brings: where to listen, and to include what the deploy brings.
@@ -124,7 +141,7 @@ fn nginx_config(instance: &Path, folder: &Path, address: SocketAddr) -> Result<S
     // Started by root, nginx would give up root; the files of a scratch folder may not be readable for anybody else.
     let user = if fs::metadata("/proc/self")?.uid() == 0 { "user root;\n" } else { "" };
     Ok(format!(
-        "{user}worker_processes 1;\npid {folder}/nginx.pid;\n\
+        "{user}daemon off;\nworker_processes 1;\npid {folder}/nginx.pid;\n\
          events {{ worker_connections 256; }}\n\
          http {{\n  access_log off;\n  types {{ text/html html; }}\n  default_type text/plain;\n\
          \x20 client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;\n\
@@ -157,3 +174,6 @@ async fn page(State(root): State<PathBuf>, uri: Uri) -> Result<Vec<u8>, StatusCo
     }
     fs::read(root.join(path)).map_err(|_| StatusCode::NOT_FOUND)
 }
+
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+const START_TIME_MAX: Duration = Duration::from_secs(10);
