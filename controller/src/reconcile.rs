@@ -201,7 +201,7 @@ impl Reconciler {
     }
 
     fn read(&mut self, path: &str, revision: u64) -> Result<(), StoreError> {
-        if OBSERVED_PATHS.iter().any(|prefix| path.starts_with(prefix)) {
+        if records::observed().any(|prefix| path.starts_with(prefix)) {
             let found = self.parts.store.get(path)?;
             let newest = found.as_ref().map_or(revision, |found| found.revision);
             if let Some(observation) = records::observation(path, found.as_ref(), newest)? {
@@ -213,7 +213,7 @@ impl Reconciler {
     }
 
     fn load(&mut self) -> Result<(), StoreError> {
-        for prefix in OBSERVED_PATHS {
+        for prefix in records::observed() {
             for (path, found) in self.parts.store.list(prefix)? {
                 if let Some(observation) = records::observation(&path, Some(&found), found.revision)? {
                     self.observe(observation);
@@ -339,8 +339,6 @@ fn take_lease(store: &dyn Store) -> Result<u64, StoreError> {
 fn draw_jitter() -> f64 {
     getrandom::u32().map_or(1.0, |random| 0.8 + 0.4 * f64::from(random) / f64::from(u32::MAX))
 }
-
-use records::OBSERVED as OBSERVED_PATHS;
 
 /// The actor's name in audit lines of the controller's own doing.
 pub(crate) const CONTROLLER: &str = "controller";

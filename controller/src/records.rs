@@ -166,5 +166,10 @@ pub fn ended_path(instance: &InstanceId) -> String {
 const EVIDENCE: &str = "evidence/";
 const ENDED: &str = "ended/";
 
-/// The prefixes under which the core's knowledge is kept.
-pub(crate) const OBSERVED: [&str; 7] = ["group/", "wait/", "admission/", "rejection/", "dispute/", EVIDENCE, ENDED];
+/// The families of what is kept of an instance and the core knows: one list, for loading as for sweeping.
+pub(crate) const OF_INSTANCES: [&str; 6] = ["wait/", "admission/", "rejection/", "dispute/", EVIDENCE, ENDED];
+
+/// All families that the core knows.
+pub(crate) fn observed() -> impl Iterator<Item = &'static str> {
+    std::iter::once("group/").chain(OF_INSTANCES)
+}

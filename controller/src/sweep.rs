@@ -5,7 +5,13 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use portcullis::{instance::InstanceId, policy::Policy, record::Record, report::Evidence, timestamp::Timestamp};
+use portcullis::{
+    instance::InstanceId,
+    policy::Policy,
+    record::{Key, Record},
+    report::Evidence,
+    timestamp::Timestamp,
+};
 
 use crate::{
     reconcile::Snapshot,
@@ -45,7 +51,7 @@ fn all_described(snapshot: &Snapshot, policy: &Policy) -> bool {
 /// Every instance that has a record.
 fn known(store: &dyn Store) -> Result<BTreeSet<InstanceId>, StoreError> {
     let mut known = BTreeSet::new();
-    for family in FAMILIES {
+    for family in records::OF_INSTANCES.into_iter().chain(["bound/"]) {
         for (path, _) in store.list(family)? {
             known.extend(path.strip_prefix(family).map(InstanceId::from));
         }
@@ -57,8 +63,8 @@ fn known(store: &dyn Store) -> Result<BTreeSet<InstanceId>, StoreError> {
 fn all_of(store: &dyn Store, instance: &InstanceId) -> Result<(Timestamp, Vec<Write>), StoreError> {
     let (mut last, mut writes) = (Timestamp(0), Vec::new());
     let mut remove = |path: String, revision: u64| writes.push(Write { path, expected: Some(revision), value: None });
-    for family in RECORDS {
-        let path = format!("{family}{}", instance.as_str());
+    let paths = records::OF_INSTANCES.map(|family| format!("{family}{}", instance.as_str()));
+    for path in paths.into_iter().filter(|path| Key::parse(path).is_some()) {
         if let Some((revision, record)) = records::read::<Record>(store, &path)? {
             last = last.max(written_at(&record));
             remove(path, revision);
@@ -103,9 +109,6 @@ fn written_at(record: &Record) -> Timestamp {
     }
 }
 
-/// The core's records of an instance.
-const RECORDS: [&str; 4] = ["wait/", "admission/", "rejection/", "dispute/"];
-const FAMILIES: [&str; 7] = ["wait/", "admission/", "rejection/", "dispute/", "evidence/", "ended/", "bound/"];
 /// Long enough to look into what happened last week and the week before.
 pub(crate) const KEPT: Duration = Duration::from_secs(30 * 86_400);
 /// A sweep is short: the rest comes with the next.
