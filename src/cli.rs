@@ -14,6 +14,7 @@ mod files;
 mod key;
 mod output;
 mod progress;
+mod rehearse;
 mod release;
 mod status;
 mod token;
@@ -47,6 +48,7 @@ commands! {
     Explain(explain),
     Events(events),
     Token(token),
+    Rehearse(rehearse),
 }
 
 /// Builds, signs and compares releases for the deployment readiness gate.

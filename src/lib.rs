@@ -15,6 +15,7 @@
 //! | [`observation`], [`observed`], [`record`], [`attempt`] | what the controller knows, and how it came to know it |
 //! | [`policy`], [`decide`], [`action`], [`reason`], [`verdict`] | what it makes of that |
 //! | [`api`] | what travels between the programs |
+//! | [`reveal`] | what the configuration of a web server reveals, for hints and for the check of it |
 //! | `tree` | walking and hashing real files: the only IO here, behind the feature `tree` |
 //!
 //! Everything but `tree` is `no_std`: a clock, a file or a thread in a decision does not compile.
@@ -31,10 +32,14 @@ pub mod attempt;
 pub mod challenge;
 pub mod check;
 pub mod decide;
+pub mod diff;
 pub mod digest;
+pub mod duration;
+pub mod facts;
 pub mod glob;
 pub mod instance;
 pub mod json;
+pub mod learn;
 pub mod manifest;
 pub mod observation;
 pub mod observed;
@@ -42,7 +47,10 @@ pub mod outcome;
 pub mod policy;
 pub mod reason;
 pub mod record;
+pub mod rehearse;
 pub mod report;
+pub mod reveal;
+pub mod secrets;
 pub mod signature;
 pub mod spec;
 pub mod text;

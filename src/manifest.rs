@@ -8,18 +8,25 @@
 //! - an entry that its own tree ignores is refused: nothing would ever check it;
 //! - names are 1 to [`NAME_BYTES_MAX`] bytes; a link's target is not empty; `path_b64` is padded standard base64.
 
-use alloc::{string::String, vec::Vec};
+use alloc::{boxed::Box, string::String, vec::Vec};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{digest::Digest, json};
+use crate::{
+    check::{Command, window::Window},
+    digest::Digest,
+    facts::Template,
+    json,
+};
 
+pub use crate::check::CheckKind;
 pub use changes::{Change, Changes, CheckChange, EntryChange, TreeChange};
 pub use error::{ManifestError, Place, Violation};
 pub use verified::{OpenError, VerifiedManifest};
 
 mod changes;
 mod error;
+mod outline;
 mod rules;
 mod verified;
 mod wire;
@@ -39,6 +46,8 @@ pub const COMPONENT_BYTES_MAX: usize = 255;
 pub const NAME_BYTES_MAX: usize = 255;
 /// More trees than this are refused: each is compared with each.
 pub const TREES_MAX: usize = 1_000;
+/// A file's text is kept up to this size: configuration, not content.
+pub const TEXT_BYTES_MAX: usize = 64 << 10;
 /// More checks than this are refused: each is an outcome in every report.
 pub const CHECKS_MAX: usize = 1_000;
 /// A check may take from one millisecond to an hour: no admission waits longer.
@@ -95,8 +104,26 @@ pub struct Tree {
     pub ignore: Vec<String>,
     /// What is compared besides type and content.
     pub attributes: Attributes,
+    /// Whether an edit that breaks a guard is undone, from the texts kept here.
+    pub restore: bool,
     /// What must be there, ascending by path bytes, every parent listed.
     pub entries: Vec<Entry>,
+}
+
+impl Tree {
+    /// An empty tree that refuses all that is not listed.
+    pub fn new(name: &str, root: &str) -> Self {
+        Self {
+            name: name.into(),
+            root: root.into(),
+            root_link: false,
+            extras: Extras::Refuse,
+            ignore: Vec::new(),
+            attributes: Attributes::default(),
+            restore: false,
+            entries: Vec::new(),
+        }
+    }
 }
 
 /// What to make of things in a tree that its manifest does not list.
@@ -143,6 +170,14 @@ pub enum EntryKind {
         size: u64,
         /// Of its content.
         sha256: Digest,
+        /// Its content, where it is kept: UTF-8, of that size and digest, at most [`TEXT_BYTES_MAX`].
+        text: Option<Box<str>>,
+    },
+    /// A regular file whose content differs from instance to instance (see [`facts`](crate::facts)). Never compared as such:
+    /// with an instance's facts it becomes a `File`.
+    Template {
+        /// What its content is rendered from.
+        template: Template,
     },
     /// A symlink.
     Link {
@@ -167,10 +202,36 @@ pub struct Check {
     pub name: String,
     /// When its outcome counts.
     pub scope: Scope,
-    /// After this long it is `unknown`.
+    /// After this long an attempt is `unknown`.
     pub timeout_ms: u64,
+    /// Names of trees and checks that must pass first; else it is `unknown: not run`.
+    pub after: Vec<String>,
+    /// When it must become true, and for how long.
+    pub window: Window,
+    /// Whether a change to a managed tree that makes it fail is undone (commit-confirm).
+    pub guard: bool,
     /// What is to be verified.
     pub kind: CheckKind,
+}
+
+impl Check {
+    /// A check with all that its kind says unless someone says otherwise.
+    pub fn new(name: &str, kind: CheckKind) -> Self {
+        Self {
+            name: name.into(),
+            scope: kind.scope(),
+            timeout_ms: kind.timeout_ms(),
+            after: Vec::new(),
+            window: Window::default(),
+            guard: false,
+            kind,
+        }
+    }
+
+    /// One that runs `argv`.
+    pub fn command<A: Into<String>>(name: &str, argv: impl IntoIterator<Item = A>) -> Self {
+        Self::new(name, CheckKind::Command(Command { argv: argv.into_iter().map(Into::into).collect() }))
+    }
 }
 
 /// When the outcome of a check counts (DESIGN.md §6).
@@ -184,25 +245,6 @@ pub enum Scope {
     /// Always.
     #[default]
     Both,
-}
-
-/// What is to be verified; one variant a kind, one file a kind under `check/`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CheckKind {
-    /// A command that must exit with 0.
-    Command {
-        /// The program and its arguments; no shell.
-        argv: Vec<String>,
-    },
-}
-
-impl CheckKind {
-    /// The word for it in manifests and outcomes.
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::Command { .. } => "command",
-        }
-    }
 }
 
 #[cfg(test)]

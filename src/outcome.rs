@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 /// At most this many differences of one check are listed; `differences_total` counts them all.
 pub const DIFFERENCES_MAX: usize = 1_000;
 
+/// A diff is cut here: enough to see what was done, small enough for a thousand of them to be refused whole.
+pub const DIFF_BYTES_MAX: usize = 4 << 10;
+
 /// What came of one check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -42,14 +45,41 @@ pub struct Outcome {
     /// Why it did not pass, for a person; absent when it passed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// What the manifest wants, where that is one thing; for a person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected: Option<String>,
+    /// What is there instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actual: Option<String>,
     /// What differs, at most [`DIFFERENCES_MAX`] of it, ordered by path.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub differences: Vec<Difference>,
     /// How many differences there are, listed or not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub differences_total: Option<u64>,
+    /// What will not pass for long, or is worth a look, though it says nothing against passing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     /// How long the check took.
     pub took_ms: u64,
+}
+
+impl Outcome {
+    /// An outcome without differences that took no time yet.
+    pub fn new(check: &str, kind: &str, status: Status, reason: Option<String>) -> Self {
+        Self {
+            check: check.into(),
+            kind: kind.into(),
+            status,
+            reason,
+            expected: None,
+            actual: None,
+            differences: Vec::new(),
+            differences_total: None,
+            warnings: Vec::new(),
+            took_ms: 0,
+        }
+    }
 }
 
 /// One path of a tree that is not as the manifest wants it.
@@ -65,6 +95,16 @@ pub struct Difference {
     /// What is there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub actual: Option<String>,
+    /// Of a text that the manifest keeps: how what is there differs from it, as a unified diff, cut at [`DIFF_BYTES_MAX`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub diff: Option<String>,
+}
+
+impl Difference {
+    /// Of a path as people and JSON get it.
+    pub fn new(path: &str, problem: Problem) -> Self {
+        Self { path: path.into(), problem, expected: None, actual: None, diff: None }
+    }
 }
 
 /// What can be wrong with a path.
@@ -129,15 +169,7 @@ mod tests {
     use super::*;
 
     fn outcome(status: Status) -> Outcome {
-        Outcome {
-            check: "a".into(),
-            kind: "tree".into(),
-            status,
-            reason: None,
-            differences: Vec::new(),
-            differences_total: None,
-            took_ms: 0,
-        }
+        Outcome::new("a", "tree", status, None)
     }
 
     #[test]

@@ -7,9 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     digest::Digest,
+    facts::{Facts, INSTANCE},
     instance::{BootId, GroupName, InstanceId, WaitId},
     manifest::{Manifest, Scope},
-    outcome::{Outcome, Problem, Status},
+    outcome::{Difference, Outcome, Problem, Status},
+    secrets, text,
     timestamp::Timestamp,
 };
 
@@ -64,6 +66,38 @@ pub struct Evidence {
     pub received_at: Timestamp,
     /// What the controller made of the outcomes.
     pub readiness: Readiness,
+    /// How some of the texts differ, for people: see [`diffs`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub diffs: Vec<TextDiff>,
+}
+
+/// How a text differs from what the manifest has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TextDiff {
+    /// The tree.
+    pub tree: String,
+    /// The path, escaped.
+    pub path: String,
+    /// The diff, each line of it escaped; cut.
+    pub diff: String,
+}
+
+/// The diffs that are kept of a report: the first [`DIFFS_MAX`], each cut at [`DIFF_KEPT_BYTES_MAX`], and none that looks like a
+/// secret, whatever the agent thought of it.
+pub fn diffs(outcomes: &[Outcome]) -> Vec<TextDiff> {
+    let all =
+        outcomes.iter().flat_map(|outcome| outcome.differences.iter().map(move |difference| (outcome, difference)));
+    all.filter_map(|(outcome, difference)| kept(outcome, difference)).take(DIFFS_MAX).collect()
+}
+
+fn kept(outcome: &Outcome, difference: &Difference) -> Option<TextDiff> {
+    let diff = difference.diff.as_deref().filter(|diff| secrets::by_content(diff).is_none())?;
+    let lines = cut(diff, DIFF_KEPT_BYTES_MAX).split_terminator('\n').map(text::visible_line);
+    Some(TextDiff {
+        tree: text::visible(&outcome.check),
+        path: text::visible(&difference.path),
+        diff: lines.collect::<Vec<_>>().join("\n"),
+    })
 }
 
 /// What the controller makes of the outcomes of one report.
@@ -117,6 +151,46 @@ pub enum NotAReport {
     /// `pass`, and yet differences.
     #[error("`{0}` passed and yet lists differences")]
     Contradiction(String),
+    /// Templates were rendered with another instance's id.
+    #[error("the fact `instance` is not the instance that reports")]
+    OtherInstance,
+    /// A fact that no template needs, or that is none.
+    #[error("no template needs such a fact as `{}`", crate::text::visible(.0))]
+    UnaskedFact(String),
+    /// A tree passed whose template cannot have been rendered.
+    #[error("`{tree}` passed without the fact `{fact}`, which its templates need")]
+    MissingFact {
+        /// The tree.
+        tree: String,
+        /// What it needs.
+        fact: String,
+    },
+}
+
+/// Whether the facts that templates were rendered with are those of the instance that reports, as far as that is known here:
+/// its id is. What passed must have had all its facts, and nothing else travels.
+///
+/// # Errors
+/// When the facts contradict the instance, the manifest or the outcomes.
+pub fn judge_facts(manifest: &Manifest, report: &Report) -> Result<(), NotAReport> {
+    let needed = manifest.facts();
+    let unasked = |(name, value): &(&String, &String)| {
+        !needed.contains(name.as_str()) || Facts::default().insert(name, value).is_err()
+    };
+    if let Some((name, _)) = report.facts.iter().find(unasked) {
+        return Err(NotAReport::UnaskedFact(name.clone()));
+    }
+    if report.facts.get(INSTANCE).is_some_and(|instance| instance != report.instance.as_str()) {
+        return Err(NotAReport::OtherInstance);
+    }
+    let passed =
+        |name: &str| report.outcomes.iter().any(|outcome| outcome.check == name && outcome.status == Status::Pass);
+    for tree in manifest.trees.iter().filter(|tree| passed(&tree.name)) {
+        if let Some(fact) = tree.facts().into_iter().find(|fact| !report.facts.contains_key(*fact)) {
+            return Err(NotAReport::MissingFact { tree: tree.name.clone(), fact: fact.into() });
+        }
+    }
+    Ok(())
 }
 
 /// Recomputes readiness: every tree and check of `manifest` by name exactly once, and each that counts before admission
@@ -165,7 +239,7 @@ fn causes_of(outcome: &Outcome) -> Vec<Cause> {
         let cause = by_problem.entry(difference.problem).or_insert_with(|| cause(outcome, Some(difference.problem)));
         cause.count += 1;
         if cause.examples.len() < EXAMPLES_MAX {
-            cause.examples.push(crate::text::visible(&difference.path));
+            cause.examples.push(text::visible(&difference.path));
         }
     }
     if by_problem.is_empty() {
@@ -175,7 +249,7 @@ fn causes_of(outcome: &Outcome) -> Vec<Cause> {
 }
 
 fn cause(outcome: &Outcome, problem: Option<Problem>) -> Cause {
-    let detail = outcome.reason.as_deref().map(|reason| crate::text::visible(cut(reason, DETAIL_BYTES_MAX)));
+    let detail = outcome.reason.as_deref().map(|reason| text::visible(cut(reason, DETAIL_BYTES_MAX)));
     Cause { check: outcome.check.clone(), status: outcome.status, problem, count: 0, examples: Vec::new(), detail }
 }
 
@@ -183,6 +257,11 @@ fn cause(outcome: &Outcome, problem: Option<Problem>) -> Cause {
 fn cut(text: &str, bytes_max: usize) -> &str {
     &text[..text.floor_char_boundary(bytes_max)]
 }
+
+/// Of one report: who wants to see more looks at the instance.
+pub const DIFFS_MAX: usize = 3;
+/// Of one diff.
+pub const DIFF_KEPT_BYTES_MAX: usize = 2 << 10;
 
 /// Enough for a person to see what is wrong; a report of 1,000 checks stays a small record.
 const DETAIL_BYTES_MAX: usize = 500;
@@ -192,40 +271,22 @@ mod tests {
     use alloc::vec;
 
     use super::*;
-    use crate::{
-        manifest::{Attributes, Check, CheckKind, Extras, Tree},
-        outcome::Difference,
-    };
+    use crate::manifest::{Check, Tree};
 
     /// One tree (`app`), one command that counts at launch (`db`), and one that counts while serving (`load`).
     fn manifest() -> Manifest {
-        let tree = Tree {
-            name: "app".into(),
-            root: "/srv".into(),
-            root_link: false,
-            extras: Extras::Refuse,
-            ignore: vec![],
-            attributes: Attributes::default(),
-            entries: vec![],
-        };
-        let check = |name: &str, scope| Check {
-            name: name.into(),
-            scope,
-            timeout_ms: 1_000,
-            kind: CheckKind::Command { argv: vec!["true".into()] },
-        };
+        let check = |name: &str, scope| Check { scope, ..Check::command(name, ["true"]) };
         Manifest {
             product: "shop".into(),
             release: "1".into(),
             sequence: 1,
-            trees: vec![tree],
+            trees: vec![Tree::new("app", "/srv")],
             checks: vec![check("db", Scope::Launch), check("load", Scope::Serving)],
         }
     }
 
     fn outcome(check: &str, kind: &str, status: Status) -> Outcome {
-        let (check, kind, differences) = (check.into(), kind.into(), vec![]);
-        Outcome { check, kind, status, reason: None, differences, differences_total: None, took_ms: 1 }
+        Outcome::new(check, kind, status, None)
     }
 
     fn three(app: Status, db: Status, load: Status) -> Vec<Outcome> {
@@ -233,12 +294,7 @@ mod tests {
     }
 
     fn differing(problems: &[(&str, Problem)]) -> Outcome {
-        let difference = |(path, problem): &(&str, Problem)| Difference {
-            path: (*path).into(),
-            problem: *problem,
-            expected: None,
-            actual: None,
-        };
+        let difference = |(path, problem): &(&str, Problem)| Difference::new(path, *problem);
         Outcome { differences: problems.iter().map(difference).collect(), ..outcome("app", "tree", Status::Fail) }
     }
 
@@ -288,6 +344,64 @@ mod tests {
         }
         let none_differs = instead(Outcome { differences_total: Some(0), ..passing() });
         assert_eq!(judge(&manifest(), &none_differs), Ok(Readiness::Ready));
+    }
+
+    #[test]
+    fn facts_are_those_of_the_instance_and_of_the_manifest() {
+        let mut manifest = manifest();
+        let template = crate::facts::Template::parse("{{ instance }} {{ zone }}").unwrap();
+        let kind = crate::manifest::EntryKind::Template { template };
+        manifest.trees[0].entries.push(crate::manifest::Entry { path: b"a".to_vec(), kind, mode: None, owner: None });
+        let missing = |fact: &str| Err(NotAReport::MissingFact { tree: "app".into(), fact: fact.into() });
+        let unasked = |fact: &str| Err(NotAReport::UnaskedFact(fact.into()));
+        let (pass, unknown) = (Status::Pass, Status::Unknown);
+        for (app, facts, judged) in [
+            (pass, &[("instance", "i-1"), ("zone", "b")][..], Ok(())),
+            (pass, &[("instance", "i-2"), ("zone", "b")], Err(NotAReport::OtherInstance)),
+            (unknown, &[("instance", "i-2")], Err(NotAReport::OtherInstance)),
+            (pass, &[("instance", "i-1")], missing("zone")),
+            (pass, &[], missing("instance")),
+            (unknown, &[("instance", "i-1")], Ok(())),
+            (unknown, &[], Ok(())),
+            (pass, &[("instance", "i-1"), ("zone", "b"), ("rack", "7")], unasked("rack")),
+            (pass, &[("instance", "i-1"), ("zone", "b\nc")], unasked("zone")),
+        ] {
+            let report = Report {
+                audience: "a".into(),
+                binding: "b".into(),
+                instance: "i-1".into(),
+                boot_id: "b".into(),
+                group: "g".into(),
+                wait: WaitId(1),
+                manifest: Digest::of(b""),
+                challenge: "c".into(),
+                facts: facts.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
+                outcomes: three(app, pass, pass),
+            };
+            assert_eq!(judge_facts(&manifest, &report), judged, "{facts:?}");
+        }
+    }
+
+    #[test]
+    fn a_few_diffs_are_kept_short_and_safe() {
+        let with =
+            |path: &str, diff: &str| Difference { diff: Some(diff.into()), ..Difference::new(path, Problem::Content) };
+        let long = "+x\n".repeat(2_000);
+        let app = Outcome {
+            differences: vec![
+                Difference::new("none", Problem::Missing),
+                with("key", "-a\n+-----BEGIN PRIVATE KEY-----\n"),
+                with("a\u{1b}", "-a\n+\tb\u{1b}[2J\n"),
+                with("b", &long),
+                with("c", "+c\n"),
+                with("d", "+d\n"),
+            ],
+            ..outcome("app", "tree", Status::Fail)
+        };
+        let kept = diffs(&[outcome("db", "command", Status::Pass), app]);
+        let told: Vec<_> = kept.iter().map(|kept| (&*kept.tree, &*kept.path, kept.diff.len())).collect();
+        assert_eq!(told, [("app", "a\\u{1b}", 15), ("app", "b", 2_048), ("app", "c", 2)]);
+        assert_eq!(kept[0].diff, "-a\n+\tb\\u{1b}[2J");
     }
 
     #[test]

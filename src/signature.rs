@@ -3,7 +3,7 @@
 //! An [`Envelope`] is not what is in it. The way from one to the other is [`Envelope::verify`], and there is no other: its
 //! payload is for showing to the one who signs, never for acting upon.
 
-use alloc::{string::String, vec::Vec};
+use alloc::{borrow::Cow, string::String, vec::Vec};
 
 use base64::{
     Engine as _,
@@ -80,7 +80,7 @@ impl Envelope {
 
     /// Reads an envelope; unknown fields are ignored, as DSSE wants it.
     pub fn parse(bytes: &[u8], limits: &EnvelopeLimits) -> Result<Self, SignatureError> {
-        let wire: Wire = json::parse(bytes, &Limits { bytes_max: limits.bytes_max, depth_max: DEPTH_MAX })?;
+        let wire: Wire<'_> = json::parse(bytes, &Limits { bytes_max: limits.bytes_max, depth_max: DEPTH_MAX })?;
         if wire.payload.len() / 4 > limits.payload_bytes_max.div_ceil(3) {
             return Err(SignatureError::PayloadTooLarge { bytes_max: limits.payload_bytes_max });
         }
@@ -162,10 +162,12 @@ fn decode(text: &str) -> Option<Vec<u8>> {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Wire {
+struct Wire<'a> {
     #[serde(rename = "payloadType")]
     payload_type: String,
-    payload: String,
+    /// Megabytes of base64: not copied.
+    #[serde(borrow)]
+    payload: Cow<'a, str>,
     #[serde(deserialize_with = "json::at_most::<_, _, SIGNATURES_MAX>")]
     signatures: Vec<WireSignature>,
 }

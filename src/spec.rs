@@ -4,15 +4,10 @@ use alloc::{string::String, vec::Vec};
 
 use crate::manifest::{Check, Manifest, ManifestError, Tree};
 
-pub use duration::duration_ms;
-
-mod duration;
 mod fragments;
 
 /// The product of a spec that names none.
 pub const PRODUCT: &str = "default";
-/// How long a command may take unless the spec says otherwise (DESIGN.md §6).
-pub const COMMAND_TIMEOUT_MS: u64 = 10_000;
 /// A spec is written by people: more is a mistake in the path.
 pub const SPEC_BYTES_MAX: usize = 1 << 20;
 
@@ -23,6 +18,8 @@ pub struct Spec {
     pub product: String,
     /// The trees, without entries: those are read when the manifest is built.
     pub trees: Vec<Tree>,
+    /// What is to be kept of the contents of each tree.
+    pub texts: Vec<Texts>,
     /// The checks, complete.
     pub checks: Vec<Check>,
     /// What is taken but not yet fully honoured, for people.
@@ -50,6 +47,17 @@ impl Spec {
     }
 }
 
+/// What a manifest keeps of the contents of a tree, besides digests.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Texts {
+    /// Whether small text files are kept as they are, so that a mismatch can be shown and undone.
+    pub keep: bool,
+    /// Gitignore-like globs of files that are never kept, whatever they hold.
+    pub secret: Vec<String>,
+    /// Gitignore-like globs of files that others are rendered from: `a.conf.tmpl` is what `a.conf` is rendered from.
+    pub templates: Vec<String>,
+}
+
 /// Stands for a release's name while there is none.
 const SOME_RELEASE: &str = "release";
 
@@ -72,31 +80,37 @@ pub enum SpecError {
         /// What is wrong.
         message: String,
     },
-    /// A key with a meaning that this program cannot give it.
-    #[error("tree `{}`: `{key}` is not supported yet", crate::text::visible(tree))]
-    Unsupported {
-        /// Which tree.
-        tree: String,
-        /// Which key.
-        key: &'static str,
-    },
     /// A check that does not say what is to be verified.
     #[error("check `{}`: it has no kind", crate::text::visible(check))]
     NoKind {
         /// Which check.
         check: String,
     },
-    /// A timeout that is none.
-    #[error(
-        "check `{}`: `timeout` is `{}`, not a duration",
-        crate::text::visible(check),
-        crate::text::visible(timeout)
-    )]
-    Duration {
+    /// A check that says more than one thing.
+    #[error("check `{}`: it is both a `{one}` and a `{other}`", crate::text::visible(check))]
+    ManyKinds {
         /// Which check.
         check: String,
-        /// As written.
-        timeout: String,
+        /// One of its kinds.
+        one: &'static str,
+        /// Another.
+        other: &'static str,
+    },
+    /// Undoing an edit takes the texts that it changed.
+    #[error("tree `{}`: `restore` needs `text = true`", crate::text::visible(tree))]
+    RestoreWithoutText {
+        /// Which tree.
+        tree: String,
+    },
+    /// A pattern that is none.
+    #[error("tree `{}`: `{key}`: {error}", crate::text::visible(tree))]
+    Glob {
+        /// Which tree.
+        tree: String,
+        /// Which list of patterns.
+        key: &'static str,
+        /// What is wrong with it.
+        error: crate::glob::GlobError,
     },
     /// Neither a tree nor a check.
     #[error("it has neither a tree nor a check")]
@@ -121,16 +135,16 @@ impl SpecError {
     /// What to do about it, where that is not plain.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::Unsupported { .. } => Some(
-                "leave it out, or ignore the files it names: listed as they are, they would fail on every instance",
-            ),
             Self::NoKind { .. } => Some("give it a `command`, for example `command = [\"nginx\", \"-t\"]`"),
-            Self::Duration { .. } => Some("write for example \"500ms\", \"10s\" or \"1m30s\""),
+            Self::ManyKinds { .. } => Some("make it two checks"),
+            Self::RestoreWithoutText { .. } => {
+                Some("what is to be put back must be in the manifest: add `text = true`")
+            }
             Self::Manifest(ManifestError { violation: crate::manifest::Violation::RootInside { .. }, .. }) => {
                 Some("add the inner root to the outer tree's `ignore`, as a pattern that begins and ends with a slash")
             }
             Self::Nothing => Some("add a `[[tree]]` with a `name` and a `root`"),
-            Self::TooLarge { .. } | Self::Toml { .. } | Self::Manifest(_) => None,
+            Self::Glob { .. } | Self::TooLarge { .. } | Self::Toml { .. } | Self::Manifest(_) => None,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Strings that come from an instance or a file name, made safe to show.
 
-use alloc::string::String;
+use alloc::{string::String, vec::Vec};
 use core::fmt::Write as _;
 
 /// A path as people and JSON get it (DESIGN.md §7): a byte that is not UTF-8 is `\xNN`, a backslash `\\`, so that no two
@@ -34,6 +34,11 @@ pub fn visible(text: &str) -> String {
         }
     }
     out
+}
+
+/// A line of a text: [`visible`] but for tabs, which are a line's own business.
+pub fn visible_line(line: &str) -> String {
+    line.split('\t').map(visible).collect::<Vec<_>>().join("\t")
 }
 
 /// Any bytes, safe to show: [`path`], then [`visible`].
@@ -77,6 +82,7 @@ mod tests {
         ] {
             assert_eq!(escape(bytes), shown);
         }
+        assert_eq!(visible_line("\ta\u{1b}[2J\tb\r"), "\ta\\u{1b}[2J\tb\\u{d}");
         assert_eq!(path(b"a\nb"), "a\nb", "JSON escapes control characters by itself");
     }
 

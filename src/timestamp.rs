@@ -10,6 +10,12 @@ use serde::{Deserialize, Serialize};
 pub struct Timestamp(pub u64);
 
 impl Timestamp {
+    /// Of RFC 3339, in any zone; `None` when it is none, or lies before 1970.
+    pub fn parse_rfc3339(text: &str) -> Option<Self> {
+        let moment: jiff::Timestamp = text.parse().ok()?;
+        u64::try_from(moment.as_millisecond()).ok().map(Self)
+    }
+
     /// How long ago `earlier` was; zero when it lies in the future.
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
@@ -44,6 +50,19 @@ mod tests {
     fn reads_as_rfc3339() {
         assert_eq!(Timestamp(1_763_640_000_500).to_string(), "2025-11-20T12:00:00.500Z");
         assert_eq!((Timestamp(u64::MAX) + Duration::from_secs(1)).to_string(), "18446744073709551615 ms after 1970");
+    }
+
+    #[test]
+    fn written_in_rfc3339() {
+        for (text, moment) in [
+            ("2025-11-20T12:00:00.5Z", Some(Timestamp(1_763_640_000_500))),
+            ("2025-11-20T14:00:00.500999999+02:00", Some(Timestamp(1_763_640_000_500))),
+            ("0001-01-01T00:00:00Z", None),
+            ("2025-11-20", None),
+            ("", None),
+        ] {
+            assert_eq!(Timestamp::parse_rfc3339(text), moment, "{text}");
+        }
     }
 
     #[test]

@@ -8,6 +8,9 @@
 //!  walk again ──▶ did it stand still? ────────────┘
 //! ```
 //!
+//! A tree with templates is [rendered](Tree::rendered) before it is compared. What passed once and looks the same need not be
+//! read again: [`Passed`].
+//!
 //! What this cannot see: a write through a shared mapping that reaches a file's times only after the second walk; before
 //! Linux 6.13, two writes within one tick of the clock (up to 10 ms), one before a file is read and one after it; what a
 //! process holds open of files that are deleted.
@@ -15,13 +18,19 @@
 use alloc::{format, string::String, vec::Vec};
 use std::path::Path;
 
+use collect::Wanted;
 use open::{Opener, Place};
+use templates::Globs;
+pub use texts::{Contents, Withheld};
 use trouble::Trouble;
+
+pub use passed::{FRESH_MS, Passed, times_are_kept};
 
 use crate::{
     glob::Ignore,
     manifest::{Entry, Tree},
     outcome::Outcome,
+    spec::Texts,
     text,
 };
 
@@ -29,11 +38,17 @@ mod attributes;
 mod collect;
 mod compare;
 mod differences;
+mod diffs;
 mod hash;
 mod identity;
 mod open;
+mod passed;
 mod root;
+mod small;
 mod still;
+mod sum;
+mod templates;
+mod texts;
 mod trouble;
 mod walk;
 
@@ -86,10 +101,33 @@ impl ReadError {
 /// The first thing that no manifest can have (a FIFO, a socket, a device, a mount), that
 /// cannot be read, or that changed meanwhile.
 pub fn read(tree: &Tree, root: &Path, progress: &dyn Progress) -> Result<Vec<Entry>, ReadError> {
-    let ignore = Ignore::new(&tree.ignore).map_err(|error| ReadError::whole(&error))?;
+    read_with(tree, &Texts::default(), root, &mut 0, progress).map(|contents| contents.entries)
+}
+
+/// The same, with the texts and templates that are wanted of it. `budget` is how many bytes of texts may still be kept, in this
+/// tree and those that follow.
+///
+/// # Errors
+/// As [`read`]; and for a template that is none, is secret, or stands for something that the tree cannot list.
+pub fn read_with(
+    tree: &Tree,
+    texts: &Texts,
+    root: &Path,
+    budget: &mut usize,
+    progress: &dyn Progress,
+) -> Result<Contents, ReadError> {
+    let globs = |patterns| Ignore::new(patterns).map_err(|error| ReadError::whole(&error));
+    let ignore = globs(&tree.ignore)?;
+    let wanted = Wanted {
+        tree,
+        ignore: &ignore,
+        globs: &Globs { secret: globs(&texts.secret)?, templates: globs(&texts.templates)? },
+        budget: texts.keep.then_some(budget),
+        has_templates: !texts.templates.is_empty(),
+    };
     let (opener, root) = Opener::root(Place::Here(root), tree.root_link)
         .map_err(|error| collect::failed(b"", &Trouble::Unreadable(error)))?;
-    collect::collect(tree, &ignore, &opener, &root, progress)
+    collect::collect(wanted, &opener, &root, progress)
 }
 
 /// Compares the real directory `root` with `tree`. `took_ms` is left 0: nothing here reads a clock.
@@ -97,27 +135,46 @@ pub fn read(tree: &Tree, root: &Path, progress: &dyn Progress) -> Result<Vec<Ent
 /// A difference that is certain makes it `fail`; else one that shows that something could not be told (unreadable, or not
 /// standing still) makes it `unknown`. An entry that differs in two ways is two differences, and one entry in the reason.
 pub fn check(tree: &Tree, root: &Path, progress: &dyn Progress) -> Outcome {
-    check_at(tree, Place::Here(root), progress)
+    check_at(tree, Place::Here(root), progress, None, i64::MAX).0
+}
+
+/// The same, at `began_ms` of the wall clock; what looks as it did when the tree passed `last` is not read again. And how it
+/// looks now, if it passes.
+pub fn check_again(
+    tree: &Tree,
+    root: &Path,
+    progress: &dyn Progress,
+    last: Option<&Passed>,
+    began_ms: u64,
+) -> (Outcome, Option<Passed>) {
+    check_at(tree, Place::Here(root), progress, last, passed::fresh_from_ns(began_ms))
 }
 
 /// Compares the tree's root as it is in an image that is mounted at `image`. A link on the way there means what it will mean
 /// once that image runs; it never leads out of the image.
 pub fn check_image(tree: &Tree, image: &Path, progress: &dyn Progress) -> Outcome {
-    check_at(tree, Place::Inside { image, path: Path::new(&tree.root) }, progress)
+    check_at(tree, Place::Inside { image, path: Path::new(&tree.root) }, progress, None, i64::MAX).0
 }
 
-fn check_at(tree: &Tree, place: Place<'_>, progress: &dyn Progress) -> Outcome {
+fn check_at(
+    tree: &Tree,
+    place: Place<'_>,
+    progress: &dyn Progress,
+    last: Option<&Passed>,
+    fresh_from_ns: i64,
+) -> (Outcome, Option<Passed>) {
     let ignore = match Ignore::new(&tree.ignore) {
         Ok(ignore) => ignore,
-        Err(error) => return root::unknown(tree, &text::visible(&format!("its ignores: {error}"))),
+        Err(error) => return (root::unknown(tree, &text::visible(&format!("its ignores: {error}"))), None),
     };
     let opened =
         Opener::root(place, tree.root_link).and_then(|(opener, root)| Ok((opener, rustix::fs::fstat(&root)?, root)));
     match opened {
         Ok((opener, stat, root)) => {
-            compare::Comparison { tree, ignore: &ignore, opener: &opener, root: &root, progress }.outcome(&stat)
+            let (ignore, opener, root) = (&ignore, &opener, &root);
+            compare::Comparison { tree, ignore, opener, root, progress, last, fresh_from_ns }.outcome(&stat)
         }
-        Err(error) => root::unopened(tree, place, error),
+        Err(error) => (root::unopened(tree, place, error), None),
     }
 }
 

@@ -2,24 +2,27 @@
 
 use std::sync::Arc;
 
-use portcullis::verdict::Verdict;
+use portcullis::{report::Cause, verdict::Verdict};
 use tokio::sync::watch;
 
 use crate::{
+    metrics::Metrics,
     notify,
-    standing::{Checked, Latch, Standing},
+    standing::{Checked, Latch, Noticed, Standing},
+    watch::Sight,
 };
 
 /// The one writer of the [`Standing`].
 #[derive(Debug)]
 pub(crate) struct Board {
     standing: watch::Sender<Arc<Standing>>,
+    metrics: Arc<Metrics>,
     told: Option<String>,
 }
 
 impl Board {
-    pub(crate) fn new(standing: Standing) -> Self {
-        Self { standing: watch::Sender::new(Arc::new(standing)), told: None }
+    pub(crate) fn new(standing: Standing, metrics: Arc<Metrics>) -> Self {
+        Self { standing: watch::Sender::new(Arc::new(standing)), metrics, told: None }
     }
 
     pub(crate) fn readers(&self) -> watch::Receiver<Arc<Standing>> {
@@ -37,15 +40,35 @@ impl Board {
 
     /// A verification that was due; whatever was in its way is so no longer.
     pub(crate) fn checked(&mut self, checked: Checked) {
-        self.change(|standing| {
-            standing.checked = Some(Arc::new(checked));
-            standing.trouble = None;
-        });
+        self.take(checked, |standing| standing.trouble = None);
     }
 
     /// A verification while the controller cannot be asked: the trouble stays.
     pub(crate) fn checked_meanwhile(&mut self, checked: Checked) {
-        self.change(|standing| standing.checked = Some(Arc::new(checked)));
+        self.take(checked, |_| {});
+    }
+
+    fn take(&mut self, checked: Checked, more: impl FnOnce(&mut Standing)) {
+        let mut noticed = None;
+        self.change(|standing| {
+            noticed = standing.took(checked);
+            more(standing);
+        });
+        match (noticed, self.now().checked.as_ref()) {
+            (Some(Noticed::Drift), Some(checked)) => {
+                self.metrics.drifted(checked.began_at);
+                tracing::warn!("drift: {}", listed(&checked.drift));
+            }
+            (Some(Noticed::Mended), _) => tracing::info!("no drift any more"),
+            (None, _) | (_, None) => {}
+        }
+    }
+
+    /// How much is watched.
+    pub(crate) fn sight(&mut self, sight: &Sight) {
+        if self.now().sight.as_ref() != Some(sight) {
+            self.change(|standing| standing.sight = Some(sight.clone()));
+        }
     }
 
     pub(crate) fn answered(&mut self, verdict: Verdict, reason: String) -> Latch {
@@ -60,7 +83,7 @@ impl Board {
     /// There is nothing to check by: what was proven before is no longer known to be wanted.
     pub(crate) fn no_release(&mut self, why: String) {
         self.change(|standing| {
-            if !standing.admitted {
+            if !standing.is_latched() {
                 standing.checked = None;
             }
             standing.trouble = Some(why);
@@ -81,7 +104,7 @@ impl Board {
     fn tell(&mut self) {
         let standing = self.now();
         let word = standing.why_not_ready().map_or("ready", |why| why.as_str());
-        let lines = standing.reasons();
+        let lines = standing.news();
         let text = if lines.is_empty() { word.to_string() } else { format!("{word}; {}", lines.join("; ")) };
         if self.told.as_ref() == Some(&text) {
             return;
@@ -95,3 +118,15 @@ impl Board {
         self.told = Some(text);
     }
 }
+
+/// One line, whatever is wrong.
+fn listed(causes: &[Cause]) -> String {
+    let mut told: Vec<_> = causes.iter().take(CAUSES_TOLD_MAX).map(ToString::to_string).collect();
+    if causes.len() > CAUSES_TOLD_MAX {
+        told.push(format!("… and {} more", causes.len() - CAUSES_TOLD_MAX));
+    }
+    told.join("; ")
+}
+
+/// Each names some paths.
+const CAUSES_TOLD_MAX: usize = 8;

@@ -12,9 +12,11 @@ use portcullis::{
     signature::{PublicKey, TrustedKeys},
 };
 use reqwest::Url;
+use serde::{Deserialize, Serialize};
 
-use crate::checks;
+use crate::{apply::Limits, checks};
 
+mod facts;
 mod fragments;
 mod source;
 mod user;
@@ -24,6 +26,8 @@ use fragments::Fragments;
 /// All that the agent is told, validated.
 #[derive(Debug, Clone)]
 pub struct Config {
+    /// The file it was read from: for processes that read it anew.
+    pub file: PathBuf,
     /// The controller's name: what is meant for another is refused there.
     pub audience: String,
     /// Where the key, the binding, the admission and the last good manifest are kept.
@@ -44,8 +48,14 @@ pub struct Config {
     pub source: Source,
     /// How checks are run.
     pub checks: checks::Options,
+    /// After this long every file is read again, though nothing seems to have changed; absent: each time.
+    pub rehash_after: Option<Duration>,
     /// How long to wait between rounds when nobody says otherwise.
     pub intervals: Intervals,
+    /// How changes are undone.
+    pub apply: Apply,
+    /// Whether trees are watched between rounds.
+    pub watch: bool,
 }
 
 /// Where manifests come from.
@@ -53,8 +63,19 @@ pub struct Config {
 pub enum Source {
     /// A controller that admits.
     Controller(Box<Controller>),
-    /// A file; no controller: ready is what passed the last verification.
-    File(PathBuf),
+    /// A file; no controller.
+    File(PathBuf, WithoutController),
+}
+
+/// What drift does to readiness where nobody else decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WithoutController {
+    /// It is told, and nothing else: ready is what has passed once since the agent was started.
+    #[default]
+    Observe,
+    /// Ready is what passed the last verification.
+    Unready,
 }
 
 /// How to speak with the controller.
@@ -105,7 +126,7 @@ impl Evidence {
 }
 
 /// Which manifests this image takes at all, however well they are signed (PROTOCOL.md §1).
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pin {
     /// Only of this product.
     pub product: Option<String>,
@@ -120,6 +141,19 @@ pub struct Intervals {
     pub waiting: Duration,
     /// From then on.
     pub serving: Duration,
+}
+
+/// How changes are undone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Apply {
+    /// Commands that are run after files were put back, as the agent's own user.
+    pub undo: Vec<Vec<String>>,
+    /// Each of them may take so long.
+    pub undo_timeout: Duration,
+    /// Unless the command line says otherwise.
+    pub confirm_within: Duration,
+    /// What may be remembered at most.
+    pub limits: Limits,
 }
 
 /// The configuration cannot be used.
@@ -157,10 +191,13 @@ impl Config {
         let text = read_text(path)?;
         let fragments = toml::from_str(&text)
             .map_err(|error| ConfigError::Malformed { path: path.into(), because: error.to_string() })?;
-        Self::validate(fragments, path.parent().unwrap_or(Path::new("")))
+        let file = std::path::absolute(path)
+            .map_err(|error| ConfigError::Unreadable { path: path.into(), because: error.to_string() })?;
+        Self::validate(fragments, file)
     }
 
-    fn validate(written: Fragments, dir: &Path) -> Result<Self, ConfigError> {
+    fn validate(written: Fragments, file: PathBuf) -> Result<Self, ConfigError> {
+        let dir = &file.parent().unwrap_or(Path::new("/")).to_path_buf();
         let source = source::source(&written, dir)?;
         Ok(Self {
             audience: named("audience", written.audience)?,
@@ -172,11 +209,18 @@ impl Config {
             public_details: written.public_details,
             boot_id_file: dir.join(written.boot_id_file),
             source,
-            checks: checks(written.checks, dir)?,
+            rehash_after: rehash_after(&written.checks)?,
+            checks: checks::Options {
+                facts: facts::facts(&written.facts, written.controller.is_some())?,
+                ..checks(written.checks, dir)?
+            },
             intervals: Intervals {
                 waiting: seconds("intervals.waiting_s", written.intervals.waiting_s)?,
                 serving: seconds("intervals.serving_s", written.intervals.serving_s)?,
             },
+            apply: apply(written.apply)?,
+            watch: written.drift.watch,
+            file,
         })
     }
 }
@@ -195,12 +239,47 @@ fn checks(written: fragments::Checks, dir: &Path) -> Result<checks::Options, Con
     if written.root_commands.iter().any(Vec::is_empty) {
         return Err(refused("checks.root_commands", "an empty command"));
     }
+    let mib = written.read_mib_per_s;
+    if mib.is_some_and(|mib| !(1..=READ_MIB_PER_S_MAX).contains(&mib)) {
+        return Err(refused("checks.read_mib_per_s", format!("not from 1 to {READ_MIB_PER_S_MAX}")));
+    }
     let defaults = checks::Options::default();
     Ok(checks::Options {
+        read_bytes_per_s: mib.map(|mib| mib << 20),
+        // Whoever wants it slow must wait for it.
+        tree_timeout: if mib.is_some() { checks::CAPPED_TREE_TIMEOUT } else { defaults.tree_timeout },
         root: written.root.map(|root| dir.join(root)),
         root_commands: written.root_commands,
         user: written.user.map_or(Ok(defaults.user), |user| user::ids(&user))?,
         ..defaults
+    })
+}
+
+fn rehash_after(written: &fragments::Checks) -> Result<Option<Duration>, ConfigError> {
+    if !(1..=REHASH_AFTER_S_MAX).contains(&written.rehash_after_s) {
+        let because = format!("{} is not from 1 to {REHASH_AFTER_S_MAX}", written.rehash_after_s);
+        return Err(refused("checks.rehash_after_s", because));
+    }
+    Ok(written.cache.then(|| Duration::from_secs(written.rehash_after_s)))
+}
+
+fn apply(written: fragments::Apply) -> Result<Apply, ConfigError> {
+    for argv in &written.undo {
+        portcullis::check::command::validate(argv)
+            .map_err(|error| refused("apply.undo", format!("a command {error}")))?;
+    }
+    if !(1..=UNDO_TIMEOUT_MS_MAX).contains(&written.undo_timeout.ms) {
+        return Err(refused("apply.undo_timeout", format!("{} is not from 1ms to 10m", written.undo_timeout)));
+    }
+    let confirm_within = Duration::from_millis(written.confirm_within.ms);
+    if !CONFIRM_WITHIN.contains(&confirm_within) {
+        return Err(refused("apply.confirm_within", format!("{} is not from 1s to 1d", written.confirm_within)));
+    }
+    Ok(Apply {
+        undo: written.undo,
+        undo_timeout: Duration::from_millis(written.undo_timeout.ms),
+        confirm_within,
+        limits: Limits { bytes_max: written.bytes_max, entries_max: written.entries_max },
     })
 }
 
@@ -230,6 +309,16 @@ fn refused(key: &'static str, because: impl Into<String>) -> ConfigError {
 
 /// An hour: drift that is noticed later than that may as well not be looked for.
 const INTERVAL_S_MAX: u64 = 3_600;
+/// More than any disk gives.
+const READ_MIB_PER_S_MAX: u64 = 1 << 20;
+/// A day: what no time on the instance shows is not to stay longer.
+const REHASH_AFTER_S_MAX: u64 = 86_400;
+/// Unless the configuration says otherwise.
+pub const STATE_DIR: &str = "/var/lib/portcullis";
+/// A reload that takes longer has failed.
+const UNDO_TIMEOUT_MS_MAX: u64 = 600_000;
+/// Less is no time to look, more is no confirmation.
+pub const CONFIRM_WITHIN: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(86_400);
 const NAME_BYTES_MAX: usize = 255;
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use portcullis::{
 };
 use reqwest::{Certificate, Client, Method, RequestBuilder, Response, StatusCode, Url, header};
 use serde::{Serialize, de::DeserializeOwned};
+use tokio::sync::mpsc;
 
 use crate::{
     config, state,
@@ -117,10 +118,16 @@ impl Controller {
     }
 
     /// `GET /v1/manifests/{digest}`: whatever bytes it has under that name, nothing about them proven.
-    pub(crate) async fn manifest(&self, digest: Digest) -> Result<Vec<u8>, ControllerError> {
+    pub(crate) async fn manifest(&self, digest: Digest, to: mpsc::Sender<Vec<u8>>) -> Result<(), ControllerError> {
         let request = self.request(Method::GET, &format!("v1/manifests/{digest}"))?.timeout(MANIFEST_TIMEOUT);
         let response = successful(request).await?;
-        transport::body(response, EnvelopeLimits::MANIFEST.bytes_max).await.map_err(broken)
+        transport::stream(response, EnvelopeLimits::MANIFEST.bytes_max, to).await.map_err(broken)
+    }
+
+    /// `GET /livez`: whether it can be reached at all, there and back; by TLS, that it is the one we believe.
+    pub(crate) async fn reach(&self) -> Result<(), ControllerError> {
+        let request = self.request(Method::GET, "livez")?.timeout(REACH_TIMEOUT);
+        successful(request).await.map(drop)
     }
 
     async fn post<T: DeserializeOwned>(&self, path: &str, envelope: Vec<u8>) -> Result<T, ControllerError> {
@@ -197,6 +204,8 @@ fn certificates(path: &Path) -> Result<Vec<Certificate>, ClientError> {
 
 /// A report of the largest size, on a slow link.
 const MESSAGE_TIMEOUT: Duration = Duration::from_secs(30);
+/// A request without a body, and an answer of a few bytes.
+const REACH_TIMEOUT: Duration = Duration::from_secs(5);
 /// 64 MiB at 2 Mbit/s; that it stalls is noticed far earlier.
 const MANIFEST_TIMEOUT: Duration = Duration::from_secs(300);
 /// An answer names some digests and a reason.

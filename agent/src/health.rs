@@ -2,7 +2,9 @@
 
 use std::{
     convert::Infallible,
+    future::ready,
     net::{IpAddr, SocketAddr},
+    pin::pin,
     sync::Arc,
     time::Duration,
 };
@@ -60,34 +62,40 @@ pub(crate) async fn serve(listener: TcpListener, health: Arc<Health>) -> Infalli
         };
         let health = Arc::clone(&health);
         tokio::spawn(async move {
-            // Too slow, or broken: the other side's business.
-            let _ = timeout(CONNECTION_TIME_MAX, answer(stream, peer, health)).await;
+            // Answers are small: none is to wait for an acknowledgement of the one before.
+            let _ = stream.set_nodelay(true);
+            answer(stream, peer, health).await;
             drop(place);
         });
     }
 }
 
-async fn answer(stream: TcpStream, peer: SocketAddr, health: Arc<Health>) -> Result<(), hyper::Error> {
+/// Answers one connection until the client or the time is up. A request that is on its way then is still answered: a probe that
+/// is cut off looks like an instance that is down.
+async fn answer(stream: TcpStream, peer: SocketAddr, health: Arc<Health>) {
     let details = health.public_details || is_near(peer.ip());
     let service = service_fn(|request: Request<Incoming>| {
         let asked =
             Asked { method: request.method(), path: request.uri().path(), query: request.uri().query(), details };
         let standing = Arc::clone(&health.standing.borrow());
-        let response = response(pages::page(asked, &standing, &health.metrics));
-        async move { Ok::<_, Infallible>(response) }
+        ready(Ok::<_, Infallible>(response(pages::page(asked, &standing, &health.metrics))))
     });
-    http1::Builder::new()
+    let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIME_MAX)
-        .keep_alive(false)
         .max_headers(HEADERS_MAX)
         .max_buf_size(HEADER_BYTES_MAX)
-        .serve_connection(TokioIo::new(stream), service)
-        .await
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = pin!(connection);
+    // Too slow, or broken: the other side's business.
+    if timeout(CONNECTION_TIME_MAX, connection.as_mut()).await.is_err() {
+        connection.as_mut().graceful_shutdown();
+        let _ = timeout(ANSWER_TIME_MAX, connection).await;
+    }
 }
 
 fn response(page: Page) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::from(page.body));
+    let mut response = Response::new(Full::new(page.body));
     *response.status_mut() = page.status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(page.content_type));
@@ -103,14 +111,16 @@ fn is_near(ip: IpAddr) -> bool {
     ip.to_canonical().is_loopback()
 }
 
-/// Each probe is a connection of its own, answered in microseconds.
-const NEAR_MAX: usize = 32;
+/// A connection that asks nothing is closed after [`HEADER_TIME_MAX`]; one that asks is answered in microseconds.
+const NEAR_MAX: usize = 64;
 const FAR_MAX: usize = 128;
 /// A load balancer probes with one connection at a time, from a few addresses.
 const FAR_CLIENT_MAX: usize = 16;
 const HEADER_TIME_MAX: Duration = Duration::from_secs(3);
-/// A report of some megabytes over a slow terminal session.
+/// However often it asks: so that connections are shared out anew.
 const CONNECTION_TIME_MAX: Duration = Duration::from_secs(15);
+/// A report of some megabytes over a slow terminal session.
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(15);
 const HEADERS_MAX: usize = 64;
 const HEADER_BYTES_MAX: usize = 16 << 10;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

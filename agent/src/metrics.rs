@@ -2,14 +2,17 @@
 
 use std::fmt;
 
-use portcullis::outcome::Status;
+use portcullis::{outcome::Status, timestamp::Timestamp};
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
     metrics::{counter::Counter, family::Family, gauge::Gauge, info::Info},
     registry::Registry,
 };
 
-use crate::standing::{Checked, Standing};
+use crate::{
+    standing::{Checked, Standing},
+    watch::Sight,
+};
 
 /// What only grows. The rest is read from the [`Standing`] when it is asked for.
 #[derive(Debug, Default)]
@@ -20,6 +23,13 @@ pub(crate) struct Metrics {
     failures: Family<FailureLabels, Counter>,
     /// Connections to the health port that were closed because there were too many.
     connections_refused: Counter,
+    /// Looks at the trees between rounds.
+    looks: Counter,
+    /// Times that something was found to be no longer as it should be, or in another way than before.
+    drifts: Counter,
+    drift_at: Gauge,
+    /// Times that the kernel dropped events.
+    overflows: Counter,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -56,6 +66,19 @@ impl Metrics {
         self.connections_refused.inc();
     }
 
+    pub(crate) fn looked(&self) {
+        self.looks.inc();
+    }
+
+    pub(crate) fn overflowed(&self, times: u64) {
+        self.overflows.inc_by(times);
+    }
+
+    pub(crate) fn drifted(&self, at: Timestamp) {
+        self.drifts.inc();
+        self.drift_at.set(seconds(at));
+    }
+
     /// The text. `details` name checks and releases.
     pub(crate) fn write(&self, standing: &Standing, details: bool) -> Result<String, fmt::Error> {
         let mut registry = Registry::with_prefix("portcullis_agent");
@@ -70,6 +93,7 @@ impl Metrics {
             "Connections to this port closed because there were too many",
             self.connections_refused.clone(),
         );
+        self.drift(&mut registry, standing);
         gauge(&mut registry, "ready", "1 when /readyz answers 200", standing.is_ready().into());
         gauge(&mut registry, "admitted", "1 when admitted in this boot and not withdrawn", standing.admitted.into());
         gauge(&mut registry, "warnings", "Warnings about how the agent is set up", count(standing.warnings.len()));
@@ -80,6 +104,30 @@ impl Metrics {
         encode(&mut text, &registry)?;
         Ok(text)
     }
+
+    fn drift(&self, registry: &mut Registry, standing: &Standing) {
+        registry.register(
+            "looks",
+            "Looks at the trees between rounds, since something happened there",
+            self.looks.clone(),
+        );
+        registry.register("drift_noticed", "Times that drift, or more of it, was noticed", self.drifts.clone());
+        let help = "When drift was noticed last; 0 for never";
+        registry.register("drift_noticed_timestamp_seconds", help, self.drift_at.clone());
+        let help = "Times that the kernel dropped events, so that all was looked at again";
+        registry.register("watch_overflows", help, self.overflows.clone());
+        gauge(registry, "drift", "1 when it serves and is not as it should be", standing.drift_since.is_some().into());
+        let directories = match standing.sight {
+            Some(Sight::Whole { directories }) => directories,
+            Some(Sight::None { .. }) | None => 0,
+        };
+        gauge(
+            registry,
+            "watched_directories",
+            "Directories watched; 0 when drift must wait for a round",
+            count(directories),
+        );
+    }
 }
 
 fn checks(registry: &mut Registry, checked: &Checked, details: bool) {
@@ -87,7 +135,7 @@ fn checks(registry: &mut Registry, checked: &Checked, details: bool) {
     gauge(registry, "checks_passed", "Checks that passed in the last round", with(Status::Pass));
     gauge(registry, "checks_failed", "Checks that failed in the last round", with(Status::Fail));
     gauge(registry, "checks_unknown", "Checks that could not be told in the last round", with(Status::Unknown));
-    let began_s = i64::try_from(checked.began_at.0 / 1_000).unwrap_or(i64::MAX);
+    let began_s = seconds(checked.began_at);
     gauge(registry, "checked_timestamp_seconds", "When the last round began", began_s);
     let took_ms = i64::try_from(checked.took_ms).unwrap_or(i64::MAX);
     gauge(registry, "check_duration_milliseconds", "How long the last round took", took_ms);
@@ -108,6 +156,10 @@ fn gauge(registry: &mut Registry, name: &str, help: &str, value: i64) {
     let gauge = Gauge::<i64>::default();
     gauge.set(value);
     registry.register(name, help, gauge);
+}
+
+fn seconds(at: Timestamp) -> i64 {
+    i64::try_from(at.0 / 1_000).unwrap_or(i64::MAX)
 }
 
 fn count(items: usize) -> i64 {

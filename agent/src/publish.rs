@@ -1,6 +1,6 @@
 //! Asking for a challenge, and answering it with a report.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use portcullis::{
     api::{Answer, Challenged},
@@ -49,7 +49,7 @@ pub(crate) async fn report(
         wait: challenged.wait,
         manifest: checked.manifest,
         challenge: challenged.challenge,
-        facts: BTreeMap::new(),
+        facts: checked.facts.clone(),
         outcomes: checked.outcomes.clone(),
     };
     let envelope = sealed(report, Arc::clone(key)).await;
@@ -71,15 +71,44 @@ async fn sealed(report: Report, key: Arc<SigningKey>) -> Vec<u8> {
 /// Cuts the lists of differences until the report fits: `differences_total` still counts them all, and a report that is
 /// refused for its size would leave the controller with nothing.
 fn fitting(mut report: Report, bytes_max: usize) -> Report {
+    let is_too_large = |report: &Report| serde_json::to_vec(report).is_ok_and(|payload| payload.len() > bytes_max);
+    if is_too_large(&report) {
+        without_diffs(&mut report.outcomes);
+    }
     let mut listed = DIFFERENCES_MAX;
-    while listed > 0 && serde_json::to_vec(&report).is_ok_and(|payload| payload.len() > bytes_max) {
+    while listed > 0 && is_too_large(&report) {
         listed /= 4;
-        for outcome in &mut report.outcomes {
-            outcome.differences.truncate(listed);
-            cut(outcome);
-        }
+        cut_all(&mut report.outcomes, listed);
     }
     report
+}
+
+/// The same for outcomes alone.
+pub(crate) fn fitting_outcomes(mut outcomes: Vec<Outcome>, bytes_max: usize) -> Vec<Outcome> {
+    let is_too_large =
+        |outcomes: &[Outcome]| serde_json::to_vec(outcomes).is_ok_and(|payload| payload.len() > bytes_max);
+    if is_too_large(&outcomes) {
+        without_diffs(&mut outcomes);
+    }
+    let mut listed = DIFFERENCES_MAX;
+    while listed > 0 && is_too_large(&outcomes) {
+        listed /= 4;
+        cut_all(&mut outcomes, listed);
+    }
+    outcomes
+}
+
+/// What differs is worth more than how.
+fn without_diffs(outcomes: &mut [Outcome]) {
+    let differences = outcomes.iter_mut().flat_map(|outcome| &mut outcome.differences);
+    differences.for_each(|difference| difference.diff = None);
+}
+
+fn cut_all(outcomes: &mut [Outcome], listed: usize) {
+    for outcome in outcomes {
+        outcome.differences.truncate(listed);
+        cut(outcome);
+    }
 }
 
 /// A reason of a command is its output: bounded already, but there may be a thousand.
@@ -97,6 +126,8 @@ const REASON_BYTES_MAX: usize = 1 << 10;
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use portcullis::{
         digest::Digest,
         instance::WaitId,
@@ -107,18 +138,19 @@ mod tests {
 
     #[test]
     fn a_report_is_cut_until_it_fits() {
-        let difference =
-            Difference { path: "p".repeat(4_000), problem: Problem::Missing, expected: None, actual: None };
         let outcome = Outcome {
-            check: "app".into(),
-            kind: "tree".into(),
-            status: Status::Fail,
-            reason: Some("1000 of 2000 entries differ".into()),
-            differences: vec![difference; DIFFERENCES_MAX],
+            differences: vec![Difference::new(&"p".repeat(4_000), Problem::Missing); DIFFERENCES_MAX],
             differences_total: Some(1_500),
-            took_ms: 1,
+            ..Outcome::new("app", "tree", Status::Fail, Some("1000 of 2000 entries differ".into()))
         };
-        let report = Report {
+        let cut = fitting(report(vec![outcome; 3]), REPORT_BYTES_MAX);
+        assert!(serde_json::to_vec(&cut).unwrap().len() <= REPORT_BYTES_MAX);
+        assert_eq!(cut.outcomes[0].differences.len(), 62);
+        assert_eq!(cut.outcomes[0].differences_total, Some(1_500));
+    }
+
+    fn report(outcomes: Vec<Outcome>) -> Report {
+        Report {
             audience: "a".into(),
             binding: "b".into(),
             instance: "i".into(),
@@ -128,11 +160,22 @@ mod tests {
             manifest: Digest::of(b""),
             challenge: "c".into(),
             facts: BTreeMap::new(),
-            outcomes: vec![outcome; 3],
+            outcomes,
+        }
+    }
+
+    #[test]
+    fn diffs_go_first() {
+        let difference = Difference { diff: Some("d".repeat(4_000)), ..Difference::new("a", Problem::Content) };
+        let app = Outcome {
+            differences: vec![difference; 3],
+            differences_total: Some(3),
+            ..Outcome::new("app", "tree", Status::Fail, None)
         };
-        let cut = fitting(report, REPORT_BYTES_MAX);
-        assert!(serde_json::to_vec(&cut).unwrap().len() <= REPORT_BYTES_MAX);
-        assert_eq!(cut.outcomes[0].differences.len(), 62);
-        assert_eq!(cut.outcomes[0].differences_total, Some(1_500));
+        let left = |bytes_max| {
+            let cut = fitting(report(vec![app.clone()]), bytes_max).outcomes.remove(0).differences;
+            (cut.len(), cut.iter().filter(|difference| difference.diff.is_some()).count())
+        };
+        assert_eq!((left(20_000), left(10_000)), ((3, 3), (3, 0)));
     }
 }

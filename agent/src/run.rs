@@ -14,9 +14,10 @@ use tokio::{
 };
 
 use crate::{
+    apply,
     board::Board,
-    checks::Checks,
-    config::{self, Config, Source},
+    checks::{self, Cache},
+    config::{self, Config, Source, WithoutController},
     controller::{ClientError, Controller},
     health::{self, Health},
     identity::Identity,
@@ -25,17 +26,20 @@ use crate::{
     metrics::Metrics,
     notify,
     pace::Backoff,
-    standing::Standing,
+    restore::Restorer,
+    standing::{By, Standing},
     state::{self, State, StateError},
 };
 
 use alone::Alone;
 use checker::Checker;
 use gated::Gated;
+use patrol::Patrol;
 
 mod alone;
 mod checker;
 mod gated;
+mod patrol;
 
 /// The agent cannot start. Once it runs, nothing ends it but a signal.
 #[derive(Debug, thiserror::Error)]
@@ -88,9 +92,11 @@ impl From<ClientError> for RunError {
     }
 }
 
-/// Runs until SIGTERM or SIGINT. One thread does everything but checking, verifying and writing, so that an idle agent costs
+/// Runs until SIGTERM or SIGINT. One thread does everything but writing and waiting for the process that checks, so that an idle agent costs
 /// an instance next to nothing.
 pub fn run(config: &Config) -> Result<(), RunError> {
+    apply::at_start(&config.state_dir);
+    apply::watch(config.state_dir.clone());
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(BLOCKING_THREADS_MAX)
@@ -108,7 +114,12 @@ async fn main(config: &Config) -> Result<(), RunError> {
     for warning in &warnings {
         tracing::warn!("{warning}");
     }
-    let board = Board::new(Standing::new(matches!(config.source, Source::Controller(_)), warnings));
+    let by = match &config.source {
+        Source::Controller(_) => By::Admission,
+        Source::File(_, WithoutController::Observe) => By::FirstPass,
+        Source::File(_, WithoutController::Unready) => By::LastPass,
+    };
+    let board = Board::new(Standing::new(by, warnings), Arc::clone(&metrics));
     let health =
         Health { standing: board.readers(), metrics: Arc::clone(&metrics), public_details: config.public_details };
     let address = config.listen;
@@ -139,15 +150,32 @@ enum Rounds {
 
 impl Rounds {
     fn new(config: &Config, board: Board, metrics: Arc<Metrics>) -> Result<Self, RunError> {
-        let rules = Rules { trust: config.trust.clone(), pin: config.pin.clone() };
-        let checker = Checker::new(Checks::new(config.checks.clone()), Arc::clone(&metrics));
+        let rules = Arc::new(Rules { trust: config.trust.clone(), pin: config.pin.clone() });
+        let options = checks::Options { cache: cache(config), ..config.checks.clone() };
+        // Looks are counted apart from rounds.
+        let looks = Checker::new(options.clone(), Arc::clone(&rules), Arc::default(), board.readers());
+        let patrol = Patrol::new(config, looks, Arc::clone(&metrics));
+        let checker = Checker::new(options, Arc::clone(&rules), Arc::clone(&metrics), board.readers());
         let intervals = config.intervals;
         match &config.source {
-            Source::File(manifest) => {
-                let (manifest, rules) = (manifest.clone(), Arc::new(rules));
-                Ok(Self::Alone(Alone { manifest, rules, checker, board, intervals }))
+            Source::File(manifest, _) => {
+                let (manifest, program) = (manifest.clone(), config.checks.program.clone());
+                let restorer = Restorer::new(config);
+                Ok(Self::Alone(Alone {
+                    manifest,
+                    rules,
+                    program,
+                    last: None,
+                    checker,
+                    patrol,
+                    board,
+                    intervals,
+                    restorer,
+                }))
             }
-            Source::Controller(settings) => Ok(Self::Gated(gated(config, settings, rules, checker, board, metrics)?)),
+            Source::Controller(settings) => {
+                Ok(Self::Gated(gated(config, settings, rules, (checker, patrol), board, metrics)?))
+            }
         }
     }
 
@@ -162,8 +190,8 @@ impl Rounds {
 fn gated(
     config: &Config,
     settings: &config::Controller,
-    rules: Rules,
-    checker: Checker,
+    rules: Arc<Rules>,
+    (checker, patrol): (Checker, Patrol),
     board: Board,
     metrics: Arc<Metrics>,
 ) -> Result<Gated, RunError> {
@@ -174,13 +202,15 @@ fn gated(
         key: Arc::new(keys::load_or_make(state.dir())?),
         controller: Controller::new(settings)?,
         identity: Identity::new(settings.identity.clone()).map_err(ClientError::from)?,
-        manifests: Manifests::new(rules, Arc::clone(&state)),
+        manifests: Manifests::new(rules, Arc::clone(&state), config.checks.program.clone()),
         state,
         release_file: config.release_file.clone(),
         checker,
+        patrol,
         board,
         metrics,
         intervals: config.intervals,
+        restorer: Restorer::new(config),
         backoff: Backoff::new(),
         binding: None,
         serving: None,
@@ -188,6 +218,13 @@ fn gated(
     };
     gated.restore();
     Ok(gated)
+}
+
+/// `None` as well where the boot has no id: what is kept would be good for every boot.
+fn cache(config: &Config) -> Option<Cache> {
+    let rehash_after = config.rehash_after?;
+    let BootId(boot_id) = boot_id(&config.boot_id_file).ok()?;
+    Some(Cache { dir: config.state_dir.join("cache"), boot_id, rehash_after })
 }
 
 fn boot_id(path: &Path) -> Result<BootId, RunError> {

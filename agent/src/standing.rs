@@ -1,9 +1,10 @@
 //! How the instance stands: the one value that the rounds write and the probes read. Pure; who asks whom is elsewhere.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use portcullis::{
     digest::Digest,
+    manifest::{Manifest, Scope},
     outcome::{Outcome, Status},
     report::{Cause, Readiness, judge},
     text,
@@ -12,23 +13,49 @@ use portcullis::{
 };
 use serde::Serialize;
 
-use crate::manifests::Release;
+use crate::{manifests::Release, watch::Sight};
 
 /// All that a probe can be told. Replaced whole; a reader holds no lock that a check or a round waits for.
 #[derive(Debug, Clone)]
 pub(crate) struct Standing {
-    /// Whether a controller admits, or the last verification alone makes ready.
-    pub(crate) gated: bool,
+    /// What makes ready.
+    by: By,
     /// Admitted in this boot, and not withdrawn since.
     pub(crate) admitted: bool,
+    /// Has passed since the agent was started.
+    proven: bool,
     /// The last verification; `None` while no release is known.
     pub(crate) checked: Option<Arc<Checked>>,
     /// The controller's last word, and its reason.
     pub(crate) answer: Option<(Verdict, String)>,
     /// What keeps the agent from going on, for people.
     pub(crate) trouble: Option<String>,
+    /// Since when what serves has not been as it should be.
+    pub(crate) drift_since: Option<Timestamp>,
+    /// How much of the trees is watched between rounds.
+    pub(crate) sight: Option<Sight>,
     /// What is wrong with how it was set up.
     pub(crate) warnings: Vec<String>,
+}
+
+/// What makes an instance ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum By {
+    /// The controller's word.
+    Admission,
+    /// That it has passed once: no controller, and drift is merely told.
+    FirstPass,
+    /// That it passed last: no controller, and drift makes unready.
+    LastPass,
+}
+
+/// What is new about a verification of one that serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Noticed {
+    /// It is not as it should be, in a way that was not known.
+    Drift,
+    /// All is as it should be again.
+    Mended,
 }
 
 /// One verification.
@@ -40,10 +67,14 @@ pub(crate) struct Checked {
     pub(crate) began_at: Timestamp,
     pub(crate) took_ms: u64,
     pub(crate) outcomes: Vec<Outcome>,
+    /// What templates were rendered with.
+    pub(crate) facts: BTreeMap<String, String>,
     /// What it proves before admission, as the controller will judge it.
     pub(crate) status: Status,
     /// Why it does not pass.
     pub(crate) causes: Vec<Cause>,
+    /// What of that is drift while it serves: not what lies outside the instance.
+    pub(crate) drift: Vec<Cause>,
 }
 
 /// Why an instance is not ready, in one word.
@@ -72,16 +103,68 @@ pub(crate) enum Latch {
 }
 
 impl Standing {
-    pub(crate) fn new(gated: bool, warnings: Vec<String>) -> Self {
-        Self { gated, admitted: false, checked: None, answer: None, trouble: None, warnings }
+    pub(crate) fn new(by: By, warnings: Vec<String>) -> Self {
+        Self {
+            by,
+            admitted: false,
+            proven: false,
+            checked: None,
+            answer: None,
+            trouble: None,
+            drift_since: None,
+            sight: None,
+            warnings,
+        }
     }
 
     /// What `/readyz` says. With a controller it is latched: drift, a restart of the agent, or a controller that is gone must
-    /// not let a load balancer that asks here eject a fleet behind the budget's back.
+    /// not let a load balancer that asks here eject a fleet behind the budget's back. Without one the same holds, but for the
+    /// restart: what was proven is remembered by nobody; and but for those who want it otherwise.
     pub(crate) fn why_not_ready(&self) -> Option<Why> {
-        let passed = self.checked.as_ref().is_some_and(|checked| checked.status == Status::Pass);
-        let is_ready = if self.gated { self.admitted } else { passed };
+        let is_ready = match self.by {
+            By::Admission => self.admitted,
+            By::FirstPass => self.proven,
+            By::LastPass => self.checked.as_ref().is_some_and(|checked| checked.status == Status::Pass),
+        };
         (!is_ready).then(|| self.why())
+    }
+
+    /// Whether it has been let into service, so that what is wrong with it is drift.
+    pub(crate) const fn serves(&self) -> bool {
+        match self.by {
+            By::Admission => self.admitted,
+            By::FirstPass | By::LastPass => self.proven,
+        }
+    }
+
+    /// Whether what was proven stays believed when it is no longer known what is wanted.
+    pub(crate) const fn is_latched(&self) -> bool {
+        match self.by {
+            By::Admission => self.admitted,
+            By::FirstPass => self.proven,
+            By::LastPass => false,
+        }
+    }
+
+    /// Takes a verification.
+    pub(crate) fn took(&mut self, checked: Checked) -> Option<Noticed> {
+        let known = self.checked.take().filter(|known| known.manifest == checked.manifest);
+        let noticed = match (self.serves(), checked.drift.is_empty(), self.drift_since) {
+            (false, _, _) | (true, true, None) => None,
+            (true, true, Some(_)) => Some(Noticed::Mended),
+            (true, false, None) => Some(Noticed::Drift),
+            (true, false, Some(_)) => {
+                (!known.is_some_and(|known| same(&known.outcomes, &checked.outcomes))).then_some(Noticed::Drift)
+            }
+        };
+        self.drift_since = match noticed {
+            Some(Noticed::Mended) => None,
+            Some(Noticed::Drift) => self.drift_since.or(Some(checked.began_at)),
+            None => self.drift_since.filter(|_| self.serves()),
+        };
+        self.proven |= checked.status == Status::Pass;
+        self.checked = Some(Arc::new(checked));
+        noticed
     }
 
     pub(crate) fn is_ready(&self) -> bool {
@@ -121,6 +204,15 @@ impl Standing {
 
     /// All there is to say about it, a line each, safe to show.
     pub(crate) fn reasons(&self) -> Vec<String> {
+        let mut lines = self.news();
+        if let Some(sight @ Sight::Whole { .. }) = &self.sight {
+            lines.push(sight.to_string());
+        }
+        lines
+    }
+
+    /// The same without what is as it should be.
+    pub(crate) fn news(&self) -> Vec<String> {
         let mut lines = Vec::new();
         if let Some((verdict, reason)) = &self.answer {
             lines.push(format!("{verdict}: {reason}"));
@@ -134,7 +226,11 @@ impl Standing {
             ));
             lines.extend(checked.causes.iter().map(ToString::to_string));
         }
+        lines.extend(self.drift_since.map(|since| format!("drift since {since}")));
         lines.extend(self.trouble.iter().cloned());
+        if let Some(sight @ Sight::None { .. }) = &self.sight {
+            lines.push(format!("warning: {sight}; drift is noticed when it is time to check again, and not before"));
+        }
         lines.extend(self.warnings.iter().map(|warning| format!("warning: {warning}")));
         lines
     }
@@ -151,6 +247,7 @@ impl Standing {
             admitted: self.admitted,
             verdict: self.answer.as_ref().map(|(verdict, _)| *verdict),
             reason: self.answer.as_ref().map(|(_, reason)| reason.as_str()),
+            facts: &checked.facts,
             outcomes: &checked.outcomes,
         })
     }
@@ -169,13 +266,20 @@ pub(crate) struct Report<'a> {
     verdict: Option<Verdict>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'a str>,
+    /// What templates were rendered with, where there are any.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    facts: &'a BTreeMap<String, String>,
     outcomes: &'a [Outcome],
 }
 
 impl Checked {
     /// Judges outcomes as the controller will. Outcomes that are not those of the manifest prove nothing.
     pub(crate) fn new(release: &Release, outcomes: Vec<Outcome>, began_at: Timestamp, took_ms: u64) -> Self {
-        let (status, causes) = match judge(&release.manifest, &outcomes) {
+        Self::by(release.digest, &release.outline, outcomes, began_at, took_ms)
+    }
+
+    fn by(manifest: Digest, outline: &Manifest, outcomes: Vec<Outcome>, began_at: Timestamp, took_ms: u64) -> Self {
+        let (status, causes) = match judge(outline, &outcomes) {
             Ok(Readiness::Ready) => (Status::Pass, Vec::new()),
             Ok(Readiness::NotReady { causes }) => {
                 let worst = causes.iter().map(|cause| cause.status).max();
@@ -183,46 +287,74 @@ impl Checked {
             }
             Err(_) => (Status::Unknown, Vec::new()),
         };
-        let (name, manifest) = (release.manifest.release.clone(), release.digest);
-        Self { release: name, manifest, began_at, took_ms, outcomes, status, causes }
+        let outside = |cause: &&Cause| {
+            let mut checks = outline.checks.iter();
+            checks.any(|check| check.name == cause.check && check.scope == Scope::Launch)
+        };
+        let drift = causes.iter().filter(|cause| !outside(cause)).cloned().collect();
+        let (release, facts) = (outline.release.clone(), BTreeMap::new());
+        Self { release, manifest, began_at, took_ms, outcomes, facts, status, causes, drift }
     }
+}
+
+/// Whether two rounds came to the same: the same checks did not pass, and the same is wrong with the same paths. What exactly
+/// is there instead is another matter: a log that nobody ignored is other bytes each time.
+pub(crate) fn same(some: &[Outcome], others: &[Outcome]) -> bool {
+    let alike = |(one, other): (&Outcome, &Outcome)| {
+        let paths = one.differences.iter().map(|difference| (&difference.path, difference.problem));
+        (&one.check, one.status, one.differences_total) == (&other.check, other.status, other.differences_total)
+            && paths.eq(other.differences.iter().map(|difference| (&difference.path, difference.problem)))
+    };
+    some.len() == others.len() && some.iter().zip(others).all(alike)
 }
 
 impl Why {
     /// The word.
-    pub(crate) const fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
+        self.line().trim_end()
+    }
+
+    /// The word, as a line of its own.
+    pub(crate) const fn line(self) -> &'static str {
         match self {
-            Self::NoManifest => "no_manifest",
-            Self::ChecksFailing => "checks_failing",
-            Self::ChecksUnknown => "checks_unknown",
-            Self::Held => "held",
-            Self::Rejected => "rejected",
-            Self::Withdrawn => "withdrawn",
+            Self::NoManifest => "no_manifest\n",
+            Self::ChecksFailing => "checks_failing\n",
+            Self::ChecksUnknown => "checks_unknown\n",
+            Self::Held => "held\n",
+            Self::Rejected => "rejected\n",
+            Self::Withdrawn => "withdrawn\n",
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use portcullis::{
+        manifest::Tree,
+        outcome::{Difference, Problem},
+    };
+
     use super::*;
 
-    fn checked(status: Status) -> Option<Arc<Checked>> {
-        Some(Arc::new(Checked {
-            release: "r".into(),
-            manifest: Digest::of(b""),
-            began_at: Timestamp(0),
-            took_ms: 1,
-            outcomes: Vec::new(),
-            status,
-            causes: Vec::new(),
-        }))
+    fn checked(status: Status) -> Checked {
+        of(status, &[])
+    }
+
+    /// In which something is wrong with these paths.
+    fn of(status: Status, paths: &[&str]) -> Checked {
+        let differences = paths.iter().map(|path| Difference::new(path, Problem::Content)).collect();
+        let outcome = Outcome { differences, ..Outcome::new("app", "tree", status, None) };
+        let tree = Tree::new("app", "/srv/app");
+        let outline =
+            Manifest { product: "p".into(), release: "r".into(), sequence: 1, trees: vec![tree], checks: Vec::new() };
+        Checked::by(Digest::of(b""), &outline, vec![outcome], Timestamp(7), 1)
     }
 
     /// The latch after each answer of a boot, each to a report of that status.
     fn after(answers: &[(Verdict, Status)]) -> Option<&'static str> {
-        let mut standing = Standing::new(true, Vec::new());
+        let mut standing = Standing::new(By::Admission, Vec::new());
         for (verdict, status) in answers {
-            standing.checked = checked(*status);
+            standing.took(checked(*status));
             standing.answered(*verdict, String::new(), *status);
         }
         standing.why_not_ready().map(Why::as_str)
@@ -253,12 +385,45 @@ mod tests {
     }
 
     #[test]
-    fn without_a_controller_the_last_verification_decides() {
-        let mut standing = Standing::new(false, Vec::new());
-        assert_eq!(standing.why_not_ready(), Some(Why::NoManifest));
-        standing.checked = checked(Status::Pass);
-        assert!(standing.is_ready());
-        standing.checked = checked(Status::Unknown);
-        assert_eq!(standing.why_not_ready(), Some(Why::ChecksUnknown));
+    fn without_a_controller_the_first_pass_decides_or_the_last() {
+        use Status::{Fail, Pass, Unknown};
+        for (rounds, observed, last) in [
+            (&[][..], Some("no_manifest"), Some("no_manifest")),
+            (&[Fail], Some("checks_failing"), Some("checks_failing")),
+            (&[Fail, Pass], None, None),
+            (&[Pass, Fail], None, Some("checks_failing")),
+            (&[Pass, Unknown], None, Some("checks_unknown")),
+            (&[Pass, Fail, Pass], None, None),
+        ] {
+            for (by, why) in [(By::FirstPass, observed), (By::LastPass, last)] {
+                let mut standing = Standing::new(by, Vec::new());
+                for status in rounds {
+                    standing.took(checked(*status));
+                }
+                assert_eq!(standing.why_not_ready().map(Why::as_str), why, "{by:?}: {rounds:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn drift_is_noticed_once_and_so_is_its_end() {
+        use Status::{Fail, Pass};
+        let mut standing = Standing::new(By::FirstPass, Vec::new());
+        let noticed = [
+            (of(Fail, &["a"]), None),
+            (of(Pass, &[]), None),
+            (of(Pass, &[]), None),
+            (of(Fail, &["a"]), Some(Noticed::Drift)),
+            (of(Fail, &["a"]), None),
+            (of(Fail, &["a", "b"]), Some(Noticed::Drift)),
+            (of(Fail, &["b"]), Some(Noticed::Drift)),
+            (of(Pass, &[]), Some(Noticed::Mended)),
+            (of(Pass, &[]), None),
+        ];
+        for (index, (checked, expected)) in noticed.into_iter().enumerate() {
+            let drifts = checked.status == Fail && index > 0;
+            assert_eq!(standing.took(checked), expected, "{index}");
+            assert_eq!(standing.drift_since, drifts.then_some(Timestamp(7)), "{index}");
+        }
     }
 }

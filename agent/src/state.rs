@@ -1,4 +1,4 @@
-//! What outlives a restart of the agent: its key, its binding, its admission, the last manifest that was verified.
+//! What outlives a restart of the agent: its key, its binding, its admission, the last manifests that were verified.
 //!
 //! One directory, 0700, one agent at a time. Every file is replaced whole or not at all; one that cannot be read is as good
 //! as absent, but for the key, of which there must never be a second.
@@ -13,7 +13,6 @@ use std::{
 use portcullis::{
     digest::Digest,
     instance::{BootId, InstanceId, WaitId},
-    signature::EnvelopeLimits,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -68,8 +67,7 @@ impl State {
     /// Makes the directory if need be, sees that it is ours alone, and takes it.
     pub(crate) fn open(dir: &Path) -> Result<Self, StateError> {
         let io = |source| StateError::Io { path: dir.into(), source };
-        DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(io)?;
-        ours_alone(dir)?;
+        make_private(dir)?;
         let path = dir.join("lock");
         let lock = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path).map_err(io)?;
         match lock.try_lock() {
@@ -109,14 +107,37 @@ impl State {
         self.remove(ADMISSION)
     }
 
-    /// The envelope that was kept last; to be verified again, like any other.
-    pub(crate) fn manifest(&self) -> Option<Vec<u8>> {
-        read_capped(&self.dir.join(MANIFEST), EnvelopeLimits::MANIFEST.bytes_max).ok()
+    /// Where the envelope of that manifest is, if it is kept; to be verified again, like any other.
+    pub(crate) fn manifest(&self, digest: Digest) -> PathBuf {
+        self.dir.join(format!("{MANIFEST}{}.json", digest.to_hex()))
     }
 
-    /// Keeps an envelope; only one that was verified.
-    pub(crate) fn keep_manifest(&self, envelope: &[u8]) -> io::Result<()> {
-        replace(&self.dir.join(MANIFEST), envelope)
+    /// An empty file for an envelope that nobody has verified yet.
+    pub(crate) fn draft(&self) -> io::Result<(PathBuf, File)> {
+        let path = self.dir.join(DRAFT);
+        let file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&path)?;
+        Ok((path, file))
+    }
+
+    /// Keeps the draft under its name; only one that was verified. The oldest others are forgotten.
+    pub(crate) fn keep_manifest(&self, digest: Digest) -> io::Result<PathBuf> {
+        let path = self.manifest(digest);
+        fs::rename(self.dir.join(DRAFT), &path)?;
+        File::open(&self.dir)?.sync_all()?;
+        self.forget_manifests();
+        Ok(path)
+    }
+
+    /// What cannot be removed takes room, and does no other harm.
+    fn forget_manifests(&self) {
+        let kept = fs::read_dir(&self.dir).into_iter().flatten().flatten();
+        let kept = kept.filter(|file| file.file_name().as_encoded_bytes().starts_with(MANIFEST.as_bytes()));
+        let mut kept: Vec<_> =
+            kept.filter_map(|file| Some((file.metadata().ok()?.modified().ok()?, file.path()))).collect();
+        kept.sort();
+        for (_, path) in kept.iter().rev().skip(MANIFESTS_MAX) {
+            let _ = fs::remove_file(path);
+        }
     }
 
     fn read_json<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
@@ -133,6 +154,28 @@ impl State {
             _ => File::open(&self.dir)?.sync_all(),
         }
     }
+}
+
+/// Makes a directory if need be, and sees that it is ours alone.
+pub(crate) fn make_private(dir: &Path) -> Result<(), StateError> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
+    made.map_err(|source| StateError::Io { path: dir.into(), source })?;
+    ours_alone(dir)
+}
+
+/// The envelope that this instance was admitted on, if it is kept, else the one that was kept last. For those who do not hold
+/// the directory; to be verified again, like any other.
+pub(crate) fn last_manifest(dir: &Path) -> PathBuf {
+    let file = |digest: Digest| dir.join(format!("{MANIFEST}{}.json", digest.to_hex()));
+    let admission = read_capped(&dir.join(ADMISSION), SMALL_BYTES_MAX).ok();
+    let admission: Option<Admission> = admission.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    if let Some(file) = admission.map(|admission| file(admission.manifest)).filter(|file| file.exists()) {
+        return file;
+    }
+    let kept = fs::read_dir(dir).into_iter().flatten().flatten();
+    let kept = kept.filter(|file| file.file_name().as_encoded_bytes().starts_with(MANIFEST.as_bytes()));
+    let kept = kept.filter_map(|file| Some((file.metadata().ok()?.modified().ok()?, file.path())));
+    kept.max().map_or_else(|| dir.join(MANIFEST), |(_, path)| path)
 }
 
 /// A directory that others could have written to may hold a key that others know: refused. One that others can only read
@@ -153,18 +196,28 @@ fn ours_alone(dir: &Path) -> Result<(), StateError> {
     Ok(())
 }
 
-/// The bytes of a file that has at most `bytes_max`.
+/// The bytes of a regular file that has at most `bytes_max`. A FIFO keeps nobody waiting.
 pub(crate) fn read_capped(path: &Path, bytes_max: usize) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    File::open(path)?.take(bytes_max as u64 + 1).read_to_end(&mut bytes)?;
+    open_regular(path)?.take(bytes_max as u64 + 1).read_to_end(&mut bytes)?;
     if bytes.len() > bytes_max {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("more than {bytes_max} bytes")));
     }
     Ok(bytes)
 }
 
+/// Opens a file that can be read to its end.
+fn open_regular(path: &Path) -> io::Result<File> {
+    let nonblock = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let file = OpenOptions::new().read(true).custom_flags(nonblock).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+    }
+    Ok(file)
+}
+
 /// Puts `bytes` in the place of what is at `path`: whoever reads it, even after a crash, sees the old or the new, whole.
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let draft = path.with_extension("new");
     let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&draft)?;
     file.write_all(bytes)?;
@@ -175,7 +228,10 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 const BINDING: &str = "binding.json";
 const ADMISSION: &str = "admission.json";
-const MANIFEST: &str = "manifest.json";
+const MANIFEST: &str = "manifest-";
+const DRAFT: &str = "download";
+/// What serves, what is wanted, and some that came between.
+const MANIFESTS_MAX: usize = 4;
 /// A binding's name is the longest thing in the small files.
 const SMALL_BYTES_MAX: usize = 64 << 10;
 
@@ -219,5 +275,15 @@ mod tests {
         drop(state);
         fs::set_permissions(&path, fs::Permissions::from_mode(0o770)).unwrap();
         assert!(matches!(State::open(&path), Err(StateError::Writable { mode: 0o770, .. })));
+    }
+
+    #[test]
+    fn a_fifo_keeps_nobody_waiting() {
+        let dir = tempfile::tempdir().unwrap();
+        let fifo = dir.path().join("fifo");
+        rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+        for path in [&*fifo, dir.path(), Path::new("/dev/zero")] {
+            assert!(read_capped(path, 10).unwrap_err().to_string().contains("not a regular file"), "{path:?}");
+        }
     }
 }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use reqwest::{Certificate, Client, Response, redirect};
+use reqwest::{Certificate, Client, ClientBuilder, Response, redirect};
+use tokio::sync::mpsc;
 
 /// A network that is there connects in far less.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -50,6 +51,11 @@ pub(crate) enum Authorities {
 
 /// A client; `total` bounds a whole exchange unless the request says otherwise.
 pub(crate) fn client(authorities: Authorities, total: Duration) -> Result<Client, reqwest::Error> {
+    builder(authorities, total).build()
+}
+
+/// A client that is still to be told more.
+pub(crate) fn builder(authorities: Authorities, total: Duration) -> ClientBuilder {
     // Twice is once: the first installed stays, and it is this one.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let builder = Client::builder()
@@ -65,22 +71,42 @@ pub(crate) fn client(authorities: Authorities, total: Duration) -> Result<Client
         Authorities::Only(certificates) => builder.tls_certs_only(certificates),
         Authorities::None => builder.tls_certs_only([]),
     }
-    .build()
 }
 
 /// The body, if it has at most `bytes_max`: one that says it is larger is not even begun.
 pub(crate) async fn body(mut response: Response, bytes_max: usize) -> Result<Vec<u8>, TransportError> {
-    let too_large = || TransportError::TooLarge { bytes_max };
-    let announced = response.content_length().unwrap_or(0);
-    if announced > bytes_max as u64 {
-        return Err(too_large());
-    }
-    let mut bytes = Vec::with_capacity(usize::try_from(announced).map_err(|_| too_large())?);
+    let announced = announced(&response, bytes_max)?;
+    let mut bytes = Vec::with_capacity(announced);
     while let Some(chunk) = response.chunk().await? {
         if bytes.len() + chunk.len() > bytes_max {
-            return Err(too_large());
+            return Err(TransportError::TooLarge { bytes_max });
         }
         bytes.extend_from_slice(&chunk);
     }
     Ok(bytes)
+}
+
+/// The same, to be taken as it comes. Whoever stops taking ends it.
+pub(crate) async fn stream(
+    mut response: Response,
+    bytes_max: usize,
+    to: mpsc::Sender<Vec<u8>>,
+) -> Result<(), TransportError> {
+    announced(&response, bytes_max)?;
+    let mut total = 0_usize;
+    while let Some(chunk) = response.chunk().await? {
+        total += chunk.len();
+        if total > bytes_max {
+            return Err(TransportError::TooLarge { bytes_max });
+        }
+        if to.send(chunk.to_vec()).await.is_err() {
+            return Err(TransportError::Broken("it cannot be kept".into()));
+        }
+    }
+    Ok(())
+}
+
+fn announced(response: &Response, bytes_max: usize) -> Result<usize, TransportError> {
+    let announced = usize::try_from(response.content_length().unwrap_or(0)).unwrap_or(usize::MAX);
+    if announced > bytes_max { Err(TransportError::TooLarge { bytes_max }) } else { Ok(announced) }
 }

@@ -1,12 +1,45 @@
 //! `command`: a program that must exit with 0, run without a shell (PROTOCOL.md §2).
 
-use alloc::string::String;
+use alloc::{
+    string::{String, ToString as _},
+    vec::Vec,
+};
+
+use super::Wanted;
+
+/// A program that must exit with 0.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Command {
+    /// The program and its arguments; no shell.
+    pub argv: Vec<String>,
+}
+
+impl Wanted for Command {
+    const NAME: &'static str = "command";
+
+    fn validate(&self) -> Result<(), String> {
+        validate(&self.argv).map_err(Into::into)
+    }
+
+    fn summary(&self) -> String {
+        quoted(&self.argv)
+    }
+
+    fn runs(&self) -> Option<Vec<String>> {
+        Some(self.argv.clone())
+    }
+}
 
 /// More arguments than this are refused.
 pub const ARGUMENTS_MAX: usize = 1_000;
 
 /// All arguments together: what Linux takes for one, so that the kernel never refuses what the format allows.
 pub const ARGUMENTS_BYTES_MAX: usize = 128 << 10;
+
+/// A command in one line, quoted, so that one sees where an argument ends.
+pub fn quoted(argv: &[String]) -> String {
+    crate::text::visible(&serde_json::Value::from(argv).to_string())
+}
 
 /// Whether `argv` can be run and means the same everywhere: the program is a bare name, looked for in a fixed path, or
 /// an absolute path; never relative to wherever the agent happens to be.
@@ -53,7 +86,7 @@ mod tests {
             (&["/usr/bin/"], false),
             (&["nginx", "a\0b"], false),
         ] {
-            let argv: alloc::vec::Vec<String> = argv.iter().map(|&argument| argument.into()).collect();
+            let argv: Vec<String> = argv.iter().map(|&argument| argument.into()).collect();
             assert_eq!(validate(&argv).is_ok(), usable, "{argv:?}");
         }
         assert!(validate(&alloc::vec![String::from("a"); ARGUMENTS_MAX + 1]).is_err());

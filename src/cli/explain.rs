@@ -3,8 +3,8 @@
 use portcullis::{
     api::InstanceStatus,
     reason::Reason,
-    report::{Cause, Readiness},
-    text::visible,
+    report::{Cause, Readiness, TextDiff},
+    text::{visible, visible_line},
     verdict::Verdict,
 };
 
@@ -63,6 +63,7 @@ fn text(status: &InstanceStatus) -> String {
         if let Readiness::NotReady { causes } = &evidence.readiness {
             lines.extend(causes.iter().flat_map(cause));
         }
+        lines.extend(evidence.diffs.iter().flat_map(diff));
     }
     if let Some(hint) = status.reason.as_ref().and_then(hint) {
         lines.push(format!("hint: {hint}"));
@@ -81,6 +82,13 @@ fn cause(cause: &Cause) -> Vec<String> {
         lines.push(format!("    and {more} more"));
     }
     lines
+}
+
+/// How a text differs: the controller has escaped it, line by line.
+fn diff(kept: &TextDiff) -> Vec<String> {
+    let head = format!("  {}: {}", visible(&kept.tree), visible(&kept.path));
+    let lines = kept.diff.lines().map(|line| format!("    {}", visible_line(line)));
+    core::iter::once(head).chain(lines).collect()
 }
 
 /// What one can do about a reason; nothing where waiting is all there is to do.
@@ -123,6 +131,7 @@ mod tests {
             manifest: Digest::of(b"m"),
             challenged_at: Timestamp(0),
             received_at: Timestamp(0),
+            diffs: vec![TextDiff { tree: "app".into(), path: "a.conf".into(), diff: "-x\n+\ty\u{1b}".into() }],
             readiness: Readiness::NotReady { causes },
         };
         InstanceStatus {
@@ -150,10 +159,10 @@ mod tests {
             detail: Some("3 of 9 entries differ".into()),
         };
         let text = text(&held(Reason::ChecksFailing { causes: vec![cause.clone()] }, vec![cause]));
-        let expected =
-            "  app fail missing: 3 of 9 entries differ\n    index.php\n    a\\u{1b}[2J\n    and 1 more\nhint: ";
+        let expected = "  app fail missing: 3 of 9 entries differ\n    index.php\n    a\\u{1b}[2J\n    and 1 more\n";
         assert!(text.starts_with("i-1 in web: held\nbecause   app: missing: index.php, "), "{text}");
         assert!(text.contains(expected), "{text}");
+        assert!(text.contains("  app: a.conf\n    -x\n    +\ty\\u{1b}\nhint: "), "{text}");
         assert!(text.contains("deadline  1970-01-01T00:00:01.000Z\n"), "{text}");
         assert!(!text.contains('\u{1b}'), "{text}");
     }

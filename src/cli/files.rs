@@ -12,11 +12,12 @@ use anyhow::{Context as _, bail};
 use portcullis::{
     digest::Digest,
     signature::{EnvelopeLimits, KeyError, PublicKey, SigningKey},
+    spec::{SPEC_BYTES_MAX, Spec},
     text,
 };
 use zeroize::Zeroizing;
 
-use super::output;
+use super::{answer::Hint as _, output};
 
 /// Keys have a few hundred bytes.
 const KEY_BYTES_MAX: usize = 64 << 10;
@@ -44,6 +45,17 @@ pub(crate) fn read(path: &Path, bytes_max: usize) -> anyhow::Result<Vec<u8>> {
 /// The bytes of an envelope.
 pub(crate) fn read_envelope(path: &Path) -> anyhow::Result<Vec<u8>> {
     read(path, EnvelopeLimits::MANIFEST.bytes_max)
+}
+
+/// A release spec.
+pub(crate) fn read_spec(path: &Path) -> anyhow::Result<Spec> {
+    let bytes = read(path, SPEC_BYTES_MAX)?;
+    let context = || format!("failed to use `{}`", shown(path));
+    let text = str::from_utf8(&bytes).with_context(context)?;
+    Spec::parse(text).or_else(|error| {
+        let hint = error.hint();
+        Err(error).with_context(context).hint(hint)
+    })
 }
 
 /// A key that signs. One that others can read is used, but not in silence.

@@ -2,14 +2,16 @@
 
 mod build;
 mod diff;
+mod learn;
 mod list;
+mod offers;
 mod promote;
 mod publish;
 mod show;
 mod sign;
 mod summary;
 mod unverified;
-mod verify;
+pub(crate) mod verify;
 
 /// Build, sign, verify, show and compare releases
 #[derive(Debug, clap::Args)]
@@ -25,6 +27,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<super::answer::Answer> {
 
 super::commands! {
     Build(build),
+    Learn(learn),
     Sign(sign),
     Verify(verify),
     Show(show),

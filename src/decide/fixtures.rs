@@ -228,6 +228,7 @@ pub(super) fn ready() -> Evidence {
         manifest: Digest::of(b"new"),
         challenged_at: at(90),
         received_at: at(95),
+        diffs: Default::default(),
         readiness: Readiness::Ready,
     }
 }

@@ -95,7 +95,7 @@ impl<'de> Reader<'de> {
     fn object<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, Fault> {
         self.enter("{", "an object")?;
         let value =
-            visitor.visit_map(Members { reader: self, first: true, keys: BTreeSet::new(), key: Cow::Borrowed("") })?;
+            visitor.visit_map(Members { reader: self, first: true, keys: Keys::default(), key: Cow::Borrowed("") })?;
         self.leave("}", "the end of the object")?;
         Ok(value)
     }
@@ -197,10 +197,39 @@ impl<'de> SeqAccess<'de> for Elements<'_, 'de> {
 struct Members<'a, 'de> {
     reader: &'a mut Reader<'de>,
     first: bool,
-    keys: BTreeSet<Cow<'de, str>>,
+    keys: Keys<'de>,
     /// The key whose value comes next.
     key: Cow<'de, str>,
 }
+
+/// The keys of one object so far.
+#[derive(Default)]
+struct Keys<'de> {
+    /// The first few, which are all that most objects have: looked through one by one, without a tree's allocations.
+    few: [Cow<'de, str>; KEYS_FEW],
+    count: usize,
+    more: BTreeSet<Cow<'de, str>>,
+}
+
+impl<'de> Keys<'de> {
+    /// Whether it is new.
+    fn insert(&mut self, key: Cow<'de, str>) -> bool {
+        let few = self.count.min(KEYS_FEW);
+        if self.few[..few].contains(&key) {
+            return false;
+        }
+        self.count += 1;
+        match self.few.get_mut(few) {
+            Some(place) => {
+                *place = key;
+                true
+            }
+            None => self.more.insert(key),
+        }
+    }
+}
+
+const KEYS_FEW: usize = 8;
 
 impl<'de> MapAccess<'de> for Members<'_, 'de> {
     type Error = Fault;

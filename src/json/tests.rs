@@ -207,3 +207,18 @@ proptest! {
         }
     }
 }
+
+/// However many come before it, and wherever the first one was.
+#[test]
+fn a_key_twice_in_a_long_object() {
+    let keys: Vec<_> = (0..20).map(|key| alloc::format!("\"k{key}\":1")).collect();
+    let parsed = |again: &str| {
+        let text = alloc::format!("{{{}{again}}}", keys.join(","));
+        parse::<BTreeMap<String, u64>>(text.as_bytes(), &LIMITS)
+    };
+    assert_eq!(parsed("").unwrap().len(), 20);
+    for key in ["k0", "k7", "k8", "k19"] {
+        let fault = parsed(&alloc::format!(",\"{key}\":1")).unwrap_err().fault;
+        assert_eq!(fault, Fault::DuplicateKey(key.into()));
+    }
+}

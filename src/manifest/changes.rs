@@ -113,6 +113,7 @@ fn tree_change(name: &str, pair: Pair<'_, Tree>) -> Option<TreeChange> {
             ("extras", old.extras == new.extras),
             ("ignore", old.ignore == new.ignore),
             ("attributes", old.attributes == new.attributes),
+            ("restore", old.restore == new.restore),
         ]),
         (None, _) | (_, None) => Vec::new(),
     };
@@ -141,7 +142,15 @@ fn entry_change(path: &[u8], pair: Pair<'_, Entry>) -> Option<EntryChange> {
 fn kind_change(old: &EntryKind, new: &EntryKind) -> Option<&'static str> {
     match (old, new) {
         _ if old == new => None,
+        (EntryKind::File { size, sha256, .. }, EntryKind::File { size: new_size, sha256: new_sha256, .. })
+            if (size, sha256) == (new_size, new_sha256) =>
+        {
+            Some("text")
+        }
         (EntryKind::File { .. }, EntryKind::File { .. }) => Some("content"),
+        (EntryKind::File { .. } | EntryKind::Template { .. }, EntryKind::File { .. } | EntryKind::Template { .. }) => {
+            Some("template")
+        }
         (EntryKind::Link { .. }, EntryKind::Link { .. }) => Some("link"),
         _ => Some("type"),
     }
@@ -154,6 +163,10 @@ fn check_change(name: &str, pair: Pair<'_, Check>) -> Option<CheckChange> {
             (new.kind.name(), old.kind == new.kind),
             ("timeout", old.timeout_ms == new.timeout_ms),
             ("scope", old.scope == new.scope),
+            ("after", old.after == new.after),
+            ("within", old.window.within == new.window.within),
+            ("for", old.window.hold == new.window.hold),
+            ("guard", old.guard == new.guard),
         ]),
         (None, _) | (_, None) => Vec::new(),
     };

@@ -3,8 +3,13 @@
 use alloc::{string::String, vec::Vec};
 use core::fmt;
 
-use super::{CHECKS_MAX, COMPONENT_BYTES_MAX, ENTRIES_MAX, NAME_BYTES_MAX, PATH_BYTES_MAX, TIMEOUT_MS_MAX, TREES_MAX};
+use super::{
+    CHECKS_MAX, COMPONENT_BYTES_MAX, ENTRIES_MAX, NAME_BYTES_MAX, PATH_BYTES_MAX, TEXT_BYTES_MAX, TIMEOUT_MS_MAX,
+    TREES_MAX,
+};
 use crate::{
+    duration::Span,
+    facts::TemplateError,
     glob::GlobError,
     json::{Fault, JsonError},
     text,
@@ -139,9 +144,34 @@ pub enum Violation {
     /// Not from 1 to [`TIMEOUT_MS_MAX`].
     #[error("`timeout_ms` is {0}, not from 1 to {TIMEOUT_MS_MAX}")]
     Timeout(u64),
-    /// What a command runs is neither a bare name nor an absolute path, or it has a NUL.
-    #[error("`argv` {0}")]
-    Argv(&'static str),
+    /// What is to be checked makes no sense.
+    #[error("`{table}` {because}")]
+    Check {
+        /// The table of its kind.
+        table: &'static str,
+        /// What is wrong, as a fragment.
+        because: String,
+    },
+    /// A window that is none.
+    #[error("`{field}` is {span}, not from 1ms to 1h")]
+    Window {
+        /// Which.
+        field: &'static str,
+        /// As written.
+        span: Span,
+    },
+    /// It waits for something that does not come before it.
+    #[error("`after` names `{}`, which is neither a tree nor a check before this one", text::visible(.0))]
+    After(String),
+    /// A template that is none.
+    #[error("`template`: {0}")]
+    Template(TemplateError),
+    /// More than [`TEXT_BYTES_MAX`].
+    #[error("`{0}` has more than {TEXT_BYTES_MAX} bytes")]
+    TextTooLong(&'static str),
+    /// A text that is not the content.
+    #[error("`text` has not the size and digest that the entry names")]
+    TextDiffers,
     /// An ignore pattern that is none.
     #[error("`ignore`: {0}")]
     Ignore(GlobError),
@@ -208,6 +238,7 @@ impl Violation {
             | Self::TooManyChecks(_)
             | Self::TooLong(_)
             | Self::ComponentTooLong(_)
+            | Self::TextTooLong(_)
             | Self::NameLength(_) => 1,
             Self::Json(_)
             | Self::Version(_)
@@ -216,7 +247,10 @@ impl Violation {
             | Self::Malformed { .. }
             | Self::UnknownKind(_)
             | Self::Timeout(_)
-            | Self::Argv(_)
+            | Self::Check { .. }
+            | Self::Window { .. }
+            | Self::Template(_)
+            | Self::TextDiffers
             | Self::Ignore(_) => 5,
             Self::NeedlessBase64(_)
             | Self::BothForms(_)
@@ -227,7 +261,7 @@ impl Violation {
             | Self::ParentNotListed { .. }
             | Self::BelowNonDirectory { .. }
             | Self::Ignored => 6,
-            Self::DuplicateName | Self::Root(_) | Self::RootInside { .. } => 7,
+            Self::DuplicateName | Self::After(_) | Self::Root(_) | Self::RootInside { .. } => 7,
         })
     }
 }

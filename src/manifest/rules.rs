@@ -2,9 +2,12 @@
 
 use alloc::{collections::BTreeSet, vec::Vec};
 
-use super::{CHECKS_MAX, COMPONENT_BYTES_MAX, ENTRIES_MAX, NAME_BYTES_MAX, PATH_BYTES_MAX, TIMEOUT_MS_MAX, TREES_MAX};
+use super::{
+    CHECKS_MAX, COMPONENT_BYTES_MAX, ENTRIES_MAX, NAME_BYTES_MAX, PATH_BYTES_MAX, TEXT_BYTES_MAX, TIMEOUT_MS_MAX,
+    TREES_MAX,
+};
 use super::{Check, CheckKind, Entry, EntryKind, Manifest, ManifestError, Place, Tree, Violation};
-use crate::{check::command, glob::Ignore};
+use crate::{digest::Digest, duration::Span, glob::Ignore};
 
 impl Manifest {
     /// Every rule that does not depend on how it is written. Whether there is anything to verify is part of it.
@@ -32,6 +35,7 @@ impl Manifest {
             return Err(Place::Manifest.breaks(Violation::TooManyChecks(self.checks.len())));
         }
         self.names_are_unique()?;
+        self.nothing_waits_for_itself()?;
         for check in &self.checks {
             check_is_well_formed(check).map_err(|violation| Place::check(&check.name).breaks(violation))?;
         }
@@ -47,6 +51,18 @@ impl Manifest {
         for (name, place) in trees.chain(checks) {
             let unique = if names.insert(name) { Ok(()) } else { Err(Violation::DuplicateName) };
             unique.and_then(|()| name_is_usable("name", name)).map_err(|violation| place.breaks(violation))?;
+        }
+        Ok(())
+    }
+
+    /// What a check waits for is a tree or a check before it, so that there is an order.
+    fn nothing_waits_for_itself(&self) -> Result<(), ManifestError> {
+        let mut known: BTreeSet<_> = self.trees.iter().map(|tree| &tree.name).collect();
+        for check in &self.checks {
+            if let Some(unknown) = check.after.iter().find(|name| !known.contains(name)) {
+                return Err(Place::check(&check.name).breaks(Violation::After(unknown.clone())));
+            }
+            known.insert(&check.name);
         }
         Ok(())
     }
@@ -80,9 +96,14 @@ fn check_is_well_formed(check: &Check) -> Result<(), Violation> {
     if !(1..=TIMEOUT_MS_MAX).contains(&check.timeout_ms) {
         return Err(Violation::Timeout(check.timeout_ms));
     }
-    match &check.kind {
-        CheckKind::Command { argv } => command::validate(argv).map_err(Violation::Argv),
+    for (field, span) in [("within", check.window.within), ("for", check.window.hold)] {
+        if span.is_some_and(|span| !(1..=TIMEOUT_MS_MAX).contains(&span.ms)) {
+            return Err(Violation::Window { field, span: span.unwrap_or(Span::from_ms(0)) });
+        }
     }
+    let table = if let CheckKind::Command(_) = check.kind { "argv" } else { check.kind.name() };
+    let malformed = |because| Violation::Check { table, because };
+    check.kind.validate().map_err(malformed)
 }
 
 fn tree_is_well_formed(tree: &Tree) -> Result<Ignore, ManifestError> {
@@ -105,18 +126,25 @@ fn root_is_plain(root: &str) -> Result<(), Violation> {
 
 fn entries_are_well_formed(tree: &Tree) -> Result<(), ManifestError> {
     let ignore = tree_is_well_formed(tree)?;
+    // Most entries are in the same directory as the one before: found once, it need not be searched again.
+    let mut parent: Option<&[u8]> = None;
     for (index, entry) in tree.entries.iter().enumerate() {
         path_is_well_formed("path", &entry.path)
             .and_then(|()| kind_is_well_formed(&entry.kind))
             .and_then(|()| attributes_are_complete(tree, entry))
-            .and_then(|()| place_is_right(&tree.entries[..index], entry))
+            .and_then(|()| place_is_right(&tree.entries[..index], entry, parent))
             .and_then(|()| {
                 let ignored = ignore.matches(&entry.path, matches!(entry.kind, EntryKind::Directory));
                 if ignored { Err(Violation::Ignored) } else { Ok(()) }
             })
             .map_err(|violation| Place::entry(&tree.name, &entry.path).breaks(violation))?;
+        parent = parent_of(entry).or(parent);
     }
     Ok(())
+}
+
+fn parent_of(entry: &Entry) -> Option<&[u8]> {
+    entry.path.iter().rposition(|&byte| byte == b'/').map(|slash| &entry.path[..slash])
 }
 
 /// Rules 1 and 6: relative, and one way to write it.
@@ -138,15 +166,30 @@ fn path_is_well_formed(field: &'static str, path: &[u8]) -> Result<(), Violation
     Ok(())
 }
 
-/// Rules 1 and 6, for a link's target: it may point anywhere.
+/// Rules 1 and 6, for a link's target: it may point anywhere. A text that is kept is the very content.
 fn kind_is_well_formed(kind: &EntryKind) -> Result<(), Violation> {
-    let EntryKind::Link { target } = kind else { return Ok(()) };
+    let target = match kind {
+        EntryKind::Link { target } => target,
+        EntryKind::File { size, sha256, text: Some(text) } => return text_is_content(*size, *sha256, text),
+        EntryKind::Template { template } if template.as_str().len() > TEXT_BYTES_MAX => {
+            return Err(Violation::TextTooLong("template"));
+        }
+        EntryKind::Directory | EntryKind::File { text: None, .. } | EntryKind::Template { .. } => return Ok(()),
+    };
     match target.len() {
         0 => Err(Violation::Malformed { field: "target", expected: "a path" }),
         1..=PATH_BYTES_MAX if target.contains(&0) => Err(Violation::Nul("target")),
         1..=PATH_BYTES_MAX => Ok(()),
         _ => Err(Violation::TooLong("target")),
     }
+}
+
+fn text_is_content(size: u64, sha256: Digest, text: &str) -> Result<(), Violation> {
+    if text.len() > TEXT_BYTES_MAX {
+        return Err(Violation::TextTooLong("text"));
+    }
+    let same = text.len() as u64 == size && Digest::of(text.as_bytes()) == sha256;
+    if same { Ok(()) } else { Err(Violation::TextDiffers) }
 }
 
 /// What the tree compares is there, and an owner only then. A mode may stand where modes are not compared, for its set-id
@@ -168,15 +211,14 @@ fn attributes_are_complete(tree: &Tree, entry: &Entry) -> Result<(), Violation> 
     }
 }
 
-/// Rule 6: after the entry before it, and in a listed directory. `before` is known to be ascending.
-fn place_is_right(before: &[Entry], entry: &Entry) -> Result<(), Violation> {
+/// Rule 6: after the entry before it, and in a listed directory, such as `known`. `before` is known to be ascending.
+fn place_is_right(before: &[Entry], entry: &Entry, known: Option<&[u8]>) -> Result<(), Violation> {
     if let Some(last) = before.last()
         && last.path >= entry.path
     {
         return Err(Violation::NotAscending { after: last.path.clone() });
     }
-    let Some(slash) = entry.path.iter().rposition(|&byte| byte == b'/') else { return Ok(()) };
-    let parent = &entry.path[..slash];
+    let Some(parent) = parent_of(entry).filter(|parent| Some(*parent) != known) else { return Ok(()) };
     match before.binary_search_by(|other| other.path.as_slice().cmp(parent)) {
         Ok(found) if matches!(before[found].kind, EntryKind::Directory) => Ok(()),
         Ok(_) => Err(Violation::BelowNonDirectory { parent: parent.into() }),

@@ -95,15 +95,10 @@ fn rule_1_sizes() {
 #[test]
 fn rule_1_a_million_entries() {
     let many = |count: usize, name: &str| Tree {
-        name: name.into(),
-        root: format!("/{name}"),
-        root_link: false,
-        extras: Extras::Refuse,
-        ignore: Vec::new(),
-        attributes: Attributes::default(),
         entries: (0..count)
             .map(|n| Entry { path: format!("{n:07}").into(), kind: EntryKind::Directory, mode: None, owner: None })
             .collect(),
+        ..Tree::new(name, &format!("/{name}"))
     };
     let with = |trees| Manifest { product: "p".into(), release: "r".into(), sequence: 0, trees, checks: Vec::new() };
     assert_eq!(with(vec![many(ENTRIES_MAX, "a")]).validate(), Ok(()));
@@ -415,7 +410,7 @@ fn changes() {
     new.product = "web".into();
     new.trees[0].extras = Extras::Allow;
     new.trees[0].entries[0].mode = Some(0o700);
-    new.trees[0].entries[1].kind = EntryKind::File { size: 0, sha256: Digest::of(b"") };
+    new.trees[0].entries[1].kind = EntryKind::File { size: 0, sha256: Digest::of(b""), text: None };
     new.trees[0].entries[2].path = b"z".into();
     new.checks[0].timeout_ms = 1;
     new.trees.push(Tree { name: "b".into(), root: "/b".into(), ..new.trees[0].clone() });
@@ -467,7 +462,9 @@ fn list(directory: &BTreeMap<Vec<u8>, Node>, above: &[u8], attributes: Attribute
                 list(below, &[&*path, b"/"].concat(), attributes, entries);
                 EntryKind::Directory
             }
-            Node::File(size, digest) => EntryKind::File { size: *size, sha256: Digest::from_bytes(*digest) },
+            Node::File(size, digest) => {
+                EntryKind::File { size: *size, sha256: Digest::from_bytes(*digest), text: None }
+            }
             Node::Link(target) => EntryKind::Link { target: target.clone() },
         };
         let mode = (attributes.mode && !matches!(kind, EntryKind::Link { .. })).then_some(0o4755);
@@ -482,15 +479,15 @@ prop_compose! {
         list(&directory, b"", attributes, &mut entries);
         entries.sort_by(|one, other| one.path.cmp(&other.path));
         let extras = if allow { Extras::Allow } else { Extras::Refuse };
-        Tree { name: format!("tree {root}"), root, root_link, extras, ignore: vec!["/ignored/".into()], attributes, entries }
+        Tree { name: format!("tree {root}"), root, root_link, extras, restore: false, ignore: vec!["/ignored/".into()], attributes, entries }
     }
 }
 
 prop_compose! {
     fn some_checks()(name in ".{1,9}", argument in any::<String>(), timeout_ms in 1..=TIMEOUT_MS_MAX, scope in 0..3) -> Check {
         let scope = [Scope::Launch, Scope::Serving, Scope::Both][scope as usize];
-        let argv = vec!["/usr/bin/true".into(), argument.replace('\0', "")];
-        Check { name: format!("check {name}"), scope, timeout_ms, kind: CheckKind::Command { argv } }
+        let argv = ["/usr/bin/true".into(), argument.replace('\0', "")];
+        Check { scope, timeout_ms, ..Check::command(&format!("check {name}"), argv) }
     }
 }
 

@@ -6,7 +6,12 @@ use alloc::{borrow::Cow, vec::Vec};
 use serde::{Deserialize, Serialize};
 
 use super::{CHECKS_MAX, ENTRIES_MAX, Extras, Scope, TREES_MAX};
-use crate::{check::command::ARGUMENTS_MAX, glob::PATTERNS_MAX, json};
+use crate::{
+    check::{self, command::ARGUMENTS_MAX, with_tables},
+    duration::Span,
+    glob::PATTERNS_MAX,
+    json,
+};
 
 mod read;
 mod write;
@@ -36,6 +41,8 @@ struct Tree<'a> {
     ignore: Vec<Cow<'a, str>>,
     #[serde(deserialize_with = "json::at_most::<_, _, 2>")]
     attributes: Vec<Attribute>,
+    #[serde(default, skip_serializing_if = "is_false")]
+    restore: bool,
     #[serde(deserialize_with = "json::at_most::<_, _, ENTRIES_MAX>")]
     entries: Vec<Entry<'a>>,
 }
@@ -60,6 +67,10 @@ struct Entry<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     sha256: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    template: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     target: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     target_b64: Option<Cow<'a, str>>,
@@ -79,17 +90,37 @@ enum Type {
     Link,
 }
 
-/// The fields of all kinds; which of them belong to which kind, `read` knows.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Check<'a> {
-    name: Cow<'a, str>,
-    kind: Cow<'a, str>,
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "arguments")]
-    argv: Option<Vec<Cow<'a, str>>>,
-    timeout_ms: u64,
-    scope: Scope,
+macro_rules! check {
+    ($($module:ident: $Kind:ident,)*) => {
+        /// The fields of all kinds; which of them belong to which kind, `read` knows.
+        #[derive(Serialize, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Check<'a> {
+            name: Cow<'a, str>,
+            kind: Cow<'a, str>,
+            #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "arguments")]
+            argv: Option<Vec<Cow<'a, str>>>,
+            $(
+                #[serde(default, skip_serializing_if = "Option::is_none")]
+                $module: Option<Cow<'a, check::$module::$Kind>>,
+            )*
+            timeout_ms: u64,
+            scope: Scope,
+            #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "json::at_most::<_, _, AFTER_MAX>")]
+            after: Vec<Cow<'a, str>>,
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            within: Option<Span>,
+            #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
+            hold: Option<Span>,
+            #[serde(default, skip_serializing_if = "is_false")]
+            guard: bool,
+        }
+    };
 }
+with_tables!(check);
+
+/// Every tree and every check.
+const AFTER_MAX: usize = TREES_MAX + CHECKS_MAX;
 
 fn arguments<'de, 'a, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<Cow<'a, str>>>, D::Error> {
     json::at_most::<_, _, ARGUMENTS_MAX>(deserializer).map(Some)

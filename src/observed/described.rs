@@ -192,6 +192,7 @@ mod tests {
             manifest: crate::digest::Digest::of(b"m"),
             challenged_at: Timestamp(5),
             received_at: Timestamp(received_at),
+            diffs: Default::default(),
             readiness: Readiness::Ready,
         };
         let mut observed = Observed::default();

@@ -83,6 +83,7 @@ mod tests {
             manifest: Digest::of(b"m"),
             challenged_at: Timestamp(challenged_at),
             received_at: Timestamp(received_at),
+            diffs: Default::default(),
             readiness: Readiness::Ready,
         }
     }

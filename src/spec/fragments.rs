@@ -4,8 +4,13 @@ use alloc::{string::String, vec::Vec};
 
 use serde::Deserialize;
 
-use super::{COMMAND_TIMEOUT_MS, PRODUCT, Spec, SpecError, duration_ms};
-use crate::manifest::{self, Attributes, CheckKind, Extras, Scope};
+use super::{PRODUCT, Spec, SpecError, Texts};
+use crate::{
+    check::{self, Command, window::Window, with_tables},
+    duration::Span,
+    glob::Ignore,
+    manifest::{self, Attributes, CheckKind, Extras, Scope},
+};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -32,7 +37,12 @@ struct Tree {
     attributes: Vec<Attribute>,
     #[serde(default)]
     text: bool,
-    templates: Option<Vec<String>>,
+    #[serde(default)]
+    secret: Vec<String>,
+    #[serde(default)]
+    templates: Vec<String>,
+    #[serde(default)]
+    restore: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Deserialize)]
@@ -42,48 +52,65 @@ enum Attribute {
     Owner,
 }
 
-/// The fields of all kinds; the one that is there says which kind it is.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Check {
-    name: String,
-    command: Option<Vec<String>>,
-    timeout: Option<String>,
-    #[serde(default)]
-    scope: Scope,
+macro_rules! check {
+    ($($module:ident: $Kind:ident,)*) => {
+        /// The fields of all kinds; the one that is there says which kind it is.
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Check {
+            name: String,
+            command: Option<Vec<String>>,
+            $($module: Option<check::$module::$Kind>,)*
+            timeout: Option<Span>,
+            scope: Option<Scope>,
+            #[serde(default)]
+            after: Vec<String>,
+            within: Option<Span>,
+            #[serde(rename = "for")]
+            hold: Option<Span>,
+            #[serde(default)]
+            guard: bool,
+        }
+
+        impl Check {
+            /// Every kind that it says it is.
+            fn kinds(&mut self) -> Vec<CheckKind> {
+                let command = self.command.take().map(|argv| CheckKind::Command(Command { argv }));
+                let tables = [$(self.$module.take().map(CheckKind::$Kind)),*];
+                core::iter::once(command).chain(tables).flatten().collect()
+            }
+        }
+    };
 }
+with_tables!(check);
 
 impl TryFrom<File> for Spec {
     type Error = SpecError;
 
     fn try_from(file: File) -> Result<Self, SpecError> {
-        let warnings = file.tree.iter().filter(|tree| tree.text).map(text_is_not_kept).collect();
         Ok(Self {
             product: file.product.unwrap_or_else(|| PRODUCT.into()),
-            trees: file.tree.into_iter().map(TryFrom::try_from).collect::<Result<_, _>>()?,
+            texts: file.tree.iter().map(texts).collect::<Result<_, _>>()?,
+            trees: file.tree.into_iter().map(manifest::Tree::from).collect(),
             checks: file.check.into_iter().map(TryFrom::try_from).collect::<Result<_, _>>()?,
-            warnings,
+            warnings: Vec::new(),
         })
     }
 }
 
-/// A hint for people only: without it nothing passes that would fail.
-fn text_is_not_kept(tree: &Tree) -> String {
-    alloc::format!(
-        "tree `{}`: `text` is taken, but texts are not kept in the manifest yet: `explain` will show no diff",
-        crate::text::visible(&tree.name)
-    )
+fn texts(tree: &Tree) -> Result<Texts, SpecError> {
+    if tree.restore && !tree.text {
+        return Err(SpecError::RestoreWithoutText { tree: tree.name.clone() });
+    }
+    for (key, patterns) in [("secret", &tree.secret), ("templates", &tree.templates)] {
+        Ignore::new(patterns).map_err(|error| SpecError::Glob { tree: tree.name.clone(), key, error })?;
+    }
+    Ok(Texts { keep: tree.text, secret: tree.secret.clone(), templates: tree.templates.clone() })
 }
 
-impl TryFrom<Tree> for manifest::Tree {
-    type Error = SpecError;
-
-    fn try_from(tree: Tree) -> Result<Self, SpecError> {
-        if tree.templates.is_some() {
-            // Not a hint: the files it names would be expected as they are in the image, not as rendered.
-            return Err(SpecError::Unsupported { tree: tree.name, key: "templates" });
-        }
-        Ok(Self {
+impl From<Tree> for manifest::Tree {
+    fn from(tree: Tree) -> Self {
+        Self {
             name: tree.name,
             root: tree.root,
             root_link: tree.root_link,
@@ -93,23 +120,29 @@ impl TryFrom<Tree> for manifest::Tree {
                 mode: tree.attributes.contains(&Attribute::Mode),
                 owner: tree.attributes.contains(&Attribute::Owner),
             },
+            restore: tree.restore,
             entries: Vec::new(),
-        })
+        }
     }
 }
 
 impl TryFrom<Check> for manifest::Check {
     type Error = SpecError;
 
-    fn try_from(check: Check) -> Result<Self, SpecError> {
-        let Some(argv) = check.command else { return Err(SpecError::NoKind { check: check.name }) };
-        let timeout_ms = match check.timeout {
-            None => COMMAND_TIMEOUT_MS,
-            Some(timeout) => match duration_ms(&timeout) {
-                Some(timeout_ms) => timeout_ms,
-                None => return Err(SpecError::Duration { check: check.name, timeout }),
-            },
-        };
-        Ok(Self { name: check.name, scope: check.scope, timeout_ms, kind: CheckKind::Command { argv } })
+    fn try_from(mut check: Check) -> Result<Self, SpecError> {
+        let mut kinds = check.kinds().into_iter();
+        let Some(kind) = kinds.next() else { return Err(SpecError::NoKind { check: check.name }) };
+        if let Some(other) = kinds.next() {
+            return Err(SpecError::ManyKinds { check: check.name, one: kind.name(), other: other.name() });
+        }
+        Ok(Self {
+            name: check.name,
+            scope: check.scope.unwrap_or_else(|| kind.scope()),
+            timeout_ms: check.timeout.map_or_else(|| kind.timeout_ms(), |timeout| timeout.ms),
+            after: check.after,
+            window: Window { within: check.within, hold: check.hold },
+            guard: check.guard,
+            kind,
+        })
     }
 }

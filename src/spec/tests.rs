@@ -33,8 +33,12 @@ fn the_example_and_its_defaults() {
     assert!(!spec.trees[0].attributes.mode && spec.trees[1].attributes.mode && spec.trees[1].attributes.owner);
     let [check] = &spec.checks[..] else { panic!("one check") };
     assert_eq!((check.timeout_ms, check.scope), (10_000, Scope::Both));
-    assert_eq!(check.kind, CheckKind::Command { argv: alloc::vec!["nginx".into(), "-t".into()] });
-    assert_eq!(spec.warnings.len(), 1, "a text that is not kept is said: {:?}", spec.warnings);
+    assert_eq!(
+        check.kind,
+        CheckKind::Command(crate::check::Command { argv: alloc::vec!["nginx".into(), "-t".into()] })
+    );
+    assert!(!spec.texts[0].keep && spec.texts[1].keep);
+    assert!(spec.warnings.is_empty());
 }
 
 #[test]
@@ -53,7 +57,7 @@ fn a_key_of_every_kind() {
     "#;
     let spec = Spec::parse(text).unwrap();
     assert_eq!((&*spec.product, spec.trees[0].root_link, spec.trees[0].extras), ("shop", true, Extras::Allow));
-    assert_eq!((spec.checks[0].scope, spec.checks[0].timeout_ms), (Scope::Launch, COMMAND_TIMEOUT_MS));
+    assert_eq!((spec.checks[0].scope, spec.checks[0].timeout_ms), (Scope::Launch, crate::check::TIMEOUT_MS));
 }
 
 #[test]
@@ -67,7 +71,12 @@ fn refused() {
         (alloc::format!("{tree}ignored = []"), "line 4, column 1: unknown field `ignored`"),
         (alloc::format!("{tree}extras = \"maybe\""), "unknown variant `maybe`"),
         (alloc::format!("{tree}attributes = [\"acl\"]"), "unknown variant `acl`"),
-        (alloc::format!("{tree}templates = [\"*.tmpl\"]"), "tree `a`: `templates` is not supported yet"),
+        (alloc::format!("{tree}templates = [\"[\"]"), "tree `a`: `templates`: pattern `[`: its `[` is not closed"),
+        (alloc::format!("{tree}restore = true"), "tree `a`: `restore` needs `text = true`"),
+        (alloc::format!("{check}command = [\"a\"]\ntcp = {{ connect = \"a:1\" }}"), "both a `command` and a `tcp`"),
+        (alloc::format!("{check}tcp = {{ connect = \"a\" }}"), "`tcp` `connect` is `a`, not `host:port`"),
+        (alloc::format!("{check}tcp = {{ connect = \"a:1\" }}\nafter = [\"b\"]"), "`after` names `b`"),
+        (alloc::format!("{check}tcp = {{ connect = \"a:1\" }}\nwithin = \"2h\""), "`within` is 2h"),
         (alloc::format!("{tree}ignore = [\"[\"]"), "tree `a`: `ignore`: pattern `[`: its `[` is not closed"),
         (alloc::format!("{tree}{tree}"), "the name is used twice"),
         ("[[tree]]\nname = \"a\"\nroot = \"a\"".into(), "is not absolute and plain"),
@@ -76,7 +85,7 @@ fn refused() {
         (alloc::format!("{check}url = \"http://a\""), "unknown field `url`"),
         (alloc::format!("{check}command = \"nginx -t\""), "invalid type"),
         (alloc::format!("{check}command = []"), "`argv` is empty"),
-        (alloc::format!("{check}command = [\"a\"]\ntimeout = \"10\""), "`timeout` is `10`, not a duration"),
+        (alloc::format!("{check}command = [\"a\"]\ntimeout = \"10\""), "`10` is not a duration"),
         (alloc::format!("{check}command = [\"a\"]\ntimeout = 10"), "invalid type"),
         (alloc::format!("{check}command = [\"a\"]\ntimeout = \"0s\""), "`timeout_ms` is 0"),
         (alloc::format!("{check}command = [\"a\"]\ntimeout = \"2h\""), "`timeout_ms` is 7200000"),

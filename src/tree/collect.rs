@@ -11,9 +11,12 @@ use rustix::fs::FileType;
 use super::{
     Progress, ReadError, Trouble, attributes,
     hash::{self, Feeder},
-    identity::{Identity, kind},
+    identity::{Identity, Names, kind},
     open::Opener,
-    still::{Names, Snapshot},
+    small::Reader,
+    still::Snapshot,
+    templates::{self, Globs},
+    texts::{self, Contents},
     walk::{Found, Visitor, walk},
 };
 use crate::{
@@ -23,14 +26,24 @@ use crate::{
     text,
 };
 
+/// What is to be listed, and how.
+pub(super) struct Wanted<'a> {
+    pub(super) tree: &'a Tree,
+    pub(super) ignore: &'a Ignore,
+    pub(super) globs: &'a Globs,
+    /// How many bytes of texts are kept.
+    pub(super) budget: Option<&'a mut usize>,
+    pub(super) has_templates: bool,
+}
+
 /// The entries below `root`.
 pub(super) fn collect(
-    tree: &Tree,
-    ignore: &Ignore,
+    wanted: Wanted<'_>,
     opener: &Opener,
     root: &OwnedFd,
     progress: &dyn Progress,
-) -> Result<Vec<Entry>, ReadError> {
+) -> Result<Contents, ReadError> {
+    let Wanted { tree, ignore, globs, budget, has_templates } = wanted;
     let stat = rustix::fs::fstat(root).map_err(|error| failed(b"", &error.into()))?;
     let mut snapshot = Snapshot::new(0, &stat, Names::of(tree, Extras::Refuse));
     let hashes = Mutex::new(Vec::new());
@@ -47,11 +60,18 @@ pub(super) fn collect(
         return Err(refused);
     }
     fill_in(&mut entries, hashes.into_inner().unwrap_or_else(PoisonError::into_inner))?;
-    let moved = snapshot.moved(&entries, opener, root, ignore, progress).map_err(|stop| ReadError::whole(&stop))?;
+    let mut contents = Contents { entries, ..Contents::default() };
+    // Before the second walk, so that a change of what is read twice does not escape it.
+    if let Some(budget) = budget {
+        texts::keep(&mut contents, &globs.secret, &mut Reader::new(opener, root), budget)?;
+    }
+    let templates = if has_templates { templates::entries(tree, globs, opener, root)? } else { Vec::new() };
+    let entries = &mut contents.entries;
+    let moved = snapshot.moved(entries, opener, root, ignore, progress).map_err(|stop| ReadError::whole(&stop))?;
     match moved.listed.first() {
         Some(&index) => Err(failed(&entries[index].path, &Trouble::Unstable)),
         None if moved.elsewhere => Err(failed(b"", &Trouble::Unstable)),
-        None => Ok(entries),
+        None => templates::place(entries, templates, globs, ignore).map(|()| contents),
     }
 }
 
@@ -98,7 +118,7 @@ impl Collecting<'_> {
             FileType::RegularFile => {
                 let was = Identity::of(&found.stat);
                 self.feeder.feed(self.entries.len(), found, was);
-                Ok(EntryKind::File { size: was.size, sha256: NOT_YET })
+                Ok(EntryKind::File { size: was.size, sha256: NOT_YET, text: None })
             }
             _ => Err(refused(found, format!("is a {}", kind(&found.stat)), Some("ignore it"))),
         }
@@ -114,7 +134,7 @@ impl Visitor for Collecting<'_> {
             Ok(entry) => {
                 let is_dir = entry.kind == EntryKind::Directory;
                 self.entries.push(entry);
-                self.snapshot.saw(self.entries.len() - 1, &found.stat);
+                self.snapshot.saw(self.entries.len() - 1, found);
                 is_dir
             }
             Err(error) => {

@@ -19,17 +19,19 @@ use rustix::fs::Stat;
 use super::{
     Progress, Trouble, attributes,
     differences::{Differences, Of},
+    diffs,
     hash::{self, Feeder},
-    identity::{Identity, kind, listed_kind},
+    identity::{Identity, Names, Stamp, Stamps, kind, listed_kind},
     open::Opener,
-    still::{Names, Snapshot},
+    passed::Passed,
+    still::Snapshot,
     walk::{Found, Stop, Visitor, walk},
 };
 use crate::{
     digest::Digest,
     glob::Ignore,
     manifest::{Entry, EntryKind, Extras, Tree},
-    outcome::{Outcome, Problem},
+    outcome::{Outcome, Problem, Status},
     text,
 };
 
@@ -40,19 +42,35 @@ pub(super) struct Comparison<'a> {
     pub(super) opener: &'a Opener,
     pub(super) root: &'a OwnedFd,
     pub(super) progress: &'a dyn Progress,
+    /// How it looked when it passed, where that can be believed: what still looks so is not read.
+    pub(super) last: Option<&'a Passed>,
+    /// Files that changed at or after this will have to be read again next time.
+    pub(super) fresh_from_ns: i64,
 }
 
 impl Comparison<'_> {
-    /// Walks, hashes, walks again.
-    pub(super) fn outcome(&self, root: &Stat) -> Outcome {
+    /// Walks, hashes, walks again. And how it looked, if it passed.
+    pub(super) fn outcome(&self, root: &Stat) -> (Outcome, Option<Passed>) {
         let differences = Mutex::new(Differences::new(self.tree.entries.len()));
-        let stop = self.hashed(root, &differences).and_then(|snapshot| self.stood_still(&snapshot, &differences)).err();
-        differences.into_inner().unwrap_or_else(PoisonError::into_inner).outcome(self.tree, stop)
+        let seen = self.hashed(root, &differences).and_then(|snapshot| {
+            diffs::add(&mut lock(&differences), &self.tree.entries, self.opener, self.root, self.progress);
+            self.stood_still(&snapshot, &differences)?;
+            Ok(snapshot)
+        });
+        let (snapshot, stop) = match seen {
+            Ok(snapshot) => (Some(snapshot), None),
+            Err(stop) => (None, Some(stop)),
+        };
+        let outcome = differences.into_inner().unwrap_or_else(PoisonError::into_inner).outcome(self.tree, stop);
+        let snapshot = snapshot.filter(|_| outcome.status == Status::Pass);
+        (outcome, snapshot.map(|snapshot| Passed::new(&self.tree.entries, snapshot)))
     }
 
     fn hashed(&self, root: &Stat, differences: &Mutex<Differences>) -> Result<Snapshot, Stop> {
         let entries = &self.tree.entries;
-        let mut snapshot = Snapshot::new(entries.len(), root, Names::of(self.tree, self.tree.extras));
+        let (stamps, names) =
+            (self.last.map_or_else(Stamps::new, Passed::stamps), Names::of(self.tree, self.tree.extras));
+        let mut snapshot = Snapshot::with(stamps, self.fresh_from_ns, entries.len(), root, names);
         let done = |index: usize, hashed| judge(&entries[index], index, hashed, differences);
         hash::beside(self.opener, self.progress, &done, |feeder| {
             let mut merge = Merge { of: self, differences, feeder, snapshot: &mut snapshot, next: 0 };
@@ -94,7 +112,9 @@ fn judge(entry: &Entry, index: usize, hashed: Result<Digest, Trouble>, differenc
             let (expected, actual) = (sha256.to_string(), actual.to_string());
             lock(differences).add(of, &entry.path, Problem::Content, Some(expected), Some(actual));
         }
-        (Ok(_), EntryKind::Directory | EntryKind::Link { .. }) => unreachable!("only files are fed"),
+        (Ok(_), EntryKind::Directory | EntryKind::Link { .. } | EntryKind::Template { .. }) => {
+            unreachable!("only files are fed")
+        }
         (Err(trouble), _) => troubled(&mut lock(differences), of, Some(entry), &entry.path, &trouble),
     }
 }
@@ -151,7 +171,7 @@ impl<'a> Merge<'a> {
     }
 
     /// Compares all but the content of a file of the right size; whether to look into it.
-    fn listed(&mut self, index: usize, entry: &'a Entry, found: &Found<'_>) -> bool {
+    fn listed(&mut self, index: usize, entry: &'a Entry, found: &Found<'_>, stamp: Stamp) -> bool {
         let stat = &found.stat;
         let (wanted, actual) = (listed_kind(&entry.kind), kind(stat));
         if wanted != actual {
@@ -165,9 +185,15 @@ impl<'a> Merge<'a> {
         match &entry.kind {
             EntryKind::Directory => return true,
             EntryKind::Link { target } => self.link(index, entry, target, found),
+            EntryKind::Template { template } => {
+                let actual = Some(template.not_rendered().to_string());
+                lock(self.differences).add(Of::Listed(index), &entry.path, Problem::Unreadable, None, actual);
+            }
             EntryKind::File { size, .. } => {
                 let was = Identity::of(stat);
-                if was.size == *size {
+                if self.of.last.is_some_and(|last| last.holds(index, stamp)) {
+                    // Read before, and untouched since.
+                } else if was.size == *size {
                     self.feeder.feed(index, found, was);
                 } else {
                     let sizes = (format!("size {size}"), format!("size {}", was.size));
@@ -203,8 +229,8 @@ impl Visitor for Merge<'_> {
             Some(entry) if entry.path == found.path => {
                 let index = self.next;
                 self.next += 1;
-                self.snapshot.saw(index, &found.stat);
-                self.listed(index, entry, found)
+                let stamp = self.snapshot.saw(index, found);
+                self.listed(index, entry, found, stamp)
             }
             _ => {
                 self.extra(found);

@@ -24,8 +24,8 @@ pub(super) struct Differences {
     unlisted: u64,
 }
 
-/// What is expected and what is there.
-type Values = (Option<String>, Option<String>);
+/// What is expected, what is there, and how its text differs.
+type Values = (Option<String>, Option<String>, Option<String>);
 
 /// Whose difference it is: an entry of the manifest is counted once, whatever differs of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,7 +56,7 @@ impl Differences {
         let is_late = self.kept.len() >= DIFFERENCES_MAX
             && self.kept.last_key_value().is_some_and(|((last, _), _)| path > last.as_slice());
         if !is_late {
-            self.kept.insert((path.to_vec(), problem), (expected, actual));
+            self.kept.insert((path.to_vec(), problem), (expected, actual, None));
         }
         if self.kept.len() > DIFFERENCES_MAX {
             self.kept.pop_last();
@@ -89,6 +89,15 @@ impl Differences {
         self.total == 0
     }
 
+    /// Asks for a diff of each file that has other bytes, in the order of paths.
+    pub(super) fn explain(&mut self, mut diff: impl FnMut(&[u8]) -> Option<String>) {
+        for ((path, problem), (_, _, explained)) in &mut self.kept {
+            if *problem == Problem::Content {
+                *explained = diff(path);
+            }
+        }
+    }
+
     /// The outcome, where the walk came to its end or to `stop`.
     pub(super) fn outcome(self, tree: &Tree, stop: Option<Stop>) -> Outcome {
         let status = match (self.differing, self.untold, stop) {
@@ -97,20 +106,17 @@ impl Differences {
             (0, _, _) => Status::Unknown,
         };
         let reason = self.reason(stop);
-        let list = |((path, problem), (expected, actual)): ((Vec<u8>, _), _)| Difference {
+        let list = |((path, problem), (expected, actual, diff)): ((Vec<u8>, _), _)| Difference {
             path: text::path(&path),
             problem,
             expected,
             actual,
+            diff,
         };
         Outcome {
-            check: tree.name.clone(),
-            kind: "tree".into(),
-            status,
-            reason,
             differences: self.kept.into_iter().map(list).collect(),
             differences_total: (self.total > 0).then_some(self.total),
-            took_ms: 0,
+            ..Outcome::new(&tree.name, "tree", status, reason)
         }
     }
 

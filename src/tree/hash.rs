@@ -11,7 +11,10 @@ use std::{
     thread,
 };
 
-use rustix::io::Errno;
+use rustix::{
+    fs::{AtFlags, FileType},
+    io::Errno,
+};
 use sha2::{Digest as _, Sha256};
 
 use super::{
@@ -154,6 +157,23 @@ fn hash(
         return Err(Trouble::Unstable);
     }
     Ok(Digest::from_bytes(hasher.finalize().into()))
+}
+
+/// The digest of the file at `path` (several components) if it is a regular file of that size and stands still meanwhile. Only
+/// where the kernel keeps the way there free of links.
+pub(super) fn digest_of(
+    opener: &Opener,
+    root: &OwnedFd,
+    path: &[u8],
+    size: u64,
+    progress: &dyn Progress,
+) -> Option<Digest> {
+    let name = CString::new(path).ok().filter(|_| opener.takes_paths())?;
+    let stat = rustix::fs::statat(root, &name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+    let was = Identity::of(&stat);
+    let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+    let mut buffer = vec![0; READ_BYTES];
+    (is_file && was.size == size).then(|| hash(opener, root, &name, &was, &mut buffer, progress).ok()).flatten()
 }
 
 /// Far more than there are processors: on a volume that is fresh from a snapshot each read waits for the network, and what

@@ -87,6 +87,11 @@ impl Opener {
         self.open(at, name, FILE_FLAGS)
     }
 
+    /// Whether a name may have several components: where it is the kernel that follows no link on the way.
+    pub(super) fn takes_paths(&self) -> bool {
+        matches!(self.fence, Fence::Openat2)
+    }
+
     fn open(&self, at: BorrowedFd<'_>, name: &CStr, flags: OFlags) -> Result<OwnedFd> {
         match self.fence {
             Fence::Openat2 => rustix::fs::openat2(at, name, flags, Mode::empty(), INSIDE),

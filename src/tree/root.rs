@@ -31,15 +31,7 @@ pub(super) fn unopened(tree: &Tree, place: Place<'_>, error: Errno) -> Outcome {
 
 /// Nothing could be told of the whole tree.
 pub(super) fn unknown(tree: &Tree, reason: &str) -> Outcome {
-    Outcome {
-        check: tree.name.clone(),
-        kind: "tree".into(),
-        status: Status::Unknown,
-        reason: Some(reason.into()),
-        differences: alloc::vec::Vec::new(),
-        differences_total: None,
-        took_ms: 0,
-    }
+    Outcome::new(&tree.name, "tree", Status::Unknown, Some(reason.into()))
 }
 
 fn missing(tree: &Tree, differences: &mut Differences) {

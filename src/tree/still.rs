@@ -11,47 +11,30 @@ use rustix::fs::{FileType, Stat};
 
 use super::{
     Progress, Trouble,
-    identity::{Identity, Stamp, Stamps},
+    identity::{Identity, Names, Stamp, Stamps},
     open::Opener,
+    sum::{Sum, Summing},
     walk::{Found, Stop, Visitor, walk},
 };
 use crate::{
     glob::Ignore,
-    manifest::{Entry, EntryKind, Extras, Tree},
+    manifest::{Entry, EntryKind},
 };
-
-/// Which names are ours to notice when they come or go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Names {
-    /// All: so a directory's own times tell even of those that came and went again between the walks.
-    All,
-    /// All but those ignored.
-    NotIgnored,
-    /// Only those that are listed.
-    Listed,
-}
-
-impl Names {
-    /// In `tree`, of which `extras` are wanted or not.
-    pub(super) fn of(tree: &Tree, extras: Extras) -> Self {
-        match extras {
-            Extras::Allow => Self::Listed,
-            Extras::Refuse if tree.ignore.is_empty() => Self::All,
-            Extras::Refuse => Self::NotIgnored,
-        }
-    }
-}
 
 /// What the first walk saw.
 #[derive(Debug)]
 pub(super) struct Snapshot {
-    stamps: Stamps,
+    pub(super) stamps: Stamps,
     /// Of each listed entry; 0 where it was not seen.
-    seen: Vec<Stamp>,
+    pub(super) seen: Vec<Stamp>,
     /// The sum of what is there and not listed.
     unlisted: u64,
     root: Stamp,
     names: Names,
+    /// Files that changed at or after this, in nanoseconds of the wall clock, are [`fresh`](Self::fresh).
+    fresh_from_ns: i64,
+    /// Listed files of which nobody could say by their times alone whether they will have changed.
+    pub(super) fresh: Vec<usize>,
     /// Directories that were not looked into, though they are listed.
     pub(super) closed: BTreeSet<Vec<u8>>,
 }
@@ -59,26 +42,36 @@ pub(super) struct Snapshot {
 impl Snapshot {
     /// Before the first walk, of `entries` listed entries.
     pub(super) fn new(entries: usize, root: &Stat, names: Names) -> Self {
-        let mut snapshot = Self {
-            stamps: Stamps::default(),
+        Self::with(Stamps::new(), i64::MAX, entries, root, names)
+    }
+
+    /// The same with stamps that can be compared with others', and a moment from which on files are fresh.
+    pub(super) fn with(stamps: Stamps, fresh_from_ns: i64, entries: usize, root: &Stat, names: Names) -> Self {
+        Self {
+            root: stamps.stamp(b"", root, names),
+            stamps,
             seen: vec![0; entries],
             unlisted: 0,
-            root: 0,
             names,
+            fresh_from_ns,
+            fresh: Vec::new(),
             closed: BTreeSet::new(),
-        };
-        snapshot.root = snapshot.stamp(root);
-        snapshot
+        }
     }
 
     /// The listed entry `index` is there.
-    pub(super) fn saw(&mut self, index: usize, stat: &Stat) {
-        let stamp = self.stamp(stat);
+    pub(super) fn saw(&mut self, index: usize, found: &Found<'_>) -> Stamp {
+        let stamp = self.stamps.stamp(found.path, &found.stat, self.names);
         match self.seen.get_mut(index) {
             Some(seen) => *seen = stamp,
             // While a list is being made it grows with the walk.
             None => self.seen.push(stamp),
         }
+        let is_file = FileType::from_raw_mode(found.stat.st_mode) == FileType::RegularFile;
+        if is_file && Identity::of(&found.stat).newest_ns() >= self.fresh_from_ns {
+            self.fresh.push(index);
+        }
+        stamp
     }
 
     /// Something is there that is not listed.
@@ -86,10 +79,16 @@ impl Snapshot {
         self.unlisted = self.unlisted.wrapping_add(self.stamps.name(path));
     }
 
-    fn stamp(&self, stat: &Stat) -> Stamp {
-        let identity = Identity::of(stat);
-        let is_dir = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
-        self.stamps.stamp(&if is_dir && self.names != Names::All { identity.but_for_names() } else { identity })
+    /// Of all that was seen, the root included.
+    pub(super) fn sum(&self) -> Sum {
+        let mut sum = Sum::default();
+        self.seen.iter().chain([&self.root]).for_each(|stamp| sum.add(*stamp));
+        sum
+    }
+
+    /// Whether nothing was in the way of the first walk: all that is listed was seen, and nothing else.
+    fn is_whole(&self) -> bool {
+        self.unlisted == 0 && self.closed.is_empty() && !self.seen.contains(&0)
     }
 
     /// Walks again, and tells what is no longer as it was seen.
@@ -101,11 +100,19 @@ impl Snapshot {
         ignore: &Ignore,
         progress: &dyn Progress,
     ) -> Result<Moved, Stop> {
+        if self.is_whole() {
+            let is_listed = |path: &[u8], _| entries.binary_search_by(|entry| entry.path.as_slice().cmp(path)).is_ok();
+            let (stamps, names) = (&self.stamps, self.names);
+            let summing = Summing { opener, root, ignore, progress, stamps, names, counts: &is_listed };
+            if summing.sum() == Some(self.sum()) {
+                return Ok(Moved::default());
+            }
+        }
         let mut again = Again { was: self, entries, next: 0, unlisted: 0, moved: Moved::default() };
         walk(opener, root, ignore, progress, &mut again)?;
         again.passed(None);
         again.moved.elsewhere |= (again.unlisted != self.unlisted && self.names != Names::Listed)
-            || rustix::fs::fstat(root).map_or(true, |root| self.stamp(&root) != self.root);
+            || rustix::fs::fstat(root).map_or(true, |root| self.stamps.stamp(b"", &root, self.names) != self.root);
         Ok(again.moved)
     }
 }
@@ -148,7 +155,7 @@ impl Visitor for Again<'_> {
             self.unlisted = self.unlisted.wrapping_add(self.was.stamps.name(found.path));
             return false;
         };
-        let same = self.was.seen[self.next] == self.was.stamp(&found.stat);
+        let same = self.was.seen[self.next] == self.was.stamps.stamp(found.path, &found.stat, self.was.names);
         if !same {
             self.moved.listed.insert(self.next);
         }

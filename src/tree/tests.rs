@@ -30,7 +30,10 @@ use crate::{
 };
 
 mod attacks;
+mod passed;
+mod races;
 mod random;
+mod texts;
 
 /// A directory to be built from, changed and checked.
 struct Fixture {
@@ -41,16 +44,7 @@ struct Fixture {
 /// `a/`, `a/b.txt`, `a/c/`, `a.b`, `a-b/`, `a-b/x`, `link → a/b.txt`, `empty/`, and a name that is not UTF-8.
 fn fixture() -> Fixture {
     let dir = tempfile::tempdir().unwrap();
-    let tree = Tree {
-        name: "app".into(),
-        root: "/nowhere".into(),
-        root_link: false,
-        extras: Extras::Refuse,
-        ignore: vec![],
-        attributes: Attributes::default(),
-        entries: vec![],
-    };
-    let fixture = Fixture { dir, tree };
+    let fixture = Fixture { dir, tree: Tree::new("app", "/nowhere") };
     for name in ["a", "a/c", "a-b", "empty"] {
         fs::create_dir(fixture.at(name)).unwrap();
     }
@@ -358,6 +352,8 @@ fn the_same_without_openat2() {
         opener: &opener,
         root: &root,
         progress: &NoProgress,
+        last: None,
+        fresh_from_ns: i64::MAX,
     };
-    assert_eq!(comparison.outcome(&stat).differences.len(), 1);
+    assert_eq!(comparison.outcome(&stat).0.differences.len(), 1);
 }

@@ -210,4 +210,4 @@ impl Names {
 }
 
 /// One `getdents` call's worth: some 1,000 names.
-const LISTING_BYTES: usize = 64 * 1024;
+pub(super) const LISTING_BYTES: usize = 64 * 1024;

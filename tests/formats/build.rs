@@ -146,9 +146,9 @@ fn refused_and_nothing_written() {
         (spec("[[tree"), &staged, "failed to use `portcullis.toml`: line 1"),
         (spec(&format!("{SPEC}\nretries = 3")), &staged, "unknown field `retries`"),
         (
-            spec(&SPEC.replace("attributes", "templates = [\"a\"]\nattributes")),
+            spec(&SPEC.replace("attributes", "templates = [\"*.php\"]\nattributes")),
             &staged,
-            "`templates` is not supported yet",
+            "`index.php` is to be a template, but its name does not end with .tmpl",
         ),
         (spec(&SPEC.replace("\"*.pid\"", "\"[\"")), &staged, "pattern `[`"),
         (spec(""), &staged, "hint: add a `[[tree]]`"),
@@ -170,26 +170,6 @@ fn refused_and_nothing_written() {
 fn make_fifo(bench: &Bench, name: &str) {
     let status = std::process::Command::new("mkfifo").arg(bench.path(name)).status().unwrap();
     assert!(status.success());
-}
-
-#[test]
-fn a_text_that_is_not_kept_is_said() {
-    let bench = Bench::staged();
-    bench.write("portcullis.toml", SPEC.replace("attributes", "text = true\nattributes"));
-    let run = bench.run(&[
-        "release",
-        "build",
-        "--spec",
-        "portcullis.toml",
-        "--release",
-        "R",
-        "--root",
-        "stage",
-        "--out",
-        "m.json",
-    ]);
-    assert!(run.stderr.starts_with("warning: tree `app`: `text`"), "{run:?}");
-    run.succeeded();
 }
 
 #[test]

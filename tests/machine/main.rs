@@ -256,6 +256,7 @@ impl Machine {
             manifest: release(of),
             challenged_at,
             received_at: self.now,
+            diffs: Default::default(),
             readiness,
         }));
     }

@@ -119,6 +119,7 @@ impl Agent {
             manifest: self.release,
             challenged_at: challenge.issued,
             received_at,
+            diffs: Vec::new(),
             readiness,
         }
     }

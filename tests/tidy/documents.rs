@@ -21,6 +21,26 @@ fn invariants_name_tests_that_exist() {
     }
 }
 
+/// Each race and trick is held by tests that are there.
+#[test]
+fn races_name_tests_that_exist() {
+    let architecture = read(&top().join("ARCHITECTURE.md"));
+    let (_, section) = architecture.split_once("\n## Races and tricks\n").expect("a section on races");
+    let section = section.split("\n## ").next().unwrap_or_default();
+    let sources: String = rust_files().iter().map(|file| read(&top().join(file))).collect();
+    let rows: Vec<_> = section.lines().filter(|line| line.starts_with("| ")).skip(1).collect();
+    assert!(rows.len() > 25, "{} rows", rows.len());
+    for row in rows {
+        let held_by = row.trim_end_matches(" |").rsplit(" | ").next().unwrap_or_default();
+        let tests: Vec<_> = held_by.split('`').skip(1).step_by(2).collect();
+        assert!(!tests.is_empty(), "no test: {row}");
+        for test in tests {
+            let function = test.rsplit("::").next().unwrap_or_default();
+            assert!(sources.contains(&format!("fn {function}(")), "ARCHITECTURE.md names `{test}`, which is not there");
+        }
+    }
+}
+
 /// The README promises exactly two commands.
 #[test]
 fn the_readme_has_two_commands() {

@@ -69,15 +69,7 @@ impl Drop for Occupied {
 
 /// An outcome without differences.
 pub(super) fn outcome(name: &str, kind: &str, status: Status, reason: Option<String>) -> Outcome {
-    Outcome {
-        check: name.into(),
-        kind: kind.into(),
-        status,
-        reason,
-        differences: Vec::new(),
-        differences_total: None,
-        took_ms: 0,
-    }
+    Outcome::new(name, kind, status, reason)
 }
 
 #[cfg(test)]

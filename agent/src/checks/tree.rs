@@ -1,24 +1,86 @@
-//! Trees: the work is the core's ([`portcullis::tree`]); here is the word that it is no longer waited for.
+//! Trees: the work is the core's ([`portcullis::tree`]). Here is what keeps it short (the cache), what keeps it from hurting
+//! the host (`calm`, the cap), and the word that it is no longer waited for.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
 };
 
-use portcullis::tree::Progress;
+use portcullis::{
+    facts::Facts,
+    outcome::{Outcome, Status},
+    tree::{self, Progress},
+};
 
-/// Nobody looks on, but the walk can be called off.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Cancelled(Arc<AtomicBool>);
+use super::{Options, cache::Remembered, cap::Cap, source::Source};
+use crate::{calm, clock};
 
-impl Cancelled {
+/// Checks one tree of a manifest.
+pub(super) fn check(source: &Source, index: usize, facts: &Facts, options: &Options, cancelled: &Onlooker) -> Outcome {
+    if options.calm {
+        // The threads that it starts are as calm.
+        calm::this_thread();
+    }
+    let outline = &source.outline.trees[index];
+    let remembered = options.cache.as_ref().zip(source.digest).filter(|_| options.root.is_none());
+    let remembered = remembered.and_then(|(cache, digest)| Remembered::open(cache, digest, outline, facts));
+    let root = Path::new(&outline.root);
+    let last = remembered.as_ref().and_then(|remembered| remembered.passed.as_ref());
+    if last.is_some_and(|last| last.is_unchanged(outline, root, cancelled)) {
+        return Outcome::new(&outline.name, "tree", Status::Pass, None);
+    }
+    let manifest = match source.manifest() {
+        Ok(manifest) => manifest,
+        Err(because) => return Outcome::new(&outline.name, "tree", Status::Unknown, Some(because)),
+    };
+    let tree = &*manifest.trees[index].rendered(facts);
+    if let Some(image) = &options.root {
+        return tree::check_image(tree, image, cancelled);
+    }
+    let (outcome, passed) = tree::check_again(tree, root, cancelled, last, clock::now().0);
+    if let Some((remembered, passed)) = remembered.as_ref().zip(passed) {
+        remembered.keep(&passed);
+    }
+    outcome
+}
+
+/// Looks on: the walk can be called off, and reading be held back.
+#[derive(Debug, Clone)]
+pub(super) struct Onlooker {
+    cancelled: Arc<AtomicBool>,
+    cap: Option<Arc<Cap>>,
+}
+
+impl Onlooker {
+    pub(super) fn new(options: &Options) -> Self {
+        let cap = options.read_bytes_per_s.map(|bytes| Arc::new(Cap::new(bytes)));
+        Self { cancelled: Arc::default(), cap }
+    }
+
     pub(super) fn cancel(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.cancelled.store(true, Ordering::Relaxed);
     }
 }
 
-impl Progress for Cancelled {
+impl Progress for Onlooker {
+    fn hashed(&self, _: u64, bytes: u64) {
+        let mut left = self.cap.as_ref().map_or(Duration::ZERO, |cap| cap.pay(bytes));
+        while !left.is_zero() && !self.cancelled() {
+            let nap = left.min(NAP);
+            thread::sleep(nap);
+            left -= nap;
+        }
+    }
+
     fn cancelled(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.cancelled.load(Ordering::Relaxed)
     }
 }
+
+/// A walk that is called off while it is held back ends within this.
+const NAP: Duration = Duration::from_millis(100);

@@ -1,6 +1,7 @@
 //! `check`: is this machine, or this mounted image, exactly as the signed manifest wants it?
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     fmt, fs,
     io::{self, BufWriter, IsTerminal as _, Read as _, Write},
     path::{Path, PathBuf},
@@ -10,6 +11,7 @@ use std::{
 
 use portcullis::{
     digest::Digest,
+    facts::Facts,
     manifest::{Manifest, VerifiedManifest},
     outcome::{Outcome, Status, overall},
     signature::{EnvelopeLimits, PublicKey, TrustedKeys},
@@ -17,9 +19,10 @@ use portcullis::{
 use portcullis_agent::{
     checks::{Checks, Options},
     clock,
+    config::Config,
 };
 
-use super::check_output;
+use super::{check_output, junit};
 
 /// Exit status 0: all passed. 1: something failed. 2: it could not be told.
 #[derive(Debug, clap::Args)]
@@ -39,9 +42,19 @@ pub(crate) struct Args {
     /// Check trees, and nothing else
     #[arg(long)]
     trees_only: bool,
+    /// Run commands as this agent.toml says (`checks.user`, `checks.root_commands`), and take its `[facts]`
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// What templates are rendered with: `--fact instance=i-1`. Given ones come before this machine's `hostname`, `ipv4` and
+    /// `ipv6`; with `--root` there are no others
+    #[arg(long, value_name = "NAME=VALUE")]
+    fact: Vec<String>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
+    /// Print the outcomes as JUnit's XML, for CI servers
+    #[arg(long, conflicts_with = "json")]
+    junit: bool,
     /// Print all differences that are listed, not only the first of each check
     #[arg(long)]
     all: bool,
@@ -78,6 +91,8 @@ pub(super) struct Report {
     pub(super) release: String,
     pub(super) digest: Digest,
     pub(super) trees_only: bool,
+    /// What templates were rendered with.
+    pub(super) facts: BTreeMap<String, String>,
     pub(super) outcomes: Vec<Outcome>,
     pub(super) took_ms: u64,
 }
@@ -111,12 +126,40 @@ fn report(args: &Args) -> Result<Report, Problem> {
     if let Some(root) = args.root.as_ref().filter(|root| !root.is_dir()) {
         return Err(Problem { text: format!("`{}` is not a directory", root.display()), hint: None });
     }
-    let options = Options { root: args.root.clone(), trees_only: args.trees_only, ..Options::default() };
+    let mut options = configured(args)?;
+    given(&mut options.facts, &args.fact)?;
     let manifest = Arc::new(verified.manifest);
-    let outcomes = Checks::new(options).run_all(&manifest);
+    let checks = Checks::new(options);
+    let facts = checks.facts(&manifest);
+    let mut outcomes = checks.run_all(&manifest, &facts);
+    checks.settle(&manifest, &mut outcomes);
     let release = manifest.release.clone();
     let took_ms = clock::ms_since(started);
-    Ok(Report { release, digest: verified.digest, trees_only: args.trees_only, outcomes, took_ms })
+    let (digest, facts) = (verified.digest, facts.into_values());
+    Ok(Report { release, digest, trees_only: args.trees_only, facts, outcomes, took_ms })
+}
+
+/// As the agent would run them, but once and at full speed: nothing is remembered, nothing held back.
+fn configured(args: &Args) -> Result<Options, Problem> {
+    let config = args.config.as_deref().map(Config::read).transpose();
+    let config = config.map_err(|error| Problem { text: error.to_string(), hint: None })?;
+    let checks = config.map(|config| config.checks).unwrap_or_default();
+    let root = args.root.clone().or(checks.root);
+    Ok(Options { root, trees_only: args.trees_only, cache: None, calm: false, read_bytes_per_s: None, ..checks })
+}
+
+/// What is given here comes before what the configuration says.
+fn given(facts: &mut Facts, written: &[String]) -> Result<(), Problem> {
+    let mut known = BTreeSet::new();
+    for fact in written {
+        let wrong = |because: &str| Problem { text: format!("`--fact {fact}`: {because}"), hint: None };
+        let (name, value) = fact.split_once('=').ok_or_else(|| wrong("not NAME=VALUE"))?;
+        if !known.insert(name) {
+            return Err(wrong("the fact is given twice"));
+        }
+        facts.insert(name, &value).map_err(|error| wrong(&error.to_string()))?;
+    }
+    Ok(())
 }
 
 fn counted(manifest: &Manifest) -> String {
@@ -163,6 +206,8 @@ fn print(args: &Args, report: &Report) -> io::Result<()> {
     let mut out = BufWriter::new(stdout.lock());
     if args.json {
         check_output::json(&mut out, report)?;
+    } else if args.junit {
+        junit::junit(&mut out, report)?;
     } else {
         check_output::text(&mut out, report, args.all, colour)?;
     }

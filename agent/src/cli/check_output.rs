@@ -1,11 +1,14 @@
 //! What `check` prints: for machines, and for people.
 
-use std::io::{self, Write};
+use std::{
+    collections::BTreeMap,
+    io::{self, Write},
+};
 
 use portcullis::{
     digest::Digest,
     outcome::{Difference, Outcome, Status},
-    text::{escaped_json, visible},
+    text::{escaped_json, visible, visible_line},
 };
 use serde::Serialize;
 
@@ -21,6 +24,9 @@ struct Json<'a> {
     /// Only where less than the whole manifest was checked.
     #[serde(skip_serializing_if = "Option::is_none")]
     scope: Option<&'static str>,
+    /// Only where templates were rendered.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    facts: &'a BTreeMap<String, String>,
     outcomes: &'a [Outcome],
 }
 
@@ -32,6 +38,7 @@ pub(super) fn json(out: &mut impl Write, report: &Report) -> io::Result<()> {
         manifest: report.digest,
         took_ms: report.took_ms,
         scope: report.trees_only.then_some("trees"),
+        facts: &report.facts,
         outcomes: &report.outcomes,
     };
     writeln!(out, "{}", escaped_json(&serde_json::to_string(&object)?))
@@ -46,8 +53,14 @@ pub(super) fn text(out: &mut impl Write, report: &Report, all: bool, colour: boo
         for line in outcome.reason.iter().flat_map(|reason| reason.lines()) {
             writeln!(out, "         {}", visible(line))?;
         }
+        for warning in &outcome.warnings {
+            writeln!(out, "         warning: {}", visible(warning))?;
+        }
         for difference in outcome.differences.iter().take(shown) {
             writeln!(out, "         - {}", line(difference))?;
+            for line in difference.diff.iter().flat_map(|diff| diff.split_terminator('\n')) {
+                writeln!(out, "             {}", visible_line(line))?;
+            }
         }
         let listed = outcome.differences.len().min(shown) as u64;
         let rest = outcome.differences_total.unwrap_or(0).saturating_sub(listed);

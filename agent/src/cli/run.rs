@@ -37,7 +37,7 @@ fn printable(text: &str) -> String {
 }
 
 /// To stderr; the journal puts the time there by itself.
-fn log() {
+pub(crate) fn log() {
     let filter = EnvFilter::try_from_env("PORTCULLIS_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_target(false);
     let log = log.with_ansi(io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none());

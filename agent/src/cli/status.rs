@@ -3,10 +3,16 @@
 use std::{
     io::{self, Write as _},
     net::SocketAddr,
+    path::PathBuf,
     process::ExitCode,
 };
 
-use portcullis_agent::status::{self, Status};
+use portcullis_agent::{
+    apply::{self, Journal},
+    config::Config,
+    restore,
+    status::{self, Status},
+};
 
 /// Exit status 0: ready. 1: not ready. 2: no agent answers.
 #[derive(Debug, clap::Args)]
@@ -14,6 +20,9 @@ pub(crate) struct Args {
     /// Where the agent listens
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7410")]
     listen: SocketAddr,
+    /// Its configuration: changes and restored edits are told from its state directory, if that can be read
+    #[arg(long, value_name = "FILE", default_value = "/etc/portcullis/agent.toml")]
+    config: PathBuf,
     /// Print its last report, one JSON object; `null` while there is none
     #[arg(long)]
     json: bool,
@@ -49,5 +58,16 @@ fn print(args: &Args, status: &Status) -> io::Result<()> {
     } else {
         writeln!(out, "not ready: {word}")?;
     }
-    reasons.iter().try_for_each(|reason| writeln!(out, "  {reason}"))
+    reasons.iter().try_for_each(|reason| writeln!(out, "  {reason}"))?;
+    changes(args).iter().try_for_each(|line| writeln!(out, "  {line}"))
+}
+
+/// What is open, what came of the last change, and what was restored: for those who may know.
+fn changes(args: &Args) -> Vec<String> {
+    let Ok(config) = Config::read(&args.config) else { return Vec::new() };
+    let changes = apply::list(&config.state_dir).unwrap_or_default();
+    let (last, earlier) = changes.split_last().map_or((None, &[][..]), |(last, earlier)| (Some(last), earlier));
+    let open = earlier.iter().filter(|change| !change.stage.is_final());
+    let changes = open.chain(last).flat_map(Journal::lines);
+    changes.chain(restore::lines(&config.state_dir).into_iter().map(|line| format!("restore: {line}"))).collect()
 }

@@ -2,7 +2,10 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
+use portcullis::duration::Span;
 use serde::Deserialize;
+
+use super::WithoutController;
 
 /// The whole file.
 #[derive(Debug, Deserialize)]
@@ -27,9 +30,15 @@ pub(super) struct Fragments {
     pub(super) controller: Option<Controller>,
     pub(super) identity: Option<Identity>,
     #[serde(default)]
+    pub(super) facts: toml::Table,
+    #[serde(default)]
     pub(super) checks: Checks,
     #[serde(default)]
     pub(super) intervals: Intervals,
+    #[serde(default)]
+    pub(super) apply: Apply,
+    #[serde(default)]
+    pub(super) drift: Drift,
 }
 
 /// `[controller]`
@@ -62,14 +71,55 @@ pub(super) enum IdentitySource {
 }
 
 /// `[checks]`
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub(super) struct Checks {
     pub(super) manifest: Option<PathBuf>,
     pub(super) root: Option<PathBuf>,
     pub(super) user: Option<String>,
-    #[serde(default)]
     pub(super) root_commands: Vec<Vec<String>>,
+    pub(super) cache: bool,
+    pub(super) rehash_after_s: u64,
+    pub(super) read_mib_per_s: Option<u64>,
+}
+
+impl Default for Checks {
+    fn default() -> Self {
+        // A cache may lie in ways that nobody has thought of: not for longer than an hour, which costs a second or two.
+        Self {
+            manifest: None,
+            root: None,
+            user: None,
+            root_commands: Vec::new(),
+            cache: true,
+            rehash_after_s: 3_600,
+            read_mib_per_s: None,
+        }
+    }
+}
+
+/// `[apply]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Apply {
+    pub(super) undo: Vec<Vec<String>>,
+    pub(super) undo_timeout: Span,
+    pub(super) confirm_within: Span,
+    pub(super) bytes_max: u64,
+    pub(super) entries_max: usize,
+}
+
+impl Default for Apply {
+    /// A minute to log in again; what a configuration has, and a small application.
+    fn default() -> Self {
+        Self {
+            undo: Vec::new(),
+            undo_timeout: Span::from_s(30),
+            confirm_within: Span::from_s(60),
+            bytes_max: 1 << 30,
+            entries_max: 200_000,
+        }
+    }
 }
 
 /// `[intervals]`
@@ -87,6 +137,20 @@ impl Default for Intervals {
     }
 }
 
+/// `[drift]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Drift {
+    pub(super) watch: bool,
+    pub(super) without_controller: Option<WithoutController>,
+}
+
+impl Default for Drift {
+    fn default() -> Self {
+        Self { watch: true, without_controller: None }
+    }
+}
+
 mod defaults {
     use std::{
         net::{Ipv4Addr, SocketAddr},
@@ -98,7 +162,7 @@ mod defaults {
     }
 
     pub(super) fn state_dir() -> PathBuf {
-        "/var/lib/portcullis".into()
+        crate::config::STATE_DIR.into()
     }
 
     pub(super) fn threshold() -> usize {

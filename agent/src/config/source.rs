@@ -17,12 +17,17 @@ use super::{
 /// Either a controller or a manifest file: with both, nobody could say which of them makes the instance ready.
 pub(super) fn source(written: &Fragments, dir: &Path) -> Result<Source, ConfigError> {
     match (&written.controller, &written.checks.manifest) {
+        (Some(_), None) if written.drift.without_controller.is_some() => {
+            Err(refused("drift.without_controller", "there is a `[controller]`, which decides: leave it out"))
+        }
         (Some(controller), None) => Ok(Source::Controller(Box::new(Controller {
             url: controller_url(&controller.url)?,
             ca: controller.ca.as_ref().map(|ca| dir.join(ca)),
             identity: identity(written, controller.join_token_file.as_deref(), dir)?,
         }))),
-        (None, Some(manifest)) => Ok(Source::File(dir.join(manifest))),
+        (None, Some(manifest)) => {
+            Ok(Source::File(dir.join(manifest), written.drift.without_controller.unwrap_or_default()))
+        }
         (Some(_), Some(_)) => {
             Err(refused("checks.manifest", "with a `[controller]`, manifests come from there: leave it out"))
         }

@@ -30,7 +30,19 @@ fn defaults() {
     assert!(
         matches!(config.source, Source::Controller(controller) if controller.url.as_str() == "https://portcullis.internal:7420/")
     );
-    assert!(matches!(read(ALONE).unwrap().source, Source::File(path) if path.ends_with("manifest.json")));
+    assert!(
+        matches!(read(ALONE).unwrap().source, Source::File(path, WithoutController::Observe) if path.ends_with("manifest.json"))
+    );
+}
+
+#[test]
+fn what_is_remembered_and_how_fast_is_read() {
+    let config = read(ALONE).unwrap();
+    assert_eq!((config.rehash_after, config.checks.read_bytes_per_s), (Some(Duration::from_secs(3_600)), None));
+    assert_eq!(config.checks.tree_timeout, checks::TREE_TIMEOUT);
+    assert_eq!(read(&format!("{ALONE}cache = false")).unwrap().rehash_after, None);
+    let capped = read(&format!("{ALONE}read_mib_per_s = 25")).unwrap().checks;
+    assert_eq!((capped.read_bytes_per_s, capped.tree_timeout), (Some(25 << 20), checks::CAPPED_TREE_TIMEOUT));
 }
 
 #[test]
@@ -56,15 +68,33 @@ fn refusals() {
         (GATED.replace("[\"release.key.pub\"]", "[]"), "trust"),
         (GATED.replace("release.key.pub", "other.pub"), "other.pub"),
         (format!("{GATED}\n[intervals]\nwaiting_s = 0"), "waiting_s"),
+        (format!("{GATED}\n[drift]\nwithout_controller = \"unready\""), "drift.without_controller"),
+        (format!("{ALONE}\n[drift]\nwithout_controller = \"panic\""), "unknown variant `panic`"),
+        (format!("{ALONE}rehash_after_s = 0"), "rehash_after_s"),
+        (format!("{ALONE}read_mib_per_s = 0"), "read_mib_per_s"),
         (no_token.clone(), "allow_unverified_identity"),
         (format!("{imds}\nimds_url = \"http://metadata.example\""), "imds_url"),
         ("trust = [\"release.key.pub\"]".into(), "controller"),
+        (format!("{GATED}\n[facts]\ninstance = \"i-2\""), "`facts`: `instance`: with a `[controller]`"),
+        (format!("{GATED}\n[facts]\nZone = \"b\""), "`facts`: `Zone`: a fact's name has lower-case letters"),
+        (format!("{GATED}\n[facts]\nzone = \"\""), "`facts`: `zone`: a fact's value is one line"),
+        (format!("{GATED}\n[facts]\nzone = \"a\\nb\""), "`facts`: `zone`: a fact's value is one line"),
+        (format!("{GATED}\n[facts]\nshare = 0.5"), "`facts`: `share`: it is of type float"),
+        (format!("{GATED}\n[facts]\nzones = [\"a\"]"), "`facts`: `zones`: it is of type array"),
     ] {
         let error = read(&text).unwrap_err().to_string();
         assert!(error.contains(named), "{named}: {error}");
     }
     read(&imds).unwrap();
     read(&format!("{no_token}\nallow_unverified_identity = true")).unwrap();
+}
+
+#[test]
+fn facts_are_words_numbers_and_truths() {
+    let facts = "[facts]\ninstance = \"web-1\"\nzone = \"eu west\"\nport = -8080\ncanary = true\n";
+    let facts = read(&format!("{ALONE}{facts}")).unwrap().checks.facts.into_values();
+    let told: Vec<_> = facts.iter().map(|(name, value)| (&**name, &**value)).collect();
+    assert_eq!(told, [("canary", "true"), ("instance", "web-1"), ("port", "-8080"), ("zone", "eu west")]);
 }
 
 #[test]

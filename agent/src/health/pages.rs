@@ -1,6 +1,6 @@
 //! What each path answers: a pure function of the request and the standing.
 
-use hyper::{Method, StatusCode};
+use hyper::{Method, StatusCode, body::Bytes};
 use portcullis::api::Problem;
 
 use crate::{metrics::Metrics, standing::Standing};
@@ -20,7 +20,7 @@ pub(super) struct Asked<'a> {
 pub(super) struct Page {
     pub(super) status: StatusCode,
     pub(super) content_type: &'static str,
-    pub(super) body: Vec<u8>,
+    pub(super) body: Bytes,
 }
 
 /// Answers one request.
@@ -30,10 +30,10 @@ pub(super) fn page(asked: Asked<'_>, standing: &Standing, metrics: &Metrics) -> 
         return problem(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "only GET and HEAD");
     }
     match asked.path {
-        "/livez" => text(StatusCode::OK, "ok\n".into()),
+        "/livez" => text(StatusCode::OK, Bytes::from_static(b"ok\n")),
         "/readyz" => readyz(standing, asked.details && is_verbose(asked.query)),
         "/metrics" => match metrics.write(standing, asked.details) {
-            Ok(metrics) => Page { status: StatusCode::OK, content_type: OPEN_METRICS, body: metrics.into_bytes() },
+            Ok(metrics) => Page { status: StatusCode::OK, content_type: OPEN_METRICS, body: metrics.into() },
             Err(_) => problem(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the metrics cannot be written"),
         },
         "/v1/report" => report(standing, asked.details),
@@ -42,15 +42,16 @@ pub(super) fn page(asked: Asked<'_>, standing: &Standing, metrics: &Metrics) -> 
 }
 
 fn readyz(standing: &Standing, verbose: bool) -> Page {
-    let (status, word) = match standing.why_not_ready() {
-        None => (StatusCode::OK, "ok"),
-        Some(why) => (StatusCode::SERVICE_UNAVAILABLE, why.as_str()),
+    let (status, line) = match standing.why_not_ready() {
+        None => (StatusCode::OK, "ok\n"),
+        Some(why) => (StatusCode::SERVICE_UNAVAILABLE, why.line()),
     };
-    let mut lines = vec![word.to_string()];
+    let mut body = Bytes::from_static(line.as_bytes());
     if verbose {
-        lines.extend(standing.reasons());
+        let reasons = standing.reasons().into_iter().map(|reason| reason + "\n");
+        body = (line.to_string() + &reasons.collect::<String>()).into();
     }
-    text(status, lines.join("\n") + "\n")
+    text(status, body)
 }
 
 /// `?verbose`, alone or among others, with any value.
@@ -67,13 +68,13 @@ fn report(standing: &Standing, details: bool) -> Page {
         return problem(StatusCode::NOT_FOUND, "no-report", "nothing was checked yet; /readyz?verbose says why");
     };
     match serde_json::to_vec(&report) {
-        Ok(body) => Page { status: StatusCode::OK, content_type: "application/json", body },
+        Ok(body) => Page { status: StatusCode::OK, content_type: "application/json", body: body.into() },
         Err(_) => problem(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the report cannot be written"),
     }
 }
 
-fn text(status: StatusCode, body: String) -> Page {
-    Page { status, content_type: "text/plain; charset=utf-8", body: body.into_bytes() }
+fn text(status: StatusCode, body: Bytes) -> Page {
+    Page { status, content_type: "text/plain; charset=utf-8", body }
 }
 
 pub(super) fn problem(status: StatusCode, kind: &str, detail: &str) -> Page {
@@ -83,7 +84,7 @@ pub(super) fn problem(status: StatusCode, kind: &str, detail: &str) -> Page {
         status: status.as_u16(),
         detail: detail.into(),
     };
-    let body = serde_json::to_vec(&problem).unwrap_or_default();
+    let body = serde_json::to_vec(&problem).unwrap_or_default().into();
     Page { status, content_type: "application/problem+json", body }
 }
 
@@ -92,6 +93,7 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::standing::By;
 
     fn get(target: &str, details: bool) -> (u16, String) {
         ask(&Method::GET, target, details)
@@ -99,9 +101,9 @@ mod tests {
 
     fn ask(method: &Method, target: &str, details: bool) -> (u16, String) {
         let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
-        let standing = Standing::new(true, vec!["a warning".into()]);
+        let standing = Standing::new(By::Admission, vec!["a warning".into()]);
         let page = page(Asked { method, path, query, details }, &standing, &Metrics::default());
-        (page.status.as_u16(), String::from_utf8(page.body).unwrap())
+        (page.status.as_u16(), String::from_utf8(page.body.into()).unwrap())
     }
 
     #[test]

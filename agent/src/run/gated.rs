@@ -2,6 +2,10 @@
 //!
 //! A round that fails leaves the standing as it is, but for what is in the way: nothing that a controller omits, repeats or
 //! invents makes an instance ready, and nothing but its word `withdrawn` makes a serving one unready.
+//!
+//! Drift is reported between the rounds ([`patrol`](super::patrol)), and even during one: asking for another challenge leaves
+//! that of the round good, as long as no report answers either. If there is drift, its report does: then the round has
+//! nothing left to answer, and is abandoned for the next.
 
 use std::{
     convert::Infallible,
@@ -12,26 +16,32 @@ use std::{
 };
 
 use portcullis::{
+    api::Challenged,
     digest::Digest,
     instance::{BootId, GroupName, WaitId},
     outcome::Status,
     signature::SigningKey,
     verdict::Verdict,
 };
-use tokio::time::sleep;
+use tokio::time::timeout;
 
-use super::checker::Checker;
+use super::{
+    checker::Checker,
+    patrol::{self, Patrol},
+};
 use crate::{
     board::Board,
+    checking::What,
     clock,
     config::Intervals,
     controller::{self, Controller, ControllerError},
     enrol,
     identity::{Identity, IdentityError},
-    manifests::{self, ManifestError, Manifests},
+    manifests::{self, ManifestError, Manifests, Release},
     metrics::Metrics,
     pace::{self, Backoff},
     publish,
+    restore::Restorer,
     standing::{Checked, Latch},
     state::{Admission, Binding, State, Whom},
 };
@@ -48,9 +58,11 @@ pub(super) struct Gated {
     pub(super) manifests: Manifests,
     pub(super) release_file: Option<PathBuf>,
     pub(super) checker: Checker,
+    pub(super) patrol: Patrol,
     pub(super) board: Board,
     pub(super) metrics: Arc<Metrics>,
     pub(super) intervals: Intervals,
+    pub(super) restorer: Restorer,
     pub(super) backoff: Backoff,
     /// The binding in use.
     pub(super) binding: Option<Binding>,
@@ -73,17 +85,55 @@ enum RoundError {
     Manifest(#[from] ManifestError),
     #[error("not reported: {0}")]
     Report(#[source] ControllerError),
+    /// Something else was to be told meanwhile.
+    #[error("overtaken by what happened meanwhile")]
+    Overtaken(News),
 }
+
+type News = patrol::News<Challenged>;
 
 impl Gated {
     pub(super) async fn run(&mut self) -> Infallible {
         loop {
-            let pause = match self.round().await {
+            let mut round = self.round().await;
+            if let Err(RoundError::Overtaken(news)) = round {
+                round = self.tell(news).await.map(|_| Duration::ZERO);
+            }
+            let pause = match round {
                 Ok(pause) => pace::spread(pause, 10, pace::random()),
                 Err(error) => self.failed(&error).await,
             };
-            sleep(pause).await;
+            self.rest(clock::monotonic() + pause).await;
         }
+    }
+
+    /// Until another round is due; drift is reported meanwhile.
+    async fn rest(&mut self, mut due: Instant) {
+        loop {
+            let ask = || challenge_soon(&self.controller, &self.key, self.binding.as_ref());
+            let Some(news) = self.patrol.until(due, &mut self.board, ask).await else { return };
+            match self.tell(news).await {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(error) => due = due.min(clock::monotonic() + self.failed(&error).await),
+            }
+        }
+    }
+
+    /// Reports drift; whether that was all there was to be done. If not, a round does the rest: it alone can show that all is
+    /// well again, and it finds out why there is no challenge.
+    async fn tell(&mut self, news: News) -> Result<bool, RoundError> {
+        let News::Differs(looked, challenged) = news else {
+            self.checked_at = None;
+            self.checker.hurry();
+            return Ok(false);
+        };
+        if let Some(release) = self.patrol.release() {
+            self.restore_if_serving(release, &looked);
+        }
+        self.board.checked_meanwhile((*looked).clone());
+        let (Some(challenged), Some(binding)) = (challenged, self.binding.clone()) else { return Ok(false) };
+        self.report(&binding, challenged, &looked).await.map(|_| true)
     }
 
     /// Before the first probe is answered: an admission outlives a restart of the agent, not of the machine. The instance's id may take the metadata service to
@@ -117,11 +167,21 @@ impl Gated {
         }
         let checked = self.prove(&candidates).await?;
         self.board.checked(checked.clone());
+        self.report(&binding, challenged, &checked).await
+    }
+
+    /// Answers the challenge; how long the controller wants to wait for the next report.
+    async fn report(
+        &mut self,
+        binding: &Binding,
+        challenged: Challenged,
+        checked: &Checked,
+    ) -> Result<Duration, RoundError> {
         let wait = challenged.wait;
-        let answer = publish::report(&self.controller, &self.key, &binding, challenged, &checked).await;
+        let answer = publish::report(&self.controller, &self.key, binding, challenged, checked).await;
         let answer = answer.map_err(RoundError::Report)?;
         self.backoff.reset();
-        self.answered(&binding.whom, wait, &checked, answer.verdict, controller::shown(&answer.reason)).await;
+        self.answered(&binding.whom, wait, checked, answer.verdict, controller::shown(&answer.reason)).await;
         Ok(pace::within_bounds(match answer.poll_after_s {
             0 => self.own_interval().as_secs(),
             asked => asked,
@@ -143,6 +203,8 @@ impl Gated {
             boot_id: self.boot_id.clone(),
             key_id: self.key.public().key_id(),
         };
+        self.checker.speaks_for(&whom.instance);
+        self.patrol.speaks_for(&whom.instance);
         let binding = match self.state.binding(&whom) {
             Some(binding) => binding,
             None => {
@@ -161,7 +223,7 @@ impl Gated {
     /// Checks one candidate after the other until one passes; when none does, what the first came to. A candidate that
     /// cannot be had or believed is passed over while there are others.
     async fn prove(&mut self, candidates: &[Digest]) -> Result<Checked, RoundError> {
-        let (mut first, mut trouble) = (None, None);
+        let (mut first, mut trouble) = (None::<(Release, Checked)>, None);
         for digest in candidates {
             let release = match self.manifests.release(*digest, &self.controller).await {
                 Ok(release) => release,
@@ -171,18 +233,32 @@ impl Gated {
                     continue;
                 }
             };
-            let checked = self.checker.check(&release).await;
-            self.checked_at = Some(clock::monotonic());
+            let checked = self.check(&release).await?;
             if checked.status == Status::Pass {
                 return Ok(checked);
             }
-            first.get_or_insert(checked);
+            first.get_or_insert((release, checked));
         }
         match (first, trouble) {
-            (Some(checked), _) => Ok(checked),
+            (Some((release, checked)), _) => {
+                self.patrol.over(Some(&release), &mut self.board).await;
+                Ok(checked)
+            }
             (None, Some(error)) => Err(error.into()),
             (None, None) => unreachable!("there is at least one candidate"),
         }
+    }
+
+    /// Checks everything, unless something else is to be told first.
+    async fn check(&mut self, release: &Release) -> Result<Checked, RoundError> {
+        self.patrol.over(Some(release), &mut self.board).await;
+        let ask = || challenge_soon(&self.controller, &self.key, self.binding.as_ref());
+        let round = self.checker.check(release, What::All);
+        let checked = self.patrol.unless_overtaken(round, &mut self.board, ask).await;
+        let checked = checked.map_err(RoundError::Overtaken)?;
+        self.restore_if_serving(release, &checked);
+        self.checked_at = Some(clock::monotonic());
+        Ok(checked)
     }
 
     /// Takes the controller's word, and keeps on disk what a restart must not lose.
@@ -205,7 +281,7 @@ impl Gated {
         let of_controller = match error {
             RoundError::Enrol(error) | RoundError::Challenge(error) | RoundError::Report(error) => Some(error),
             RoundError::Manifest(ManifestError::Controller(error)) => Some(error),
-            RoundError::Identity(_) | RoundError::Manifest(_) => None,
+            RoundError::Identity(_) | RoundError::Manifest(_) | RoundError::Overtaken(_) => None,
         };
         self.metrics.failed(of_controller.map_or("other", ControllerError::word));
         self.board.trouble(error.to_string());
@@ -231,9 +307,19 @@ impl Gated {
         let is_due = self.checked_at.is_none_or(|at| clock::monotonic() >= at + self.intervals.serving);
         let Some(digest) = self.serving.filter(|_| is_due && self.board.now().admitted) else { return };
         if let Some(release) = self.manifests.cached(digest).await {
-            let checked = self.checker.check(&release).await;
-            self.checked_at = Some(clock::monotonic());
-            self.board.checked_meanwhile(checked);
+            match self.check(&release).await {
+                Ok(checked) => self.board.checked_meanwhile(checked),
+                // The rest of it is told by the round after next: this one has no one to tell.
+                Err(RoundError::Overtaken(News::Differs(looked, _))) => self.board.checked_meanwhile(*looked),
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// While it waits nothing is restored: what is there was never right.
+    fn restore_if_serving(&self, release: &Release, checked: &Checked) {
+        if self.board.now().admitted && self.serving == Some(release.digest) {
+            self.restorer.after(release, &checked.outcomes);
         }
     }
 
@@ -246,6 +332,15 @@ impl Gated {
     }
 }
 
+/// A challenge, if one is to be had at once: what is found without one is known here, and reported later.
+async fn challenge_soon(controller: &Controller, key: &SigningKey, binding: Option<&Binding>) -> Option<Challenged> {
+    let asked = timeout(CHALLENGE_PATIENCE, publish::challenge(controller, key, binding?)).await;
+    asked.ok()?.ok().filter(|challenged| !challenged.group.as_str().is_empty())
+}
+
 fn shown(group: &GroupName) -> String {
     controller::shown(group.as_str())
 }
+
+/// A controller that is well answers in some milliseconds.
+const CHALLENGE_PATIENCE: Duration = Duration::from_millis(300);

@@ -8,7 +8,7 @@ use std::{
 };
 
 use portcullis::{
-    manifest::{Attributes, Check, CheckKind, Extras, Manifest, PAYLOAD_TYPE, Scope, Tree},
+    manifest::{Check, Manifest, PAYLOAD_TYPE, Tree},
     signature::{Envelope, SigningKey},
     tree::{self, NoProgress},
 };
@@ -35,15 +35,7 @@ pub(crate) fn fixture() -> Fixture {
     fs::write(app.join("a/i.php"), "hello").unwrap();
     fs::write(app.join("b"), "b").unwrap();
     symlink("a", app.join("link")).unwrap();
-    let mut tree = Tree {
-        name: "app".into(),
-        root: app.to_str().unwrap().into(),
-        root_link: false,
-        extras: Extras::Refuse,
-        ignore: vec![],
-        attributes: Attributes::default(),
-        entries: vec![],
-    };
+    let mut tree = Tree::new("app", app.to_str().unwrap());
     tree.entries = tree::read(&tree, &app, &NoProgress).unwrap();
     let manifest = Manifest {
         product: "shop".into(),
@@ -77,11 +69,22 @@ impl Fixture {
         self.signed()
     }
 
+    /// Besides the tree, the checks of a spec.
+    pub(crate) fn with_spec(mut self, toml: &str) -> Self {
+        self.manifest.checks.extend(portcullis::spec::Spec::parse(toml).unwrap().checks);
+        self.signed()
+    }
+
+    /// Besides the tree, a check of that kind: `process = { … }`, with other keys of a check on further lines.
+    pub(crate) fn with_check(self, kind: &str) -> Self {
+        let number = self.manifest.checks.len() + 1;
+        self.with_spec(&format!("[[check]]\nname = \"check {number}\"\n{kind}"))
+    }
+
     /// Besides the tree, a command.
     pub(crate) fn with_command(mut self, argv: &[&str], timeout_ms: u64) -> Self {
         let name = format!("command {}", self.manifest.checks.len());
-        let kind = CheckKind::Command { argv: argv.iter().map(ToString::to_string).collect() };
-        self.manifest.checks.push(Check { name, scope: Scope::Both, timeout_ms, kind });
+        self.manifest.checks.push(Check { timeout_ms, ..Check::command(&name, argv.iter().copied()) });
         self.signed()
     }
 
@@ -162,6 +165,67 @@ impl Run {
         let value = self.value();
         let outcome = &value["outcomes"][index];
         (outcome["status"].as_str().unwrap().into(), outcome["reason"].as_str().unwrap_or_default().into())
+    }
+}
+
+/// Checks one thing: the status and the reason.
+pub(crate) fn check(kind: &str) -> (String, String) {
+    fixture().with_check(kind).json().outcome(1)
+}
+
+/// That one thing passes.
+#[track_caller]
+pub(crate) fn passes(kind: &str) {
+    assert_eq!(check(kind), ("pass".into(), String::new()), "{kind}");
+}
+
+/// That it fails, with these words in its reason.
+#[track_caller]
+pub(crate) fn fails(kind: &str, words: &str) {
+    is(kind, "fail", words);
+}
+
+/// That it cannot be told, with these words in its reason.
+#[track_caller]
+pub(crate) fn untold(kind: &str, words: &str) {
+    is(kind, "unknown", words);
+}
+
+#[track_caller]
+fn is(kind: &str, status: &str, words: &str) {
+    let (actual, reason) = check(kind);
+    assert!(actual == status && reason.contains(words), "{kind}\n{actual}: {reason}\nexpected: {status}: {words}");
+}
+
+/// Waits for what comes by itself, for as long as a loaded machine may need.
+#[track_caller]
+pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+    for _ in 0..2_000 {
+        if is_so() {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    panic!("not within 20 s: {what}");
+}
+
+/// A program that ends with its test.
+pub(crate) struct Running(pub(crate) std::process::Child);
+
+impl Running {
+    pub(crate) fn of(command: &mut Command) -> Self {
+        Self(command.spawn().unwrap())
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.0.id()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 

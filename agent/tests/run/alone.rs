@@ -5,9 +5,10 @@ use std::fs;
 use super::fixture::{Machine, PAGE};
 
 #[test]
-fn ready_is_what_passed_last() {
+fn ready_is_what_passed_last_where_that_is_wanted() {
     let machine = Machine::new();
-    let agent = machine.configured("[checks]\nmanifest = \"manifest.json\"\n").start();
+    let unready = "[drift]\nwithout_controller = \"unready\"\n";
+    let agent = machine.configured(&format!("[checks]\nmanifest = \"manifest.json\"\n{unready}")).start();
     agent.until_readyz_says("no_manifest\n`");
     fs::write(machine.path("manifest.json"), machine.release("one", &[]).envelope).unwrap();
     agent.until_ready();
@@ -19,5 +20,70 @@ fn ready_is_what_passed_last() {
     fs::write(machine.path("manifest.json"), PAGE).unwrap();
     agent.until_readyz_says("not a manifest to believe");
     assert_eq!(agent.get("/readyz"), (503, "no_manifest\n".into()));
-    assert!(!machine.path("state").exists(), "it needs no key");
+    assert!(!machine.path("state/agent.key").exists(), "it needs no key");
+}
+
+#[test]
+fn ready_is_what_has_passed_and_drift_is_told() {
+    let machine = Machine::new();
+    fs::write(machine.path("site/extra"), "").unwrap();
+    fs::write(machine.path("manifest.json"), machine.release("one", &[]).envelope).unwrap();
+    let agent = machine.configured("[checks]\nmanifest = \"manifest.json\"\n").start();
+    agent.until_readyz_says("site: extra: extra");
+    assert_eq!(agent.get("/readyz"), (503, "checks_failing\n".into()), "not before it has passed");
+    fs::remove_file(machine.path("site/extra")).unwrap();
+    agent.until_ready();
+    fs::write(machine.path("site/extra"), "").unwrap();
+    agent.until_readyz_says("drift since");
+    assert_eq!(agent.get("/readyz"), (200, "ok\n".into()));
+    for (page, told) in [("/readyz?verbose", "site: extra: extra"), ("/v1/report", "\"ready\":false")] {
+        let (_, body) = agent.get(page);
+        assert!(body.contains(told), "{body}");
+    }
+    fs::write(machine.path("manifest.json"), PAGE).unwrap();
+    agent.until_readyz_says("not a manifest to believe");
+    assert_eq!(agent.get("/readyz").0, 200);
+    drop(agent);
+    let agent = machine.start();
+    agent.until_readyz_says("not a manifest to believe");
+    assert_eq!(agent.get("/readyz").0, 503, "a new process has seen nothing pass");
+}
+
+/// A deploy in place: files first, then the manifest that says so. Nothing waits for a round.
+#[test]
+fn another_manifest_is_noticed_at_once() {
+    let machine = Machine::new();
+    let agent = machine.configured("[checks]\nmanifest = \"manifest.json\"\n").hourly().start();
+    agent.until_readyz_says("no_manifest\n`");
+    fs::write(machine.path("draft"), machine.release("one", &[]).envelope).unwrap();
+    fs::rename(machine.path("draft"), machine.path("manifest.json")).unwrap();
+    agent.until_ready();
+    fs::write(machine.path("manifest.json"), machine.release("two", &[]).envelope).unwrap();
+    agent.until_readyz_says("release two");
+    fs::write(machine.path("site/index.html"), "drift").unwrap();
+    agent.until_readyz_says("content: index.html");
+    fs::write(machine.path("manifest.json"), "half of it").unwrap();
+    agent.until_readyz_says("not a manifest to believe");
+    fs::write(machine.path("site/index.html"), PAGE).unwrap();
+    fs::write(machine.path("manifest.json"), machine.release("three", &[]).envelope).unwrap();
+    agent.until_readyz_says("release three");
+    assert!(!agent.get("/readyz?verbose").1.contains("drift since"));
+}
+
+/// Long before a round is due.
+#[test]
+fn drift_makes_unready_at_once_and_its_end_ready() {
+    let machine = Machine::new();
+    fs::write(machine.path("manifest.json"), machine.release("one", &["true"]).envelope).unwrap();
+    let config = "[checks]\nmanifest = \"manifest.json\"\n[drift]\nwithout_controller = \"unready\"\n";
+    fs::write(machine.path("site/index.html"), "half a deploy").unwrap();
+    let agent = machine.configured(config).hourly().start();
+    agent.until_readyz_says("content: index.html");
+    fs::write(machine.path("site/index.html"), PAGE).unwrap();
+    agent.until_ready();
+    fs::write(machine.path("site/index.html"), "drift").unwrap();
+    agent.until_readyz_says("checks_failing\nrelease one");
+    assert!(agent.get("/v1/report").1.contains("\"command\",\"status\":\"pass\""), "{:?}", agent.get("/v1/report"));
+    fs::write(machine.path("site/index.html"), PAGE).unwrap();
+    agent.until_ready();
 }

@@ -38,13 +38,13 @@ pub(crate) struct Script {
     pub(crate) wait: u64,
     /// The answer to reports.
     pub(crate) verdict: &'static str,
+    pub(crate) poll_after_s: u64,
     /// The bindings it knows; emptied, its store is lost.
     pub(crate) bound: BTreeMap<String, PublicKey>,
     pub(crate) enrolled: Vec<Enrol>,
     pub(crate) reports: Vec<Report>,
     /// Requests, by path.
     pub(crate) asked: Vec<String>,
-    challenges: u64,
 }
 
 /// What it does instead.
@@ -92,7 +92,7 @@ impl Controller {
 
     fn serving(address: SocketAddr, serve: impl Fn(TcpStream, &Mutex<Script>) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind(address).unwrap();
-        let script = Script { group: "shop".into(), wait: 1, verdict: "held", ..Script::default() };
+        let script = Script { group: "shop".into(), wait: 1, verdict: "held", poll_after_s: 1, ..Script::default() };
         let (script, stopped) = (Arc::new(Mutex::new(script)), Arc::new(AtomicBool::new(false)));
         let address = listener.local_addr().unwrap();
         let (for_thread, is_stopped, serve) = (Arc::clone(&script), Arc::clone(&stopped), Arc::new(serve));
@@ -223,15 +223,15 @@ impl Script {
         let request: challenge::Request = serde_json::from_slice(&envelope.payload).unwrap();
         let Some(key) = self.bound.get(&request.binding) else { return problem(404, "unknown-binding") };
         verified(envelope, challenge::PAYLOAD_TYPE, *key);
-        self.challenges += 1;
         ok(&json!({
             "challenge": self.last_challenge(), "wanted": self.accepted.first(), "accepted": self.accepted,
             "group": self.group, "wait": self.wait,
         }))
     }
 
+    /// Good until it is answered, however often it is asked for (PROTOCOL.md §3).
     fn last_challenge(&self) -> String {
-        format!("challenge {}", self.challenges)
+        format!("challenge {}", self.reports.len() + 1)
     }
 
     fn report(&mut self, body: &[u8]) -> Vec<u8> {
@@ -244,7 +244,8 @@ impl Script {
         }
         self.reports.push(report);
         ok(&json!({
-            "verdict": self.verdict, "reason": "because", "wanted": null, "next_challenge": "next", "poll_after_s": 1,
+            "verdict": self.verdict, "reason": "because", "wanted": null, "next_challenge": "next",
+            "poll_after_s": self.poll_after_s,
         }))
     }
 

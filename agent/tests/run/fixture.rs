@@ -13,7 +13,7 @@ use std::{
 
 use portcullis::{
     digest::Digest,
-    manifest::{Attributes, Check, CheckKind, Entry, EntryKind, Extras, Manifest, PAYLOAD_TYPE, Scope, Tree},
+    manifest::{Check, Entry, EntryKind, Manifest, PAYLOAD_TYPE, Tree},
     signature::{Envelope, SigningKey},
 };
 use tempfile::TempDir;
@@ -64,36 +64,32 @@ impl Machine {
     pub(crate) fn release_by(&self, name: &str, command: &[&str], key: &SigningKey) -> Release {
         let index = Entry {
             path: b"index.html".to_vec(),
-            kind: EntryKind::File { size: PAGE.len() as u64, sha256: Digest::of(PAGE.as_bytes()) },
+            kind: EntryKind::File { size: PAGE.len() as u64, sha256: Digest::of(PAGE.as_bytes()), text: None },
             mode: None,
             owner: None,
         };
-        let tree = Tree {
-            name: "site".into(),
-            root: self.path("site").to_str().unwrap().into(),
-            root_link: false,
-            extras: Extras::Refuse,
-            ignore: Vec::new(),
-            attributes: Attributes::default(),
-            entries: vec![index],
-        };
-        let argv: Vec<String> = command.iter().map(ToString::to_string).collect();
-        let kind = CheckKind::Command { argv: argv.clone() };
-        let check = Check { name: "command".into(), scope: Scope::Both, timeout_ms: 30_000, kind };
-        let checks = if argv.is_empty() { Vec::new() } else { vec![check] };
+        let tree = Tree { entries: vec![index], ..Tree::new("site", self.path("site").to_str().unwrap()) };
+        let check = Check { timeout_ms: 30_000, ..Check::command("command", command.iter().copied()) };
+        let checks = if command.is_empty() { Vec::new() } else { vec![check] };
         let manifest =
             Manifest { product: "shop".into(), release: name.into(), sequence: 1, trees: vec![tree], checks };
-        let payload = manifest.to_payload();
-        let digest = Digest::of(&payload);
-        let mut envelope = Envelope::unsigned(PAYLOAD_TYPE, payload);
-        envelope.sign(key);
-        Release { digest, envelope: envelope.to_json() }
+        signed(&manifest, key)
+    }
+
+    /// Any manifest, signed by the key that the agent trusts.
+    pub(crate) fn signed(&self, manifest: &Manifest) -> Release {
+        signed(manifest, &self.key)
     }
 
     pub(crate) fn configured_for(&self, controller: SocketAddr) -> &Self {
+        self.configured_with(controller, "")
+    }
+
+    /// With more tables.
+    pub(crate) fn configured_with(&self, controller: SocketAddr, more: &str) -> &Self {
         self.configured(&format!(
             "[controller]\nurl = \"http://{controller}\"\njoin_token_file = \"token\"\n\
-             [identity]\nsource = \"static\"\ninstance = \"i-1\"\n"
+             [identity]\nsource = \"static\"\ninstance = \"i-1\"\n{more}"
         ))
     }
 
@@ -105,9 +101,30 @@ impl Machine {
         self
     }
 
+    /// After `configured`: rounds by the agent's own clock come once an hour, so that what is noticed sooner was noticed by
+    /// watching.
+    pub(crate) fn hourly(&self) -> &Self {
+        let config = fs::read_to_string(self.path("agent.toml")).unwrap();
+        let config = config.replace("waiting_s = 1", "waiting_s = 3600").replace("serving_s = 1", "serving_s = 3600");
+        fs::write(self.path("agent.toml"), config).unwrap();
+        self
+    }
+
     /// Starts the agent and waits until it answers probes.
     pub(crate) fn start(&self) -> Agent {
-        let mut child = program()
+        self.start_by(program())
+    }
+
+    /// The same, where no more than so many directories can be watched.
+    pub(crate) fn start_with_watches(&self, watches: u32) -> Agent {
+        let limited = format!("echo {watches} >/proc/sys/user/max_inotify_watches && exec \"$0\" \"$@\"");
+        let mut unshare = Command::new("unshare");
+        unshare.args(["--user", "--map-root-user", "sh", "-c", &limited]).arg(env!("CARGO_BIN_EXE_portcullis-agent"));
+        self.start_by(unshare)
+    }
+
+    fn start_by(&self, mut command: Command) -> Agent {
+        let mut child = command
             .args(["run", "--config"])
             .arg(self.path("agent.toml"))
             // What an operator's shell may have must not lead the agent astray.
@@ -137,6 +154,14 @@ impl Machine {
     pub(crate) fn fails_to_start(&self) -> Output {
         program().args(["run", "--config"]).arg(self.path("agent.toml")).stdin(Stdio::null()).output().unwrap()
     }
+}
+
+fn signed(manifest: &Manifest, key: &SigningKey) -> Release {
+    let payload = manifest.to_payload();
+    let digest = Digest::of(&payload);
+    let mut envelope = Envelope::unsigned(PAYLOAD_TYPE, payload);
+    envelope.sign(key);
+    Release { digest, envelope: envelope.to_json() }
 }
 
 fn listening(log: &str) -> Option<SocketAddr> {
@@ -170,7 +195,7 @@ impl Agent {
     pub(crate) fn ask(&self, method: &str, target: &str) -> (u16, String, String) {
         let mut stream = TcpStream::connect(self.address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        write!(stream, "{method} {target} HTTP/1.1\r\nHost: agent\r\n\r\n").unwrap();
+        write!(stream, "{method} {target} HTTP/1.1\r\nHost: agent\r\nConnection: close\r\n\r\n").unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
@@ -195,6 +220,10 @@ impl Agent {
 
     pub(crate) fn arguments(&self) -> String {
         fs::read_to_string(format!("/proc/{}/cmdline", self.child.id())).unwrap()
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// Most memory it ever had, in KiB.

@@ -108,7 +108,8 @@ fn other_manifests() {
         let agent = machine.configured_for(controller.address).start();
         agent.until_readyz_says(told);
         assert_eq!(agent.get("/readyz"), (503, "no_manifest\n".into()));
-        assert!(!machine.path("state/manifest.json").exists(), "nothing is kept before all holds");
+        let kept = format!("state/manifest-{}.json", asked.digest.to_hex());
+        assert!(!machine.path(&kept).exists(), "nothing is kept before all holds");
     }
     let Release { digest, envelope } = asked;
     controller.script().manifests.insert(digest, envelope);

@@ -3,10 +3,13 @@
 
 mod alone;
 mod controller;
+mod drift;
+mod facts;
 mod fixture;
 mod imds;
 mod lies;
 mod probes;
+mod process;
 mod rounds;
 mod setup;
 mod tls;

@@ -71,7 +71,7 @@ fn idle_connections_are_closed() {
     idle.iter_mut().for_each(|stream| drop(stream.write_all(b"GET /livez HTTP/1.1\r\n")));
     eventually("answered again", || {
         let mut stream = TcpStream::connect(agent.address).ok()?;
-        write!(stream, "GET /livez HTTP/1.1\r\nHost: agent\r\n\r\n").ok()?;
+        write!(stream, "GET /livez HTTP/1.1\r\nHost: agent\r\nConnection: close\r\n\r\n").ok()?;
         let mut answer = String::new();
         std::io::Read::read_to_string(&mut stream, &mut answer).ok()?;
         answer.contains(" 200 ").then_some(())
@@ -99,4 +99,23 @@ fn status_tells() {
     assert_eq!(report["ready"], true);
     drop(agent);
     assert_eq!(status(&[]), (2, String::new()));
+}
+
+/// One connection, many requests; and it is closed when it asks nothing more.
+#[test]
+fn a_connection_may_ask_again() {
+    let machine = Machine::new();
+    let agent = machine.configured("[checks]\nmanifest = \"none\"\n").start();
+    let mut stream = TcpStream::connect(agent.address).unwrap();
+    for _ in 0..3 {
+        write!(stream, "GET /livez HTTP/1.1\r\nHost: agent\r\n\r\n").unwrap();
+        let (mut answer, mut byte) = (Vec::new(), [0]);
+        while !answer.ends_with(b"\r\n\r\nok\n") {
+            std::io::Read::read_exact(&mut stream, &mut byte).unwrap();
+            answer.push(byte[0]);
+        }
+        assert!(answer.starts_with(b"HTTP/1.1 200 "));
+    }
+    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    assert_eq!(std::io::Read::read(&mut stream, &mut [0]).unwrap(), 0, "closed");
 }

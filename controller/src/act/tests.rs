@@ -55,6 +55,7 @@ impl Scene {
             manifest: proven,
             challenged_at: now,
             received_at: now,
+            diffs: Default::default(),
             readiness: Readiness::Ready,
         };
         Self {

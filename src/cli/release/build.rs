@@ -6,17 +6,21 @@ use std::{
 };
 
 use anyhow::{Context as _, anyhow};
+use indicatif::HumanBytes;
 use portcullis::{
     digest::Digest,
     glob::Ignore,
     json::INTEGER_MAX,
     manifest::{Extras, Manifest, PAYLOAD_TYPE, Tree},
     signature::Envelope,
-    spec::{SPEC_BYTES_MAX, Spec},
-    tree,
+    spec::Texts,
+    tree::{self, Contents, Withheld},
 };
 
-use super::summary::{self, Summary};
+use super::{
+    offers,
+    summary::{self, Summary},
+};
 use crate::cli::{
     answer::{Answer, Hint as _},
     clock, files, output,
@@ -40,9 +44,25 @@ The spec, in TOML:
   root = \"/var/www/app\"
   ignore = [\"storage/logs/**\", \"*.pid\"]
 
+  [[tree]]
+  name = \"nginx\"
+  root = \"/etc/nginx\"
+  attributes = [\"mode\", \"owner\"]    # compared besides content
+  text = true                       # keep the text of small files: a mismatch shows a diff
+  secret = [\"conf.d/upstream*\"]     # never keep the text of these
+  templates = [\"conf.d/*.tmpl\"]     # a.conf.tmpl is what a.conf is rendered from
+  restore = true                    # undo edits that break a guard
+
   [[check]]
   name = \"nginx parses\"
-  command = [\"nginx\", \"-t\"]")]
+  command = [\"nginx\", \"-t\"]
+
+Texts: files of at most 64 KiB of UTF-8. Private keys, lists of passwords and the like are recognised by name and content, and
+withheld; what else is secret, mark it so. All texts together have at most 16 MiB.
+
+Templates: `{{ hostname }}` stands for a fact of the instance that checks: instance, hostname, ipv4, ipv6, and what [facts]
+of its agent.toml names. A literal `{{` is written `{{{{`. Names end with .tmpl, .template, .tpl or .in. The rendered file has
+the mode and owner of the template's, which may be ignored.")]
 pub(crate) struct Args {
     /// The release spec
     #[arg(long, value_name = "FILE")]
@@ -65,16 +85,20 @@ pub(crate) struct Args {
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
+    /// Don't say, on stderr, what web servers' configurations in the trees name and no check looks at
+    #[arg(long)]
+    no_suggestions: bool,
 }
 
 /// Runs `release build`.
 pub(crate) fn run(args: &Args) -> anyhow::Result<Answer> {
     // The cheap things that can be wrong come before the long walk.
     let key = args.key.as_deref().map(files::read_signing_key).transpose()?;
-    let spec = read_spec(&args.spec)?;
+    let spec = files::read_spec(&args.spec)?;
     spec.warnings.iter().for_each(output::warning);
+    let texts = spec.texts.clone();
     let mut manifest = spec.into_manifest(args.release.clone(), sequence(args.sequence)?);
-    read_trees(&mut manifest, args.root.as_deref(), &args.out)?;
+    read_trees(&mut manifest, &texts, args.root.as_deref(), &args.out)?;
 
     let payload = manifest.to_payload();
     Manifest::parse(&payload).context("failed to build a manifest that keeps the rules")?;
@@ -92,17 +116,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Answer> {
         let (identity, content) = (summary::identity(&manifest, &digest), summary::content(&manifest));
         output::result(&format!("{identity}{content}signed    by {signer}\n"))?;
     }
+    if !args.no_suggestions {
+        offers::tell(&manifest, args.root.as_deref());
+    }
     Ok(Answer::Yes)
-}
-
-fn read_spec(path: &Path) -> anyhow::Result<Spec> {
-    let bytes = files::read(path, SPEC_BYTES_MAX)?;
-    let context = || format!("failed to use `{}`", files::shown(path));
-    let text = str::from_utf8(&bytes).with_context(context)?;
-    Spec::parse(text).or_else(|error| {
-        let hint = error.hint();
-        Err(error).with_context(context).hint(hint)
-    })
 }
 
 /// As asked for, else for builds that can be repeated (reproducible-builds.org), else now.
@@ -116,21 +133,44 @@ fn sequence(asked: Option<u64>) -> anyhow::Result<u64> {
     seconds.context("failed to use SOURCE_DATE_EPOCH: it is not a number of seconds")
 }
 
-fn read_trees(manifest: &mut Manifest, root: Option<&Path>, out: &Path) -> anyhow::Result<()> {
+fn read_trees(manifest: &mut Manifest, texts: &[Texts], root: Option<&Path>, out: &Path) -> anyhow::Result<()> {
     let bar = Bar::new();
-    for tree in &mut manifest.trees {
+    let mut budget = TEXTS_BYTES_MAX;
+    for (tree, texts) in manifest.trees.iter_mut().zip(texts) {
         bar.tree(&tree.name);
         let directory = under(root, tree)?;
         is_outside(out, tree, &directory)?;
         let name = portcullis::text::visible(&tree.name);
-        tree.entries = tree::read(tree, &directory, &bar).or_else(|error| {
+        let contents = tree::read_with(tree, texts, &directory, &mut budget, &bar).or_else(|error| {
             let hint = error.hint;
             Err(error)
                 .with_context(|| format!("failed to read tree `{name}` in `{}`", files::shown(&directory)))
                 .hint(hint)
         })?;
+        warn_of(&name, texts, &contents);
+        tree.entries = contents.entries;
     }
     Ok(())
+}
+
+/// What one may have expected to be kept, and is not.
+fn warn_of(tree: &str, texts: &Texts, contents: &Contents) {
+    for Withheld { path, because } in contents.withheld.iter().take(WITHHELD_SHOWN) {
+        output::warning(&format_args!("tree `{tree}`: the text of `{path}` is not kept: {because}"));
+    }
+    let more = contents.withheld.len().saturating_sub(WITHHELD_SHOWN);
+    if more > 0 {
+        output::warning(&format_args!("tree `{tree}`: nor are the texts of {more} more files"));
+    }
+    if contents.over > 0 {
+        let (files, max) = (contents.over, HumanBytes(TEXTS_BYTES_MAX as u64));
+        output::warning(&format_args!(
+            "tree `{tree}`: the texts of {files} files are not kept: all together would have more than {max}"
+        ));
+    }
+    if !texts.templates.is_empty() && contents.entries.iter().all(|entry| entry.kind.template().is_none()) {
+        output::warning(&format_args!("tree `{tree}`: no file matches `templates`"));
+    }
 }
 
 /// A manifest inside a tree that it describes could never pass: it would have to hold its own digest.
@@ -163,3 +203,9 @@ fn under(root: Option<&Path>, tree: &Tree) -> anyhow::Result<PathBuf> {
     }
     Ok(path)
 }
+
+/// All texts of a manifest together. Its payload has at most 48 MiB, a million entries of 100 bytes take most of that, and a
+/// character of a text may take six bytes there. A server's whole `/etc` has two.
+const TEXTS_BYTES_MAX: usize = 16 << 20;
+/// Of one tree.
+const WITHHELD_SHOWN: usize = 20;

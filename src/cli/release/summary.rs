@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use indicatif::HumanBytes;
 use portcullis::{
+    check::command::quoted,
     digest::Digest,
     manifest::{Check, CheckKind, EntryKind, Extras, Manifest, Scope, Tree},
     text::visible,
@@ -49,22 +50,42 @@ fn tree_lines(out: &mut String, tree: &Tree) {
     for (attribute, _) in compared.iter().filter(|(_, compared)| *compared) {
         let _ = writeln!(out, "          compares {attribute}");
     }
+    for line in counts.kept() {
+        let _ = writeln!(out, "          {line}");
+    }
+    if tree.restore {
+        let Counts { texts, templates, files, .. } = counts;
+        let _ =
+            writeln!(out, "          edits that break a guard are undone: in {} of {files} files", texts + templates);
+    }
+}
+
+/// For a summary without trees: a line for each that keeps more than digests.
+pub(crate) fn kept(manifest: &Manifest) -> String {
+    let lines = manifest.trees.iter().flat_map(|tree| {
+        let line = move |kept: String| format!("tree      {}: {kept}\n", visible(&tree.name));
+        Counts::of(tree).kept().map(line)
+    });
+    lines.collect()
 }
 
 /// A check in one line.
 pub(crate) fn check_line(check: &Check) -> String {
-    let CheckKind::Command { argv } = &check.kind;
     let scope = match check.scope {
         Scope::Launch => ", at launch only",
         Scope::Serving => ", while serving only",
         Scope::Both => "",
     };
-    format!("{}: runs {} for at most {} ms{scope}", visible(&check.name), arguments(argv), check.timeout_ms)
-}
-
-/// Quoted, so that one sees where an argument ends.
-fn arguments(argv: &[String]) -> String {
-    visible(&serde_json::Value::from(argv).to_string())
+    let (name, summary) = (visible(&check.name), check.kind.summary());
+    let what = match &check.kind {
+        CheckKind::Command(_) => format!("runs {summary}"),
+        other => match other.runs() {
+            Some(argv) => format!("{} {summary}, runs {}", other.name(), quoted(&argv)),
+            None => format!("{} {summary}", other.name()),
+        },
+    };
+    let guard = if check.guard { ", guards changes" } else { "" };
+    format!("{name}: {what} for at most {} ms{scope}{guard}", check.timeout_ms)
 }
 
 /// How much there is in a tree.
@@ -75,26 +96,45 @@ pub(crate) struct Counts {
     files: usize,
     links: usize,
     bytes: u64,
+    texts: usize,
+    texts_bytes: u64,
+    templates: usize,
 }
 
 impl Counts {
     pub(crate) fn of(tree: &Tree) -> Self {
         let mut counts = Self { entries: tree.entries.len(), ..Self::default() };
         for entry in &tree.entries {
-            match entry.kind {
+            match &entry.kind {
                 EntryKind::Directory => counts.directories += 1,
                 EntryKind::Link { .. } => counts.links += 1,
-                EntryKind::File { size, .. } => {
+                EntryKind::Template { .. } => {
                     counts.files += 1;
-                    counts.bytes = counts.bytes.saturating_add(size);
+                    counts.templates += 1;
+                }
+                EntryKind::File { size, text, .. } => {
+                    counts.files += 1;
+                    counts.bytes = counts.bytes.saturating_add(*size);
+                    counts.texts += usize::from(text.is_some());
+                    counts.texts_bytes += text.as_ref().map_or(0, |text| text.len() as u64);
                 }
             }
         }
         counts
     }
 
+    /// What is kept of it besides digests.
+    fn kept(&self) -> impl Iterator<Item = String> + use<> {
+        let Self { texts, texts_bytes, templates, .. } = *self;
+        let counted = |count: usize, one: &str| format!("{count} {one}{}", if count == 1 { "" } else { "s" });
+        let texts =
+            (texts > 0).then(|| format!("keeps the text of {} ({})", counted(texts, "file"), HumanBytes(texts_bytes)));
+        let templates = (templates > 0).then(|| format!("renders {}", counted(templates, "template")));
+        texts.into_iter().chain(templates)
+    }
+
     fn line(&self) -> String {
-        let Self { entries, directories, files, links, bytes } = self;
+        let Self { entries, directories, files, links, bytes, .. } = self;
         format!(
             "{entries} entries ({files} files with {}, {directories} directories, {links} links)",
             HumanBytes(*bytes)

@@ -43,7 +43,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Answer> {
         output::json(&Verified { verified: true, manifest: Summary::of(&manifest, &digest), signers: &signers })?;
     } else {
         let signers: String = signers.iter().map(|signer| format!("signed    by {signer}\n")).collect();
-        output::result(&format!("{}{signers}", summary::identity(&manifest, &digest)))?;
+        let (identity, kept) = (summary::identity(&manifest, &digest), summary::kept(&manifest));
+        output::result(&format!("{identity}{kept}{signers}"))?;
     }
     Ok(Answer::Yes)
 }

@@ -1,12 +1,14 @@
 //! From the fields to their meaning.
 
-use alloc::{borrow::Cow, string::String, vec::Vec};
+use alloc::{borrow::Cow, vec::Vec};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use super::{Attribute, Check, Entry, Manifest, Tree, Type};
 use crate::{
+    check::{Command, window::Window, with_tables},
     digest::Digest,
+    facts::Template,
     manifest::{self, Attributes, CheckKind, EntryKind, ManifestError, Owner, Place, VERSION, Violation},
 };
 
@@ -48,6 +50,7 @@ impl TryFrom<Tree<'_>> for manifest::Tree {
                 mode: wire.attributes.contains(&Attribute::Mode),
                 owner: wire.attributes.contains(&Attribute::Owner),
             },
+            restore: wire.restore,
             name,
         })
     }
@@ -58,8 +61,15 @@ fn entry(tree: &str, wire: Entry<'_>) -> Result<manifest::Entry, ManifestError> 
     let shown = wire.path_b64.as_deref().unwrap_or_default().as_bytes().to_vec();
     let path = bytes("path", wire.path, wire.path_b64).and_then(|path| path.ok_or(Violation::Missing("path")));
     let path = path.map_err(|violation| Place::entry(tree, &shown).breaks(violation))?;
-    let kind = bytes("target", wire.target, wire.target_b64)
-        .and_then(|target| kind(wire.r#type, wire.size, wire.sha256.as_deref(), target));
+    let (text, template) = (wire.text, wire.template);
+    let kind = bytes("target", wire.target, wire.target_b64).and_then(|target| match template {
+        Some(template) => rendered(
+            wire.r#type,
+            &template,
+            wire.size.is_some() || wire.sha256.is_some() || text.is_some() || target.is_some(),
+        ),
+        None => kind(wire.r#type, wire.size, wire.sha256.as_deref(), text, target),
+    });
     let mode = wire.mode.map(|mode| octal(&mode)).transpose();
     let rest = kind.and_then(|kind| Ok((kind, mode?, owner(wire.uid, wire.gid)?)));
     match rest {
@@ -73,11 +83,17 @@ fn kind(
     r#type: Type,
     size: Option<u64>,
     sha256: Option<&str>,
+    text: Option<Cow<'_, str>>,
     target: Option<Vec<u8>>,
 ) -> Result<EntryKind, Violation> {
+    if text.is_some() && !matches!(r#type, Type::File) {
+        return Err(Violation::Unexpected("text"));
+    }
     match (r#type, size, sha256, target) {
         (Type::Dir, None, None, None) => Ok(EntryKind::Directory),
-        (Type::File, Some(size), Some(sha256), None) => Ok(EntryKind::File { size, sha256: digest(sha256)? }),
+        (Type::File, Some(size), Some(sha256), None) => {
+            Ok(EntryKind::File { size, sha256: digest(sha256)?, text: text.map(Into::into) })
+        }
         (Type::Link, None, None, Some(target)) => Ok(EntryKind::Link { target }),
         (Type::File, None, _, None) => Err(Violation::Missing("size")),
         (Type::File, _, None, None) => Err(Violation::Missing("sha256")),
@@ -86,6 +102,14 @@ fn kind(
         (Type::Dir | Type::Link, Some(_), _, _) => Err(Violation::Unexpected("size")),
         (Type::Dir | Type::Link, _, Some(_), _) => Err(Violation::Unexpected("sha256")),
     }
+}
+
+/// A file whose size and digest nobody knows before it is rendered.
+fn rendered(r#type: Type, template: &str, others: bool) -> Result<EntryKind, Violation> {
+    if others || !matches!(r#type, Type::File) {
+        return Err(Violation::Unexpected("template"));
+    }
+    Ok(EntryKind::Template { template: Template::parse(template).map_err(Violation::Template)? })
 }
 
 fn owner(uid: Option<u32>, gid: Option<u32>) -> Result<Option<Owner>, Violation> {
@@ -101,21 +125,41 @@ impl TryFrom<Check<'_>> for manifest::Check {
     type Error = ManifestError;
 
     fn try_from(wire: Check<'_>) -> Result<Self, ManifestError> {
-        let name = wire.name.into_owned();
-        let argv = wire.argv.map(|argv| argv.into_iter().map(Cow::into_owned).collect());
-        let kind = CheckKind::from_wire(&wire.kind, argv).map_err(|violation| Place::check(&name).breaks(violation))?;
-        Ok(Self { name, scope: wire.scope, timeout_ms: wire.timeout_ms, kind })
+        let name = wire.name.clone().into_owned();
+        let (scope, timeout_ms, guard) = (wire.scope, wire.timeout_ms, wire.guard);
+        let window = Window { within: wire.within, hold: wire.hold };
+        let after = wire.after.iter().map(|name| name.clone().into_owned()).collect();
+        let kind = kind_of_check(wire).map_err(|violation| Place::check(&name).breaks(violation))?;
+        Ok(Self { name, scope, timeout_ms, after, window, guard, kind })
     }
 }
 
-impl CheckKind {
-    fn from_wire(kind: &str, argv: Option<Vec<String>>) -> Result<Self, Violation> {
-        match kind {
-            "command" => Ok(Self::Command { argv: argv.ok_or(Violation::Missing("argv"))? }),
-            unknown => Err(Violation::UnknownKind(unknown.into())),
+macro_rules! kind_of_check {
+    ($($module:ident: $Kind:ident,)*) => {
+        /// Each kind has its own table, and no other.
+        fn kind_of_check(wire: Check<'_>) -> Result<CheckKind, Violation> {
+            const TABLES: &[&str] = &["argv", $(stringify!($module)),*];
+            let there = [wire.argv.is_some(), $(wire.$module.is_some()),*];
+            let own = if wire.kind == "command" { "argv" } else { &*wire.kind };
+            let foreign = TABLES.iter().zip(there).find(|(table, there)| *there && **table != own);
+            let kind = match &*wire.kind {
+                "command" => {
+                    let argv = wire.argv.ok_or(Violation::Missing("argv"))?;
+                    CheckKind::Command(Command { argv: argv.into_iter().map(Cow::into_owned).collect() })
+                }
+                $(stringify!($module) => {
+                    CheckKind::$Kind(wire.$module.ok_or(Violation::Missing(stringify!($module)))?.into_owned())
+                })*
+                unknown => return Err(Violation::UnknownKind(unknown.into())),
+            };
+            match foreign {
+                Some((table, _)) => Err(Violation::Unexpected(table)),
+                None => Ok(kind),
+            }
         }
-    }
+    };
 }
+with_tables!(kind_of_check);
 
 /// Text when it is UTF-8, base64 when it is not: one form for each value.
 fn bytes(

@@ -6,7 +6,10 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Serialize, Serializer};
 
 use super::{Attribute, Check, Entry, Manifest, Tree, Type};
-use crate::manifest::{self, CheckKind, EntryKind, VERSION};
+use crate::{
+    check::with_tables,
+    manifest::{self, CheckKind, EntryKind, VERSION},
+};
 
 impl Serialize for manifest::Manifest {
     /// As PROTOCOL.md §1 has it.
@@ -33,6 +36,7 @@ impl<'a> From<&'a manifest::Tree> for Tree<'a> {
             extras: tree.extras,
             ignore: tree.ignore.iter().map(|pattern| (&**pattern).into()).collect(),
             attributes: attributes.into_iter().filter(|attribute| attribute.0).map(|attribute| attribute.1).collect(),
+            restore: tree.restore,
             entries: tree.entries.iter().map(Entry::from).collect(),
         }
     }
@@ -42,11 +46,17 @@ impl<'a> From<&'a manifest::Entry> for Entry<'a> {
     fn from(entry: &'a manifest::Entry) -> Self {
         let (path, path_b64) = text_or_base64(&entry.path);
         let (mut size, mut sha256, mut target, mut target_b64) = (None, None, None, None);
+        let (mut text, mut template) = (None, None);
         let r#type = match &entry.kind {
             EntryKind::Directory => Type::Dir,
-            EntryKind::File { size: bytes, sha256: digest } => {
+            EntryKind::File { size: bytes, sha256: digest, text: kept } => {
+                text = kept.as_deref().map(Into::into);
                 size = Some(*bytes);
                 sha256 = Some(digest.to_hex().into());
+                Type::File
+            }
+            EntryKind::Template { template: text } => {
+                template = Some(text.as_str().into());
                 Type::File
             }
             EntryKind::Link { target: bytes } => {
@@ -56,22 +66,39 @@ impl<'a> From<&'a manifest::Entry> for Entry<'a> {
         };
         let mode = entry.mode.map(|mode| alloc::format!("{mode:04o}").into());
         let (uid, gid) = (entry.owner.map(|owner| owner.uid), entry.owner.map(|owner| owner.gid));
-        Self { path, path_b64, r#type, size, sha256, target, target_b64, mode, uid, gid }
+        Self { path, path_b64, r#type, size, sha256, text, template, target, target_b64, mode, uid, gid }
     }
 }
 
-impl<'a> From<&'a manifest::Check> for Check<'a> {
-    fn from(check: &'a manifest::Check) -> Self {
-        let CheckKind::Command { argv } = &check.kind;
-        Self {
-            name: (&*check.name).into(),
-            kind: check.kind.name().into(),
-            argv: Some(argv.iter().map(|argument| (&**argument).into()).collect()),
-            timeout_ms: check.timeout_ms,
-            scope: check.scope,
+macro_rules! check {
+    ($($module:ident: $Kind:ident,)*) => {
+        impl<'a> From<&'a manifest::Check> for Check<'a> {
+            fn from(check: &'a manifest::Check) -> Self {
+                let mut argv = None;
+                $(let mut $module = None;)*
+                match &check.kind {
+                    CheckKind::Command(command) => {
+                        argv = Some(command.argv.iter().map(|argument| (&**argument).into()).collect());
+                    }
+                    $(CheckKind::$Kind(table) => $module = Some(Cow::Borrowed(table)),)*
+                }
+                Self {
+                    name: (&*check.name).into(),
+                    kind: check.kind.name().into(),
+                    argv,
+                    $($module,)*
+                    timeout_ms: check.timeout_ms,
+                    scope: check.scope,
+                    after: check.after.iter().map(|name| (&**name).into()).collect(),
+                    within: check.window.within,
+                    hold: check.window.hold,
+                    guard: check.guard,
+                }
+            }
         }
-    }
+    };
 }
+with_tables!(check);
 
 fn text_or_base64(bytes: &[u8]) -> (Option<Cow<'_, str>>, Option<Cow<'_, str>>) {
     match str::from_utf8(bytes) {

@@ -8,11 +8,11 @@ use std::{
 };
 
 /// Where programs are looked for, whatever the agent's own environment says.
-pub(super) const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
+pub(crate) const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Why a program is not run.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ExecutableError {
+pub(crate) enum ExecutableError {
     #[error("`{name}` is not in {PATH}")]
     NotInPath { name: String },
     #[error("`{name}` is neither a plain name nor an absolute path")]
@@ -31,7 +31,7 @@ pub(super) enum ExecutableError {
 
 /// The real path of the program `name`, every step to which only root can change. Then nobody else can swap it between
 /// this look and its start.
-pub(super) fn find(name: &str) -> Result<String, ExecutableError> {
+pub(crate) fn find(name: &str) -> Result<String, ExecutableError> {
     let path = located(name)?;
     let real = trusted(name, &path)?;
     let metadata = look(&real)?;

@@ -12,7 +12,7 @@ use std::{
 use super::{
     Finished,
     exchange::{Ending, Request},
-    output,
+    output::{self, Limits},
 };
 use crate::clock;
 
@@ -27,7 +27,7 @@ enum Event {
 }
 
 /// Runs a command to its end. The error is for people.
-pub(super) fn run(request: &Request, program: &Path) -> Result<Finished, String> {
+pub(super) fn run(request: &Request, program: &Path, limits: Limits) -> Result<Finished, String> {
     let mut child = Command::new(program)
         .arg(super::supervise::COMMAND)
         .env_clear()
@@ -37,7 +37,7 @@ pub(super) fn run(request: &Request, program: &Path) -> Result<Finished, String>
         .stderr(Stdio::piped())
         .spawn()
         .map_err(|error| format!("not run: its supervisor could not be started: {error}"))?;
-    let finished = attend(&mut child, request);
+    let finished = attend(&mut child, request, limits);
     if finished.is_err() {
         // It answers no more; its death takes the command with it (`confine`).
         let _ = child.kill();
@@ -47,10 +47,10 @@ pub(super) fn run(request: &Request, program: &Path) -> Result<Finished, String>
     finished
 }
 
-fn attend(child: &mut Child, request: &Request) -> Result<Finished, String> {
+fn attend(child: &mut Child, request: &Request, limits: Limits) -> Result<Finished, String> {
     let (sender, events) = channel();
     let mut lifeline = child.stdin.take();
-    listen(child, &sender)?;
+    listen(child, limits, &sender)?;
     drop(sender);
     send(lifeline.as_mut(), request)?;
     let deadline = clock::monotonic() + Duration::from_millis(request.timeout_ms) + SUPERVISOR_GRACE;
@@ -91,7 +91,7 @@ fn next(events: &Receiver<Event>, until: Instant) -> Result<Event, RecvTimeoutEr
     events.recv_timeout(until.saturating_duration_since(clock::monotonic()))
 }
 
-fn listen(child: &mut Child, sender: &Sender<Event>) -> Result<(), String> {
+fn listen(child: &mut Child, limits: Limits, sender: &Sender<Event>) -> Result<(), String> {
     let (Some(answers), Some(output)) = (child.stdout.take(), child.stderr.take()) else {
         return Err("its supervisor has no pipes".into());
     };
@@ -104,7 +104,7 @@ fn listen(child: &mut Child, sender: &Sender<Event>) -> Result<(), String> {
     });
     let to = sender.clone();
     thread::spawn(move || {
-        let kept = output::drain(output, || {
+        let kept = output::drain(output, limits, || {
             let _ = to.send(Event::Flood);
         });
         let _ = to.send(Event::Output(kept));

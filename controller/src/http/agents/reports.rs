@@ -62,6 +62,7 @@ fn take(app: &App, signed: Signed<Report>) -> Result<Accepted, Refusal> {
         challenged_at: challenge.issued,
         received_at: app.clock.now(),
         readiness,
+        diffs: report::diffs(&report.outcomes),
     };
     let revision = Some(keep(app, &binding_id, revision, &binding, &evidence)?);
     app.metrics.reports.inc();
@@ -129,7 +130,9 @@ fn judge(app: &App, report: &Report, place: &Place) -> Result<Readiness, Refusal
     let manifest = app.releases.manifest(&report.manifest)?;
     let manifest =
         manifest.ok_or_else(|| Refusal::new(Kind::NotPublished, format!("{} is not published", report.manifest)))?;
-    report::judge(&manifest, &report.outcomes).map_err(|error| Refusal::new(Kind::NotAReport, error))
+    report::judge_facts(&manifest, report)
+        .and_then(|()| report::judge(&manifest, &report.outcomes))
+        .map_err(|error| Refusal::new(Kind::NotAReport, error))
 }
 
 /// Counter and evidence, together or not at all.

@@ -5,7 +5,7 @@ use portcullis::{
     challenge::PAYLOAD_TYPE as CHALLENGE,
     digest::Digest,
     instance::WaitId,
-    outcome::Status,
+    outcome::{Outcome, Status},
     report::{PAYLOAD_TYPE as REPORT, Report},
     verdict::Verdict,
 };
@@ -119,6 +119,33 @@ async fn what_breaks_a_rule_is_refused_and_changes_nothing() {
     for line in ["{kind=\"not-a-report\"} 3", "{kind=\"stale-challenge\"} 2", "{kind=\"bad-signature\"} 2"] {
         assert!(metrics.contains(line), "{line} in {metrics}");
     }
+    world.controller.stop().await;
+}
+
+/// Facts that contradict what the controller knows, or that nothing asked for, are no report.
+#[tokio::test(flavor = "multi_thread")]
+async fn facts_are_those_of_the_instance() {
+    let (world, agent, ..) = ready().await;
+    let templated = world.publish_template("3", "server_name {{ instance }}.{{ zone }};");
+    world.promote("3");
+    let challenged = agent.challenge(&world);
+    let with = |facts: &[(&str, &str)]| Report {
+        facts: facts.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
+        outcomes: vec![Outcome::new("app", "tree", Status::Pass, None)],
+        ..agent.passing(&challenged, templated)
+    };
+    for facts in [
+        &[("instance", "i-2"), ("zone", "b")][..],
+        &[("zone", "b")],
+        &[("instance", "i-1")],
+        &[("instance", "i-1"), ("zone", "b"), ("rack", "7")],
+        &[("instance", "i-1"), ("zone", "b\n")],
+    ] {
+        agent.report(&world, &with(facts)).is_problem("not-a-report", 422);
+    }
+    assert!(world.store.get("evidence/i-1").unwrap().is_none());
+    agent.report(&world, &with(&[("instance", "i-1"), ("zone", "b")])).is(200);
+    assert!(world.store.get("evidence/i-1").unwrap().is_some());
     world.controller.stop().await;
 }
 

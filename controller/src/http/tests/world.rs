@@ -14,8 +14,9 @@ use portcullis::{
     api::{Challenged, ENROL_PAYLOAD_TYPE, Enrol, Enrolled, Identity, InstanceStatus},
     challenge::Request,
     digest::Digest,
+    facts::Template,
     instance::{GroupName, InstanceId, LifecycleState},
-    manifest::{self, Check, CheckKind, Manifest, Scope},
+    manifest::{self, Check, Entry, EntryKind, Manifest, Tree},
     observation::{Answer, GroupFacts, Hook, InstanceFacts},
     outcome::{Outcome, Status},
     report::{self, Report},
@@ -161,6 +162,18 @@ impl World {
         digest
     }
 
+    /// A release with one tree, `app`, and one template in it.
+    pub(super) fn publish_template(&self, release: &str, template: &str) -> Digest {
+        let kind = EntryKind::Template { template: Template::parse(template).unwrap() };
+        let entry = Entry { path: b"a".to_vec(), kind, mode: None, owner: None };
+        let tree = Tree { entries: vec![entry], ..Tree::new("app", "/app") };
+        let (product, release) = ("shop".into(), release.into());
+        let manifest = Manifest { product, release, sequence: 99, trees: vec![tree], checks: vec![] };
+        let (digest, envelope) = signed(&manifest, &self.release_key);
+        self.operator("POST", "/v1/releases", &envelope).is(200);
+        digest
+    }
+
     pub(super) fn promote(&self, release: &str) {
         self.operator("POST", "/v1/groups/web/promote", json!({"release": release}).to_string().as_bytes()).is(200);
     }
@@ -284,22 +297,17 @@ impl Agent {
 }
 
 pub(super) fn outcome(check: &str, status: Status) -> Outcome {
-    Outcome {
-        check: check.into(),
-        kind: "command".into(),
-        status,
-        reason: (status != Status::Pass).then(|| "exit code 1".into()),
-        differences: vec![],
-        differences_total: None,
-        took_ms: 1,
-    }
+    Outcome::new(check, "command", status, (status != Status::Pass).then(|| "exit code 1".into()))
 }
 
 pub(super) fn signed_manifest(product: &str, release: &str, sequence: u64, key: &SigningKey) -> (Digest, Vec<u8>) {
-    let kind = CheckKind::Command { argv: vec!["true".into(), release.into()] };
-    let check = Check { name: "smoke".into(), scope: Scope::Both, timeout_ms: 1_000, kind };
+    let check = Check::command("smoke", ["true", release]);
     let manifest =
         Manifest { product: product.into(), release: release.into(), sequence, trees: vec![], checks: vec![check] };
+    signed(&manifest, key)
+}
+
+fn signed(manifest: &Manifest, key: &SigningKey) -> (Digest, Vec<u8>) {
     let payload = manifest.to_payload();
     let digest = Digest::of(&payload);
     let mut envelope = Envelope::unsigned(manifest::PAYLOAD_TYPE, payload);

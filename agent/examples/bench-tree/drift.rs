@@ -1,0 +1,100 @@
+//! From a write among many files to the moment at which a controller has taken the report that names the file.
+
+use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf, thread, time::Duration};
+
+use portcullis_agent::clock;
+
+use super::{
+    Options,
+    corpus::Corpus,
+    listener::{Listener, Wanted},
+    serving::Serving,
+};
+
+/// A change to one file, and how it is undone.
+struct Change {
+    kind: &'static str,
+    path: String,
+    make: Box<dyn Fn() -> std::io::Result<()>>,
+    undo: Box<dyn Fn() -> std::io::Result<()>>,
+}
+
+/// One change after the other, each undone before the next.
+pub(super) fn run(options: &Options, corpus: &Corpus) -> anyhow::Result<()> {
+    corpus.settled()?;
+    let listener = Listener::start(&fs::read(corpus.at("manifest.json"))?)?;
+    let agent = Serving::start_gated(corpus, listener.address)?;
+    // One that was broken off may have left a change behind.
+    let made_anew = |error| anyhow::anyhow!("{error}; remove {}, it will be made anew", corpus.directory.display());
+    listener.until(&Wanted::Pass, PATIENCE).map_err(made_anew)?;
+    thread::sleep(REST);
+    let cpu = agent.cpu_s()?;
+    let mut taken_ms = Vec::new();
+    for sample in 0..options.samples {
+        let change = change(corpus, sample);
+        listener.forget();
+        let began = clock::monotonic();
+        (change.make)()?;
+        let told = listener.until(&Wanted::Names(change.path.clone()), PATIENCE);
+        let told = told.map_err(|error| anyhow::anyhow!("{} {}: {error}", change.kind, change.path))?;
+        taken_ms.push(told.saturating_duration_since(began).as_millis());
+        (change.undo)()?;
+        listener.until(&Wanted::Pass, PATIENCE)?;
+        // A storm is another matter: looks take a share of the time only.
+        thread::sleep(REST);
+    }
+    let spent = (agent.cpu_s()?.0 - cpu.0) + (agent.cpu_s()?.1 - cpu.1);
+    taken_ms.sort_unstable();
+    let at = |percent: usize| taken_ms.get((taken_ms.len() * percent).div_ceil(100).saturating_sub(1)).copied();
+    println!("\n{}\n", corpus.title("Drift, from the write to the accepted report that names the path"));
+    for (name, percent) in [("median", 50), ("p90", 90), ("p99", 99), ("worst", 100)] {
+        println!("{name:<34} {:>6} ms", at(percent).unwrap_or_default());
+    }
+    println!("{:<34} {:>6.2} s", "CPU for each change and its undoing", spent / options.samples as f64);
+    println!("({} changes: content, added, removed, renamed, mode)", options.samples);
+    Ok(())
+}
+
+fn change(corpus: &Corpus, sample: usize) -> Change {
+    // Far from each other.
+    let file = (sample * 7_919) % corpus.files;
+    let path = format!("{}/{}/file{file}.php", file / 2_100, file / 21);
+    let (at, beside) = (corpus.at("tree").join(&path), format!("{path}.bench"));
+    let aside = corpus.at("tree").join(&beside);
+    let away = corpus.at("aside");
+    let (kind, path, make, undo): (_, _, Work, Work) = match sample % 5 {
+        0 => ("content", path, flip(at.clone()), flip(at)),
+        1 => {
+            let (add, remove) = (aside.clone(), aside);
+            ("added", beside, Box::new(move || fs::write(&add, "")), Box::new(move || fs::remove_file(&remove)))
+        }
+        // Out of the tree, and back: the same inode, so that it need not be written.
+        2 => ("removed", path, rename(at.clone(), away.clone()), rename(away, at)),
+        3 => ("renamed", path, rename(at.clone(), aside.clone()), rename(aside, at)),
+        _ => ("mode", path, mode(at.clone(), 0o4755), mode(at, 0o644)),
+    };
+    Change { kind, path, make, undo }
+}
+
+type Work = Box<dyn Fn() -> std::io::Result<()>>;
+
+/// Turns one byte over; twice is as before.
+fn flip(path: PathBuf) -> Work {
+    Box::new(move || {
+        let mut bytes = fs::read(&path)?;
+        bytes.iter_mut().take(1).for_each(|byte| *byte ^= 1);
+        fs::write(&path, bytes)
+    })
+}
+
+fn rename(from: PathBuf, to: PathBuf) -> Work {
+    Box::new(move || fs::rename(&from, &to))
+}
+
+fn mode(path: PathBuf, mode: u32) -> Work {
+    Box::new(move || fs::set_permissions(&path, fs::Permissions::from_mode(mode)))
+}
+
+/// Enough for what is spent on one change and its undoing to be paid for, so that it is not the budget that is measured.
+const REST: Duration = Duration::from_secs(6);
+const PATIENCE: Duration = Duration::from_secs(60);

@@ -1,0 +1,185 @@
+//! Web servers as they see themselves: what the server says its configuration is, whether all of it is in trees, and
+//! whether what runs has loaded it.
+//!
+//! Three parts, each with a name in the reason: `parses`, `includes`, `loaded`. The server's own program tells what it
+//! includes, nobody else could; so it runs by the rules of commands, and after all trees have passed.
+
+use std::path::{Path, PathBuf};
+
+use portcullis::{
+    check::web_server::{Server, WebServer},
+    manifest::{CheckKind, Manifest},
+    outcome::Status,
+    reveal::Revealed,
+    text,
+};
+
+use super::{Finding, Task, command};
+use cover::{Trees, Way, shown};
+
+mod apache;
+mod cover;
+mod haproxy;
+mod loaded;
+mod moment;
+mod nginx;
+mod parses;
+mod processes;
+
+/// Asks the server, then looks for itself.
+pub(super) fn run(wanted: &WebServer, task: &Task<'_>) -> Finding {
+    let answer = match command::ask(&wanted.command(), task, OUTPUT_BYTES_MAX) {
+        Ok(answer) => answer,
+        Err(reason) => return Finding::unknown(format!("parses: {reason}")),
+    };
+    let warnings = parses::warnings(&answer);
+    if answer.code != 0 {
+        return finding(vec![Part { name: "parses", verdict: parses::refused(wanted, &answer) }], warnings);
+    }
+    let reads = match reads(wanted, &answer.output) {
+        Ok(reads) => reads,
+        Err(reason) => return Finding { warnings, ..Finding::unknown(format!("includes: {reason}")) },
+    };
+    judge(wanted, task, &reads, warnings)
+}
+
+fn judge(wanted: &WebServer, task: &Task<'_>, reads: &Reads, mut warnings: Vec<String>) -> Finding {
+    let trees = Trees::new(task.manifest);
+    let (includes, mut ways) = included(&trees, reads);
+    for (file, said) in &reads.loads {
+        let Ok(way) = cover::way(file) else { continue };
+        if let Some(said) = said
+            && trees.uncovered(&way).is_some()
+            && !has_certificate_check(task.manifest, file)
+        {
+            warnings.push(format!("`{}` ({said}) is neither in a tree nor in a `certificate` check", shown(file)));
+        }
+        ways.push(way);
+    }
+    let loaded = loaded::verdict(wanted, task, reads, &ways, &mut warnings);
+    finding(vec![Part { name: "includes", verdict: includes }, Part { name: "loaded", verdict: loaded }], warnings)
+}
+
+/// What a server reads when it loads its configuration.
+#[derive(Debug, Default)]
+struct Reads {
+    /// What must be in trees.
+    files: Vec<PathBuf>,
+    /// Certificates, and where they are named, and keys: others verify them, but they must have been loaded too.
+    loads: Vec<(PathBuf, Option<String>)>,
+    /// Where what appears is included, and what disappears is not any more.
+    directories: Vec<PathBuf>,
+    /// Where the configuration says that the master writes its process id.
+    pid_file: Option<PathBuf>,
+    /// Why it cannot be told what all it reads.
+    unclear: Option<String>,
+}
+
+impl Reads {
+    /// What `revealed` adds to the names of files.
+    fn reveal(&mut self, revealed: &Revealed) {
+        for certificate in &revealed.certificates {
+            let said = format!("{}:{}", text::visible(&certificate.at.file), certificate.at.line);
+            self.loads.push(((&certificate.file).into(), Some(said)));
+            self.loads.extend(certificate.key.iter().map(|key| (key.into(), None)));
+        }
+        for include in revealed.includes.iter().filter(|include| !include.found.contains(&include.pattern)) {
+            let found = include.found.iter().map(String::as_str).chain([include.pattern.as_str()]);
+            self.directories.extend(found.filter_map(|path| Path::new(path).parent()).map(Into::into));
+            self.directories.push((&include.pattern).into());
+        }
+        self.directories.retain(|directory| directory.is_dir());
+        self.directories.sort_unstable();
+        self.directories.dedup();
+        if revealed.is_cut {
+            self.unclear = Some("there is more of it than is looked at".into());
+        }
+    }
+}
+
+fn reads(wanted: &WebServer, output: &[u8]) -> Result<Reads, String> {
+    match wanted.server {
+        Server::Nginx => nginx::reads(wanted, output),
+        Server::Apache => apache::reads(wanted, output),
+        Server::Haproxy => haproxy::reads(wanted),
+    }
+}
+
+/// Whether every file is in a tree; and the way to each.
+fn included(trees: &Trees<'_>, reads: &Reads) -> (Verdict, Vec<Way>) {
+    let (mut outside, mut ways) = (Vec::new(), Vec::new());
+    for file in &reads.files {
+        match cover::way(file) {
+            Ok(way) => {
+                outside.extend(trees.uncovered(&way));
+                ways.push(way);
+            }
+            Err(error) => return (Verdict::Unknown(format!("`{}`: {error}", shown(file))), ways),
+        }
+    }
+    outside.dedup();
+    let verdict = match (&*outside, &reads.unclear) {
+        ([], None) => Verdict::Pass,
+        ([], Some(unclear)) => Verdict::Unknown(unclear.clone()),
+        _ => Verdict::Fail { expected: "every file in a tree".into(), actual: list(&outside) },
+    };
+    (verdict, ways)
+}
+
+fn list(of: &[String]) -> String {
+    let (first, rest) = of.split_at(of.len().min(LISTED_MAX));
+    let more = if rest.is_empty() { String::new() } else { format!(", and {} more", rest.len()) };
+    format!("{}{more}", first.join(", "))
+}
+
+/// Whether a check of the manifest looks at that certificate by itself.
+fn has_certificate_check(manifest: &Manifest, file: &Path) -> bool {
+    manifest.checks.iter().any(|check| match &check.kind {
+        CheckKind::Certificate(wanted) => wanted.file.as_ref().is_some_and(|checked| Path::new(checked) == file),
+        _ => false,
+    })
+}
+
+/// One of the three.
+struct Part {
+    name: &'static str,
+    verdict: Verdict,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Verdict {
+    Pass,
+    Unknown(String),
+    Fail { expected: String, actual: String },
+}
+
+/// The worst part decides; all that did not pass are told. What follows a part that did not pass is not told of at all.
+fn finding(parts: Vec<Part>, warnings: Vec<String>) -> Finding {
+    let (mut finding, mut reasons) = (Finding::pass(), Vec::new());
+    for Part { name, verdict } in parts {
+        match verdict {
+            Verdict::Pass => {}
+            Verdict::Unknown(reason) => {
+                finding.status = finding.status.max(Status::Unknown);
+                reasons.push(format!("{name}: {reason}"));
+            }
+            Verdict::Fail { expected, actual } => {
+                finding.status = Status::Fail;
+                reasons.push(format!("{name}: expected {expected}, actual {actual}"));
+                finding.expected.get_or_insert(expected);
+                finding.actual.get_or_insert(actual);
+            }
+        }
+    }
+    finding.reason = (!reasons.is_empty()).then(|| reasons.join("; "));
+    Finding { warnings: warnings.into_iter().take(WARNINGS_MAX).collect(), ..finding }
+}
+
+/// What a server prints of its configuration: hosts of thousands of sites have some megabytes.
+const OUTPUT_BYTES_MAX: usize = 32 << 20;
+
+/// Files that a reason names.
+const LISTED_MAX: usize = 10;
+
+const WARNINGS_MAX: usize = 20;

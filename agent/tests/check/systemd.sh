@@ -1,0 +1,25 @@
+#!/bin/sh
+# A real systemd on an overlay of this machine, in namespaces of its own: nothing of it is left, and nothing is seen of it.
+# $1 holds units/, and drive.service among them, which ends it all by `systemctl exit`.
+set -eu
+bench=$1
+mkdir "$bench/layers" "$bench/root"
+mount --make-rprivate /
+mount -t tmpfs none "$bench/layers"
+mkdir "$bench/layers/upper" "$bench/layers/work"
+mount -t overlay overlay -o "lowerdir=/,upperdir=$bench/layers/upper,workdir=$bench/layers/work" "$bench/root"
+cd "$bench/root"
+mount -t proc proc proc
+mount -t sysfs sysfs sys
+mount -t cgroup2 cgroup2 sys/fs/cgroup
+for fresh in run tmp dev; do mount -t tmpfs none "$fresh"; done
+for device in null zero full random urandom tty; do
+  touch "dev/$device"
+  mount --bind "/dev/$device" "dev/$device"
+done
+mkdir -p "./$bench"
+mount --bind "$bench" "./$bench"
+rm -rf etc/systemd/system
+cp -a "$bench/units" etc/systemd/system
+exec chroot . /usr/bin/env -i container=unshare PATH=/usr/sbin:/usr/bin:/sbin:/bin \
+  /lib/systemd/systemd --system --unit=drive.service --log-target=null

@@ -1,0 +1,223 @@
+//! What a tree looked like when it passed, so that it need not be read again while it looks the same.
+//!
+//! A file whose bytes change gets another change time, and nobody can set that back. So what has the same `stat` as when it was
+//! read has the same bytes, but for these, each of which has its guard:
+//!
+//! - The clock moves on in steps (up to 10 ms, 2 s on old file systems): a file may change after it was read and within the
+//!   step that its times already name. A mapping that is written to sets the times when its page is first made dirty, and
+//!   not again before that is written back (35 s unless somebody has tuned it). So files that changed within [`FRESH_MS`] before
+//!   they were read are *fresh*: read again each time, until they have settled.
+//! - The clock is set back: then times may come again. Whoever keeps a `Passed` compares clocks, and believes nothing that was
+//!   kept before one went backwards, nor in another boot.
+//! - The file system has no change times worth the name, or others change what is below it: see [`times_are_kept`].
+//!
+//! One walk is enough then, where a check takes two: what has not changed between then and each look was as it should be at the
+//! moment when the walk began.
+
+use alloc::vec::Vec;
+use std::{os::fd::OwnedFd, path::Path};
+
+use super::{
+    Progress,
+    hash::digest_of,
+    identity::{Names, Secret, Stamp, Stamps},
+    open::{Opener, Place},
+    still::Snapshot,
+    sum::{Sum, Summing},
+};
+use crate::{
+    digest::Digest,
+    glob::Ignore,
+    manifest::{Entry, EntryKind, Tree},
+};
+
+/// How a tree looked when it passed. Its memory is 8 bytes an entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Passed {
+    secret: Secret,
+    sum: Sum,
+    /// Of each listed entry; 0 for those that are fresh.
+    stamps: Vec<Stamp>,
+    fresh_total: u64,
+    /// All that are fresh, or none if they are more than [`FRESH_MAX`].
+    fresh: Vec<Fresh>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Fresh {
+    path: Vec<u8>,
+    size: u64,
+    sha256: Digest,
+}
+
+impl Passed {
+    pub(super) fn new(entries: &[Entry], snapshot: Snapshot) -> Self {
+        let sum = snapshot.sum();
+        let (mut stamps, secret) = (snapshot.seen, snapshot.stamps.secret());
+        for &index in &snapshot.fresh {
+            stamps[index] = 0;
+        }
+        let file = |&index: &usize| match &entries[index] {
+            Entry { path, kind: EntryKind::File { size, sha256, .. }, .. } => {
+                Some(Fresh { path: path.clone(), size: *size, sha256: *sha256 })
+            }
+            _ => None,
+        };
+        let few = snapshot.fresh.len() <= FRESH_MAX;
+        let fresh = if few { snapshot.fresh.iter().filter_map(file).collect() } else { Vec::new() };
+        Self { secret, sum, stamps, fresh_total: snapshot.fresh.len() as u64, fresh }
+    }
+
+    pub(super) fn stamps(&self) -> Stamps {
+        Stamps::of(self.secret)
+    }
+
+    /// Whether the listed entry `index` need not be read.
+    pub(super) fn holds(&self, index: usize, stamp: Stamp) -> bool {
+        self.stamps.get(index) == Some(&stamp)
+    }
+
+    /// Whether the tree of `outline` (whose entries are not looked at) at `root` is as it was. `false` means that it has to be
+    /// [checked](super::check_again), and nothing else.
+    pub fn is_unchanged(&self, outline: &Tree, root: &Path, progress: &dyn Progress) -> bool {
+        self.looked_at(outline, root, progress).unwrap_or(false)
+    }
+
+    fn looked_at(&self, outline: &Tree, root: &Path, progress: &dyn Progress) -> Option<bool> {
+        let ignore = Ignore::new(&outline.ignore).ok()?;
+        let (opener, root) = Opener::root(Place::Here(root), outline.root_link).ok()?;
+        // Read first: the walk then shows that they stood still.
+        if !self.fresh_are_the_same(&opener, &root, progress) {
+            return Some(false);
+        }
+        let names = Names::of(outline, outline.extras);
+        let mut known = Vec::new();
+        if names == Names::Listed {
+            if self.fresh_total > 0 {
+                return None;
+            }
+            known.clone_from(&self.stamps);
+            known.sort_unstable();
+        }
+        let counts = |_: &[u8], stamp| known.binary_search(&stamp).is_ok();
+        let (opener, root, ignore, stamps) = (&opener, &root, &ignore, &self.stamps());
+        let sum = Summing { opener, root, ignore, progress, stamps, names, counts: &counts }.sum()?;
+        Some(sum == self.sum)
+    }
+
+    fn fresh_are_the_same(&self, opener: &Opener, root: &OwnedFd, progress: &dyn Progress) -> bool {
+        let is_same = |fresh: &Fresh| {
+            let digest = digest_of(opener, root, &fresh.path, fresh.size, progress);
+            digest.is_some_and(|digest| digest == fresh.sha256)
+        };
+        self.fresh.len() as u64 == self.fresh_total && self.fresh.iter().all(is_same)
+    }
+
+    /// For a file that nobody else can write to.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(64 + self.stamps.len() * 8);
+        bytes.extend_from_slice(MAGIC);
+        bytes.extend_from_slice(&self.secret);
+        let numbers =
+            [self.sum.stamps, self.sum.entries, self.fresh_total, self.fresh.len() as u64, self.stamps.len() as u64];
+        numbers.iter().chain(&self.stamps).for_each(|number| bytes.extend_from_slice(&number.to_le_bytes()));
+        for Fresh { path, size, sha256 } in &self.fresh {
+            bytes.extend_from_slice(&size.to_le_bytes());
+            bytes.extend_from_slice(sha256.as_bytes());
+            bytes.extend_from_slice(&(path.len() as u64).to_le_bytes());
+            bytes.extend_from_slice(path);
+        }
+        bytes
+    }
+
+    /// What [`to_bytes`](Self::to_bytes) made; `None` for anything else that can be told from it. Damage is for the keeper to
+    /// notice.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let mut rest = bytes.strip_prefix(MAGIC)?;
+        let secret = *take(&mut rest)?;
+        let sum = Sum { stamps: number(&mut rest)?, entries: number(&mut rest)? };
+        let (fresh_total, fresh, stamps) = (number(&mut rest)?, number(&mut rest)?, number(&mut rest)?);
+        // Each takes more room than its count says.
+        if stamps.checked_mul(8)? > rest.len() as u64 || fresh > FRESH_MAX as u64 {
+            return None;
+        }
+        let stamps = (0..stamps).map(|_| number(&mut rest)).collect::<Option<_>>()?;
+        let fresh = (0..fresh).map(|_| Fresh::read(&mut rest)).collect::<Option<_>>()?;
+        rest.is_empty().then_some(Self { secret, sum, stamps, fresh_total, fresh })
+    }
+}
+
+impl Fresh {
+    fn read(rest: &mut &[u8]) -> Option<Self> {
+        let (size, sha256, length) = (number(rest)?, Digest::from_bytes(*take(rest)?), number(rest)?);
+        let (path, after) = rest.split_at_checked(usize::try_from(length).ok()?)?;
+        *rest = after;
+        Some(Self { path: path.into(), size, sha256 })
+    }
+}
+
+fn number(rest: &mut &[u8]) -> Option<u64> {
+    take(rest).map(|bytes| u64::from_le_bytes(*bytes))
+}
+
+fn take<'a, const N: usize>(rest: &mut &'a [u8]) -> Option<&'a [u8; N]> {
+    let (taken, after) = rest.split_first_chunk()?;
+    *rest = after;
+    Some(taken)
+}
+
+/// From which moment on a change is fresh for a check that begins at `began_ms` of the wall clock.
+pub(super) fn fresh_from_ns(began_ms: u64) -> i64 {
+    i64::try_from(began_ms.saturating_sub(FRESH_MS)).unwrap_or(i64::MAX).saturating_mul(1_000_000)
+}
+
+/// Whether the file system at `root` keeps change times that can be believed: the local ones whose code was written for it.
+/// Not those of a network (others change what is there, by another clock), not FUSE (whatever its server says), not `tmpfs`
+/// (a page of it that is written to by a mapping is never written back, so that times may stay for ever).
+pub fn times_are_kept(root: &Path) -> bool {
+    rustix::fs::statfs(root).is_ok_and(|stat| LOCAL.contains(&(stat.f_type as u64 & 0xffff_ffff)))
+}
+
+/// By their magic numbers in `linux/magic.h`.
+const LOCAL: &[u64] = &[
+    0xef53,      // ext2, ext3, ext4
+    0x5846_5342, // XFS
+    0x9123_683e, // Btrfs
+    0xf2f5_2010, // F2FS
+    0x794c_7630, // overlayfs: of its layers
+    0x7371_7368, // SquashFS
+    0xe0f5_e1e2, // EROFS
+    0x2fc1_2fc1, // ZFS
+];
+
+/// How long before the first read a file must have been left alone for its times to tell whether it changed since: the 30 s
+/// after which the kernel writes back what a mapping made dirty, the 5 s between its looks, and some to spare.
+pub const FRESH_MS: u64 = 60_000;
+
+/// More fresh files than this are not remembered one by one: the tree has just been written.
+const FRESH_MAX: usize = 1_000;
+
+const MAGIC: &[u8; 8] = b"pcpass\x00\x01";
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use super::*;
+
+    #[test]
+    fn bytes_there_and_back_and_nothing_else() {
+        let fresh = vec![Fresh { path: b"a/b".to_vec(), size: 3, sha256: Digest::of(b"abc") }];
+        let sum = Sum { stamps: 9, entries: 3 };
+        let passed = Passed { secret: [7; 16], sum, stamps: vec![1, 0, 3], fresh_total: 1, fresh };
+        let bytes = passed.to_bytes();
+        assert_eq!(Passed::from_bytes(&bytes), Some(passed));
+        for length in 0..bytes.len() {
+            assert_eq!(Passed::from_bytes(&bytes[..length]), None, "{length}");
+        }
+        let mut absurd = bytes.clone();
+        absurd[24 + 32..24 + 40].fill(0xff);
+        assert_eq!(Passed::from_bytes(&absurd), None);
+        assert_eq!(Passed::from_bytes(&[bytes, vec![0]].concat()), None);
+    }
+}
