@@ -69,27 +69,38 @@ pub fn parse<'de, T: Deserialize<'de>>(bytes: &'de [u8], limits: &Limits) -> Res
 pub fn at_most<'de, D: Deserializer<'de>, T: Deserialize<'de>, const MAX: usize>(
     deserializer: D,
 ) -> Result<Vec<T>, D::Error> {
-    deserializer.deserialize_seq(AtMost::<T, MAX>(PhantomData))
+    let mut all = Vec::new();
+    each_at_most::<_, _, MAX>(deserializer, |element| all.push(element))?;
+    Ok(all)
 }
 
-struct AtMost<T, const MAX: usize>(PhantomData<T>);
+/// The same, one by one: for what is to become something else before there is more of it.
+pub fn each_at_most<'de, D: Deserializer<'de>, T: Deserialize<'de>, const MAX: usize>(
+    deserializer: D,
+    take: impl FnMut(T),
+) -> Result<(), D::Error> {
+    deserializer.deserialize_seq(AtMost::<T, _, MAX>(PhantomData, take))
+}
 
-impl<'de, T: Deserialize<'de>, const MAX: usize> Visitor<'de> for AtMost<T, MAX> {
-    type Value = Vec<T>;
+struct AtMost<T, F, const MAX: usize>(PhantomData<T>, F);
+
+impl<'de, T: Deserialize<'de>, F: FnMut(T), const MAX: usize> Visitor<'de> for AtMost<T, F, MAX> {
+    type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "an array of at most {MAX} elements")
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Vec<T>, A::Error> {
-        let mut all = Vec::new();
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut elements: A) -> Result<(), A::Error> {
+        let mut taken = 0;
         while let Some(element) = elements.next_element()? {
-            if all.len() == MAX {
+            if taken == MAX {
                 return Err(de::Error::invalid_length(MAX + 1, &MAX.to_string().as_str()));
             }
-            all.push(element);
+            taken += 1;
+            self.1(element);
         }
-        Ok(all)
+        Ok(())
     }
 }
 

@@ -22,7 +22,7 @@ use crate::{
 pub use crate::check::CheckKind;
 pub use changes::{Change, Changes, CheckChange, EntryChange, TreeChange};
 pub use error::{ManifestError, Place, Violation};
-pub use verified::{OpenError, VerifiedManifest};
+pub use verified::{OpenError, Task, VerifiedManifest};
 
 mod changes;
 mod error;
@@ -72,10 +72,16 @@ pub struct Manifest {
 impl Manifest {
     /// Reads a payload: rules 1, 5, 6 and 7. Who signed it was settled before, see [`VerifiedManifest::open`].
     pub fn parse(payload: &[u8]) -> Result<Self, ManifestError> {
-        let wire: wire::Manifest<'_> = json::parse(payload, &json::Limits::MANIFEST)?;
-        let manifest = Self::try_from(wire)?;
+        let manifest = Self::read(payload)?;
         manifest.validate()?;
         Ok(manifest)
+    }
+
+    /// What the payload says, whether or not it keeps the rules of its meaning. Takes time and memory in proportion to the
+    /// payload, which was capped, and does nothing else.
+    fn read(payload: &[u8]) -> Result<Self, ManifestError> {
+        let wire: wire::Manifest<'_> = json::parse(payload, &json::Limits::MANIFEST)?;
+        Self::try_from(wire)
     }
 
     /// The payload to be signed: compact JSON, keys in the order of PROTOCOL.md §1.

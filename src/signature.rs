@@ -125,12 +125,18 @@ impl Envelope {
     }
 
     /// The payload, if it is what `payload_type` says and enough of the trusted keys have signed it.
+    pub fn verify(self, payload_type: &str, trusted: &TrustedKeys) -> Result<VerifiedPayload, SignatureError> {
+        let signers = self.signers(payload_type, trusted)?;
+        Ok(VerifiedPayload { payload: self.payload, signers })
+    }
+
+    /// The ids of the trusted keys that have signed it, ascending, if they are enough.
     ///
     /// Keys are counted, never signatures or ids: every signature is tried with every trusted key that has none yet, and
     /// one that verifies under none is skipped.
-    pub fn verify(self, payload_type: &str, trusted: &TrustedKeys) -> Result<VerifiedPayload, SignatureError> {
+    pub(crate) fn signers(&self, payload_type: &str, trusted: &TrustedKeys) -> Result<Vec<String>, SignatureError> {
         if self.payload_type != payload_type {
-            let (expected, actual) = (payload_type.into(), self.payload_type);
+            let (expected, actual) = (payload_type.into(), self.payload_type.clone());
             return Err(SignatureError::PayloadType { expected, actual });
         }
         let message = pae(&self.payload_type, &self.payload);
@@ -146,7 +152,7 @@ impl Envelope {
         if signers.len() < trusted.threshold() {
             return Err(SignatureError::Threshold { signers: signers.len(), threshold: trusted.threshold() });
         }
-        Ok(VerifiedPayload { payload: self.payload, signers })
+        Ok(signers)
     }
 }
 

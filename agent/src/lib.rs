@@ -9,7 +9,7 @@
 //! | [`config`] | what it is told |
 //! | `facts` | what it knows of this instance, for templates |
 //! | `identity`, `enrol`, `publish`, `controller` | as whom it speaks, and what it says to whom |
-//! | `manifests` | what to check by: verified, wherever it came from |
+//! | [`manifests`] | what to check by: verified, wherever it came from |
 //! | `standing`, `board`, `health`, `metrics` | how the instance stands; who writes it, and who may ask |
 //! | `watch` | what happens in the trees between rounds: a reason to look |
 //! | `state`, `keys` | what outlives a restart |
@@ -31,7 +31,7 @@ mod facts;
 mod health;
 mod identity;
 mod keys;
-mod manifests;
+pub mod manifests;
 mod metrics;
 mod notify;
 mod pace;

@@ -10,6 +10,7 @@ use std::{
     os::fd::AsRawFd as _,
     path::{Path, PathBuf},
     sync::Arc,
+    thread,
     time::Duration,
 };
 
@@ -238,7 +239,7 @@ pub(crate) enum NotOurs {
 
 /// Opens an envelope: by the rules of PROTOCOL.md §1, then by those of the image.
 pub(crate) fn open(envelope: &[u8], asked: Option<Digest>, rules: &Rules) -> Result<(Digest, Manifest), NotOurs> {
-    let VerifiedManifest { manifest, digest, .. } = VerifiedManifest::open(envelope, &rules.trust)?;
+    let VerifiedManifest { manifest, digest, .. } = verified_by(envelope, &rules.trust)?;
     if let Some(expected) = asked.filter(|asked| *asked != digest) {
         return Err(OpenError::Digest { expected, actual: digest }.into());
     }
@@ -249,6 +250,17 @@ pub(crate) fn open(envelope: &[u8], asked: Option<Digest>, rules: &Rules) -> Res
         return Err(NotOurs::Sequence { pinned, actual: manifest.sequence });
     }
     Ok((digest, manifest))
+}
+
+/// Opens an envelope by the rules of PROTOCOL.md §1, on two threads where there are two to be had.
+pub fn verified_by(envelope: &[u8], trusted: &TrustedKeys) -> Result<VerifiedManifest, OpenError> {
+    VerifiedManifest::open_beside(envelope, trusted, |verify, read| {
+        thread::scope(|scope| {
+            if thread::Builder::new().name("verify".into()).spawn_scoped(scope, verify).is_ok() {
+                read();
+            }
+        });
+    })
 }
 
 /// Which of the accepted manifests to check, in this order, until one passes: the one that the image claims to carry if it

@@ -3,8 +3,8 @@
 
 use alloc::{format, string::String};
 
-use super::{Entry, EntryKind, Manifest, ManifestError, Tree, wire};
-use crate::{facts::Template, json};
+use super::{Entry, EntryKind, Manifest, ManifestError, Tree};
+use crate::facts::Template;
 
 impl Manifest {
     /// The same without the entries of its trees, but for those that are rendered: of each, the facts that it needs. Nothing can
@@ -25,8 +25,7 @@ impl Manifest {
     /// # Errors
     /// When it is not one.
     pub fn parse_outline(payload: &[u8]) -> Result<Self, ManifestError> {
-        let wire: wire::Manifest<'_> = json::parse(payload, &json::Limits::MANIFEST)?;
-        let manifest = Self::try_from(wire)?;
+        let manifest = Self::read(payload)?;
         manifest.validate_shape()?;
         Ok(manifest)
     }

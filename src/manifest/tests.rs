@@ -362,9 +362,20 @@ fn signed(payload: &str, seeds: &[u8]) -> Vec<u8> {
     envelope.to_json()
 }
 
+/// The payload may be read before its signatures are verified, after that, or meanwhile: nobody can tell.
+fn opened_in_every_way(envelope: &[u8], trusted: &TrustedKeys) -> Result<VerifiedManifest, OpenError> {
+    let ways: [fn(Task<'_>, Task<'_>); 4] =
+        [|_, _| (), |_, read| read(), |verify, read| (verify(), read()).1, |verify, read| (read(), verify()).1];
+    let open = VerifiedManifest::open(envelope, trusted);
+    for way in ways {
+        assert_eq!(VerifiedManifest::open_beside(envelope, trusted, way), open);
+    }
+    open
+}
+
 #[test]
 fn the_verifier_opens_what_is_signed() {
-    let open = VerifiedManifest::open(&signed(EXAMPLE, &[1, 2]), &trusted(&[1, 2], 2)).unwrap();
+    let open = opened_in_every_way(&signed(EXAMPLE, &[1, 2]), &trusted(&[1, 2], 2)).unwrap();
     assert_eq!(open.digest, Digest::of(EXAMPLE.as_bytes()));
     assert_eq!(open.manifest.release, "2026.11.20-1");
     assert_eq!(open.signers.len(), 2);
@@ -372,21 +383,32 @@ fn the_verifier_opens_what_is_signed() {
 
 #[test]
 fn the_verifier_keeps_the_order_of_the_rules() {
-    let open = |bytes: &[u8]| VerifiedManifest::open(bytes, &trusted(&[1], 1)).unwrap_err().to_string();
+    let open = |bytes: &[u8]| opened_in_every_way(bytes, &trusted(&[1], 1)).unwrap_err().to_string();
     // 2 before 3: an envelope that is broken is not looked into.
     assert!(open(b"{}").contains("missing field `payloadType`"));
     // 3 before 4: another payload type, though nobody trusted has signed it.
     let mut other = Envelope::unsigned("application/vnd.in-toto+json", b"{}".into());
     other.sign(&key(2));
     assert!(open(&other.to_json()).contains("`payloadType` is `application/vnd.in-toto+json`"));
-    // 4 before 5: bytes that nobody trusted has signed are never parsed.
-    assert_eq!(open(&signed("not JSON", &[2])), "signed by 0 of the trusted keys, 1 needed (rule 4)");
+    // 4 before 5: what nobody trusted has signed is not even wrong, whatever is in it.
+    for forged in ["not JSON", "{}", &but("\"path\":\"a\"", "\"path\":\"/a\""), EXAMPLE] {
+        assert_eq!(open(&signed(forged, &[2])), "signed by 0 of the trusted keys, 1 needed (rule 4)");
+    }
     // 5 before 6 and 7.
     assert!(open(&signed("not JSON", &[1])).contains("(rule 5)"));
     assert!(open(&signed(&but("\"path\":\"a\"", "\"path\":\"/a\""), &[1])).contains("(rule 6)"));
     assert!(open(&signed(&but("/var/www/app", "app"), &[1])).contains("(rule 7)"));
     let seventeen: Vec<u8> = (1..=u8::try_from(SIGNATURES_MAX).unwrap() + 1).collect();
     assert!(open(&signed(EXAMPLE, &seventeen)).contains("more than 16 elements (rule 1)"));
+}
+
+/// Entries are understood one by one, but what the whole document is comes before what any of them means.
+#[test]
+fn no_json_comes_before_an_entry_that_means_nothing() {
+    let first = but("\"type\":\"dir\"", "\"type\":\"link\"");
+    refused(&first, "target");
+    let second = first.replacen("\"target\":\"a\"", "\"target\":\"a\",\"target\":\"a\"", 1);
+    refused(&second, "duplicate key `target` (rule 5)");
 }
 
 #[test]

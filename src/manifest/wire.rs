@@ -10,7 +10,7 @@ use crate::{
     check::{self, command::ARGUMENTS_MAX, with_tables},
     duration::Span,
     glob::PATTERNS_MAX,
-    json,
+    json, manifest,
 };
 
 mod read;
@@ -43,9 +43,16 @@ struct Tree<'a> {
     attributes: Vec<Attribute>,
     #[serde(default, skip_serializing_if = "is_false")]
     restore: bool,
-    #[serde(deserialize_with = "json::at_most::<_, _, ENTRIES_MAX>")]
-    entries: Vec<Entry<'a>>,
+    #[serde(serialize_with = "write::entries", deserialize_with = "read::entries")]
+    entries: Entries<'a>,
 }
+
+/// Never all in the form of [`Entry`], which takes three times the room; or the first that means nothing.
+type Entries<'a> = Result<Cow<'a, [manifest::Entry]>, read::Broken>;
+
+/// What serde borrows inside an `Option` too.
+#[derive(Serialize, Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 #[derive(Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -57,25 +64,25 @@ enum Attribute {
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Entry<'a> {
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    path: Option<Text<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    path: Option<Cow<'a, str>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    path_b64: Option<Cow<'a, str>>,
+    path_b64: Option<Text<'a>>,
     r#type: Type,
     #[serde(skip_serializing_if = "Option::is_none")]
     size: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    sha256: Option<Cow<'a, str>>,
+    sha256: Option<Text<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    text: Option<Cow<'a, str>>,
+    text: Option<Text<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    template: Option<Cow<'a, str>>,
+    template: Option<Text<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    target: Option<Cow<'a, str>>,
+    target: Option<Text<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    target_b64: Option<Cow<'a, str>>,
+    target_b64: Option<Text<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    mode: Option<Cow<'a, str>>,
+    mode: Option<Text<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     uid: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]

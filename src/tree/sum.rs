@@ -80,8 +80,8 @@ impl Summing<'_> {
     fn work(&self, queue: &Queue, walked: &AtomicU64) -> Sum {
         let (mut sum, mut buffer) = (Sum::default(), Vec::with_capacity(LISTING_BYTES));
         while let Some(place) = queue.next() {
-            let below = self.directory(&place, &mut sum, &mut buffer, walked);
-            queue.done(below);
+            let mut turn = Turn { queue, below: None };
+            turn.below = self.directory(&place, &mut sum, &mut buffer, walked);
         }
         sum
     }
@@ -158,6 +158,19 @@ struct Job {
 struct Queue {
     state: Mutex<State>,
     changed: Condvar,
+}
+
+/// A directory that is being looked into. However that ends, the others hear of it: a panic must not leave them waiting.
+struct Turn<'a> {
+    queue: &'a Queue,
+    /// `None`: something was in the way.
+    below: Option<Vec<Place>>,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.queue.done(self.below.take());
+    }
 }
 
 struct State {

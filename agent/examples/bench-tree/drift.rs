@@ -19,7 +19,7 @@ struct Change {
     undo: Box<dyn Fn() -> std::io::Result<()>>,
 }
 
-/// One change after the other, each undone before the next.
+/// One change after the other, each undone before the next: with a rest in between, and without.
 pub(super) fn run(options: &Options, corpus: &Corpus) -> anyhow::Result<()> {
     corpus.settled()?;
     let listener = Listener::start(&fs::read(corpus.at("manifest.json"))?)?;
@@ -27,10 +27,29 @@ pub(super) fn run(options: &Options, corpus: &Corpus) -> anyhow::Result<()> {
     // One that was broken off may have left a change behind.
     let made_anew = |error| anyhow::anyhow!("{error}; remove {}, it will be made anew", corpus.directory.display());
     listener.until(&Wanted::Pass, PATIENCE).map_err(made_anew)?;
-    thread::sleep(REST);
-    let cpu = agent.cpu_s()?;
+    println!("\n{}", corpus.title("Drift, from the write to the accepted report that names the path"));
+    println!("(changes in turn: content, added, removed, renamed, mode; each undone before the next)");
+    let rest = Duration::from_secs(options.rest_s);
+    // A storm is another matter: looks take a share of the time only.
+    let all = [
+        ("with a rest after each", options.samples, rest),
+        ("in quick succession", options.samples / 5, Duration::ZERO),
+    ];
+    for (what, samples, rest) in all {
+        // What was spent before is paid for.
+        thread::sleep(PAID);
+        let cpu = agent.cpu_s()?;
+        let taken_ms = series(corpus, &listener, samples, rest)?;
+        let spent = (agent.cpu_s()?.0 - cpu.0) + (agent.cpu_s()?.1 - cpu.1);
+        print(&format!("{samples} changes {what}, {} s", rest.as_secs()), &taken_ms, spent);
+    }
+    Ok(())
+}
+
+/// From each write to its report, in ascending order.
+fn series(corpus: &Corpus, listener: &Listener, samples: usize, rest: Duration) -> anyhow::Result<Vec<u128>> {
     let mut taken_ms = Vec::new();
-    for sample in 0..options.samples {
+    for sample in 0..samples {
         let change = change(corpus, sample);
         listener.forget();
         let began = clock::monotonic();
@@ -40,19 +59,19 @@ pub(super) fn run(options: &Options, corpus: &Corpus) -> anyhow::Result<()> {
         taken_ms.push(told.saturating_duration_since(began).as_millis());
         (change.undo)()?;
         listener.until(&Wanted::Pass, PATIENCE)?;
-        // A storm is another matter: looks take a share of the time only.
-        thread::sleep(REST);
+        thread::sleep(rest);
     }
-    let spent = (agent.cpu_s()?.0 - cpu.0) + (agent.cpu_s()?.1 - cpu.1);
     taken_ms.sort_unstable();
+    Ok(taken_ms)
+}
+
+fn print(title: &str, taken_ms: &[u128], cpu_s: f64) {
     let at = |percent: usize| taken_ms.get((taken_ms.len() * percent).div_ceil(100).saturating_sub(1)).copied();
-    println!("\n{}\n", corpus.title("Drift, from the write to the accepted report that names the path"));
+    println!("\n{title}");
     for (name, percent) in [("median", 50), ("p90", 90), ("p99", 99), ("worst", 100)] {
         println!("{name:<34} {:>6} ms", at(percent).unwrap_or_default());
     }
-    println!("{:<34} {:>6.2} s", "CPU for each change and its undoing", spent / options.samples as f64);
-    println!("({} changes: content, added, removed, renamed, mode)", options.samples);
-    Ok(())
+    println!("{:<34} {:>6.2} s", "CPU for each change and its undoing", cpu_s / taken_ms.len().max(1) as f64);
 }
 
 fn change(corpus: &Corpus, sample: usize) -> Change {
@@ -95,6 +114,6 @@ fn mode(path: PathBuf, mode: u32) -> Work {
     Box::new(move || fs::set_permissions(&path, fs::Permissions::from_mode(mode)))
 }
 
-/// Enough for what is spent on one change and its undoing to be paid for, so that it is not the budget that is measured.
-const REST: Duration = Duration::from_secs(6);
+/// Enough for the budget of looks to be whole again.
+const PAID: Duration = Duration::from_secs(15);
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -66,6 +66,9 @@ struct Options {
     /// How many changes drift is measured with
     #[arg(long, default_value_t = 100, default_value_if("quick", "true", "10"))]
     samples: usize,
+    /// Seconds between two of them, so that it is not the budget of looks that is measured
+    #[arg(long, default_value_t = 6, default_value_if("quick", "true", "3"))]
+    rest_s: u64,
 }
 
 impl Options {

@@ -121,3 +121,81 @@ const HUNG_MAX: usize = 8;
 /// A process that was killed is gone in a moment, unless the kernel holds it.
 const END_LOOKS: u32 = 100;
 const END_PAUSE: Duration = Duration::from_millis(10);
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
+
+    use portcullis::signature::{SigningKey, TrustedKeys};
+
+    use super::*;
+    use crate::{
+        checking::{Order, What},
+        checks::{Memory, Options},
+        config::Pin,
+        manifests::Rules,
+    };
+
+    /// A program that writes down who it is and what it is asked, and then does what `script` says.
+    fn program(dir: &Path, script: &str) -> Process {
+        let (file, place) = (dir.join("program"), dir.display());
+        fs::write(&file, format!("#!/bin/sh\necho $$ >{place}/pid\nhead -n 1 >{place}/request\n{script}\n")).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+        Process::new(file)
+    }
+
+    fn ask(process: &mut Process, patience: Duration) -> Result<Answer, String> {
+        let trust = TrustedKeys::new(vec![SigningKey::generate(&[1; 32]).public()], 1).unwrap();
+        let rules = Rules { trust, pin: Pin::default() };
+        loop {
+            let (options, memory) = (Options::default(), Memory::default());
+            let order = Order { what: What::Trees, outline: String::new(), options, memory };
+            let job = Job::Check(Box::new(order));
+            let request = Request { file: "/nowhere".into(), digest: None, rules: (&rules).into(), job };
+            let answer = process.ask(request, patience);
+            // A child of another test still has the program open for writing, until it becomes what it is to be.
+            if !matches!(&answer, Err(error) if error.contains("Text file busy")) {
+                return answer;
+            }
+        }
+    }
+
+    fn hung(busy: &str) -> Hung {
+        // Stands in for one that the kernel holds: nobody has killed it.
+        let child = Command::new("sleep").arg("1000").spawn().unwrap();
+        Hung { child, busy: BTreeSet::from([busy.into()]) }
+    }
+
+    #[test]
+    fn what_hangs_is_killed_at_its_deadline() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut process = program(dir.path(), "exec sleep 1000");
+        assert_eq!(ask(&mut process, Duration::from_secs(3)).unwrap_err(), "given up after 3 s");
+        assert!(process.hung.is_empty(), "it is gone");
+        let pid = fs::read_to_string(dir.path().join("pid")).unwrap();
+        assert!(!Path::new("/proc").join(pid.trim()).exists());
+    }
+
+    /// What the kernel holds cannot be killed: then at least nothing of it is started a second time, and there is an end to it.
+    #[test]
+    fn what_cannot_be_killed_is_remembered_until_it_is_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut process = program(dir.path(), r#"echo '{"refused":{"because":"so"}}'"#);
+        let asked = |process: &mut Process| {
+            let answer = ask(process, Duration::from_secs(30));
+            assert!(matches!(answer, Ok(Answer::Refused { .. })), "{answer:?}");
+            fs::read_to_string(dir.path().join("request")).unwrap().contains("tree /srv")
+        };
+        process.hung.push(hung("tree /srv"));
+        assert!(asked(&mut process), "the next is told what not to touch");
+        process.hung[0].child.kill().unwrap();
+        process.hung[0].child.wait().unwrap();
+        assert!(!asked(&mut process) && process.hung.is_empty());
+        process.hung.extend((0..HUNG_MAX).map(|_| hung("tree /srv")));
+        assert_eq!(ask(&mut process, Duration::from_secs(30)).unwrap_err(), "8 checking processes hang already");
+        for hung in &mut process.hung {
+            hung.child.kill().unwrap();
+            hung.child.wait().unwrap();
+        }
+    }
+}

@@ -20,6 +20,7 @@ use portcullis_agent::{
     checks::{Checks, Options},
     clock,
     config::Config,
+    manifests::verified_by,
 };
 
 use super::{check_output, junit};
@@ -179,7 +180,7 @@ fn verified(args: &Args) -> Result<VerifiedManifest, Problem> {
     let trusted =
         TrustedKeys::new(keys, args.threshold).map_err(|error| Problem { text: error.to_string(), hint: None })?;
     let envelope = read(&args.manifest, ENVELOPE_BYTES_MAX)?;
-    VerifiedManifest::open(&envelope, &trusted).map_err(|error| problem("manifest", &args.manifest, &error))
+    verified_by(&envelope, &trusted).map_err(|error| problem("manifest", &args.manifest, &error))
 }
 
 /// All of a file that has at most `max` bytes.

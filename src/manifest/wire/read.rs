@@ -3,12 +3,14 @@
 use alloc::{borrow::Cow, vec::Vec};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use serde::Deserializer;
 
-use super::{Attribute, Check, Entry, Manifest, Tree, Type};
+use super::{Attribute, Check, ENTRIES_MAX, Entries, Entry, Manifest, Text, Tree, Type};
 use crate::{
     check::{Command, window::Window, with_tables},
     digest::Digest,
     facts::Template,
+    json,
     manifest::{self, Attributes, CheckKind, EntryKind, ManifestError, Owner, Place, VERSION, Violation},
 };
 
@@ -41,7 +43,10 @@ impl TryFrom<Tree<'_>> for manifest::Tree {
             return Err(Place::tree(&name).breaks(Violation::Malformed { field: "attributes", expected }));
         }
         Ok(Self {
-            entries: wire.entries.into_iter().map(|wire| entry(&name, wire)).collect::<Result<_, _>>()?,
+            entries: match wire.entries {
+                Ok(entries) => entries.into_owned(),
+                Err(Broken { path, violation }) => return Err(Place::entry(&name, &path).breaks(violation)),
+            },
             root: wire.root.into_owned(),
             root_link: wire.root_link,
             extras: wire.extras,
@@ -56,25 +61,45 @@ impl TryFrom<Tree<'_>> for manifest::Tree {
     }
 }
 
-fn entry(tree: &str, wire: Entry<'_>) -> Result<manifest::Entry, ManifestError> {
+/// An entry that means nothing.
+pub(super) struct Broken {
+    path: Vec<u8>,
+    violation: Violation,
+}
+
+/// After one that is broken the others are still read: that the JSON is none comes before what it means.
+pub(super) fn entries<'de, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<Entries<'a>, D::Error> {
+    let mut entries = Ok(Vec::new());
+    json::each_at_most::<_, _, ENTRIES_MAX>(deserializer, |wire| {
+        if let Ok(all) = &mut entries {
+            match entry(wire) {
+                Ok(entry) => all.push(entry),
+                Err(broken) => entries = Err(broken),
+            }
+        }
+    })?;
+    Ok(entries.map(Cow::Owned))
+}
+
+fn entry(wire: Entry<'_>) -> Result<manifest::Entry, Broken> {
     // Should the path itself be broken: base64 as it stands shows where.
-    let shown = wire.path_b64.as_deref().unwrap_or_default().as_bytes().to_vec();
+    let shown = wire.path_b64.as_ref().map(|path| path.0.as_bytes().to_vec());
     let path = bytes("path", wire.path, wire.path_b64).and_then(|path| path.ok_or(Violation::Missing("path")));
-    let path = path.map_err(|violation| Place::entry(tree, &shown).breaks(violation))?;
+    let path = path.map_err(|violation| Broken { path: shown.unwrap_or_default(), violation })?;
     let (text, template) = (wire.text, wire.template);
     let kind = bytes("target", wire.target, wire.target_b64).and_then(|target| match template {
         Some(template) => rendered(
             wire.r#type,
-            &template,
+            &template.0,
             wire.size.is_some() || wire.sha256.is_some() || text.is_some() || target.is_some(),
         ),
-        None => kind(wire.r#type, wire.size, wire.sha256.as_deref(), text, target),
+        None => kind(wire.r#type, wire.size, wire.sha256, text, target),
     });
-    let mode = wire.mode.map(|mode| octal(&mode)).transpose();
+    let mode = wire.mode.map(|mode| octal(&mode.0)).transpose();
     let rest = kind.and_then(|kind| Ok((kind, mode?, owner(wire.uid, wire.gid)?)));
     match rest {
         Ok((kind, mode, owner)) => Ok(manifest::Entry { path, kind, mode, owner }),
-        Err(violation) => Err(Place::entry(tree, &path).breaks(violation)),
+        Err(violation) => Err(Broken { path, violation }),
     }
 }
 
@@ -82,8 +107,8 @@ fn entry(tree: &str, wire: Entry<'_>) -> Result<manifest::Entry, ManifestError> 
 fn kind(
     r#type: Type,
     size: Option<u64>,
-    sha256: Option<&str>,
-    text: Option<Cow<'_, str>>,
+    sha256: Option<Text<'_>>,
+    text: Option<Text<'_>>,
     target: Option<Vec<u8>>,
 ) -> Result<EntryKind, Violation> {
     if text.is_some() && !matches!(r#type, Type::File) {
@@ -92,7 +117,7 @@ fn kind(
     match (r#type, size, sha256, target) {
         (Type::Dir, None, None, None) => Ok(EntryKind::Directory),
         (Type::File, Some(size), Some(sha256), None) => {
-            Ok(EntryKind::File { size, sha256: digest(sha256)?, text: text.map(Into::into) })
+            Ok(EntryKind::File { size, sha256: digest(&sha256.0)?, text: text.map(|text| text.0.into()) })
         }
         (Type::Link, None, None, Some(target)) => Ok(EntryKind::Link { target }),
         (Type::File, None, _, None) => Err(Violation::Missing("size")),
@@ -162,16 +187,12 @@ macro_rules! kind_of_check {
 with_tables!(kind_of_check);
 
 /// Text when it is UTF-8, base64 when it is not: one form for each value.
-fn bytes(
-    field: &'static str,
-    text: Option<Cow<'_, str>>,
-    base64: Option<Cow<'_, str>>,
-) -> Result<Option<Vec<u8>>, Violation> {
+fn bytes(field: &'static str, text: Option<Text<'_>>, base64: Option<Text<'_>>) -> Result<Option<Vec<u8>>, Violation> {
     match (text, base64) {
         (Some(_), Some(_)) => Err(Violation::BothForms(field)),
-        (Some(text), None) => Ok(Some(text.into_owned().into_bytes())),
+        (Some(Text(text)), None) => Ok(Some(text.into_owned().into_bytes())),
         (None, None) => Ok(None),
-        (None, Some(base64)) => {
+        (None, Some(Text(base64))) => {
             let expected = "padded standard base64";
             let bytes = STANDARD.decode(&*base64).map_err(|_| Violation::Malformed { field, expected })?;
             if str::from_utf8(&bytes).is_ok() { Err(Violation::NeedlessBase64(field)) } else { Ok(Some(bytes)) }

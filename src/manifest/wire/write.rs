@@ -5,7 +5,7 @@ use alloc::borrow::Cow;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Serialize, Serializer};
 
-use super::{Attribute, Check, Entry, Manifest, Tree, Type};
+use super::{Attribute, Check, Entries, Entry, Manifest, Text, Tree, Type};
 use crate::{
     check::with_tables,
     manifest::{self, CheckKind, EntryKind, VERSION},
@@ -37,9 +37,14 @@ impl<'a> From<&'a manifest::Tree> for Tree<'a> {
             ignore: tree.ignore.iter().map(|pattern| (&**pattern).into()).collect(),
             attributes: attributes.into_iter().filter(|attribute| attribute.0).map(|attribute| attribute.1).collect(),
             restore: tree.restore,
-            entries: tree.entries.iter().map(Entry::from).collect(),
+            entries: Ok(Cow::Borrowed(&*tree.entries)),
         }
     }
+}
+
+/// One by one, each as it is written.
+pub(super) fn entries<S: Serializer>(entries: &Entries<'_>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(entries.iter().flat_map(|entries| &**entries).map(Entry::from))
 }
 
 impl<'a> From<&'a manifest::Entry> for Entry<'a> {
@@ -50,13 +55,13 @@ impl<'a> From<&'a manifest::Entry> for Entry<'a> {
         let r#type = match &entry.kind {
             EntryKind::Directory => Type::Dir,
             EntryKind::File { size: bytes, sha256: digest, text: kept } => {
-                text = kept.as_deref().map(Into::into);
+                text = kept.as_deref().map(|text| Text(text.into()));
                 size = Some(*bytes);
-                sha256 = Some(digest.to_hex().into());
+                sha256 = Some(Text(digest.to_hex().into()));
                 Type::File
             }
             EntryKind::Template { template: text } => {
-                template = Some(text.as_str().into());
+                template = Some(Text(text.as_str().into()));
                 Type::File
             }
             EntryKind::Link { target: bytes } => {
@@ -64,7 +69,7 @@ impl<'a> From<&'a manifest::Entry> for Entry<'a> {
                 Type::Link
             }
         };
-        let mode = entry.mode.map(|mode| alloc::format!("{mode:04o}").into());
+        let mode = entry.mode.map(|mode| Text(alloc::format!("{mode:04o}").into()));
         let (uid, gid) = (entry.owner.map(|owner| owner.uid), entry.owner.map(|owner| owner.gid));
         Self { path, path_b64, r#type, size, sha256, text, template, target, target_b64, mode, uid, gid }
     }
@@ -100,9 +105,9 @@ macro_rules! check {
 }
 with_tables!(check);
 
-fn text_or_base64(bytes: &[u8]) -> (Option<Cow<'_, str>>, Option<Cow<'_, str>>) {
+fn text_or_base64(bytes: &[u8]) -> (Option<Text<'_>>, Option<Text<'_>>) {
     match str::from_utf8(bytes) {
-        Ok(text) => (Some(text.into()), None),
-        Err(_) => (None, Some(STANDARD.encode(bytes).into())),
+        Ok(text) => (Some(Text(text.into())), None),
+        Err(_) => (None, Some(Text(STANDARD.encode(bytes).into()))),
     }
 }

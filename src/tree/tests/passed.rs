@@ -58,6 +58,25 @@ fn rewrite_with_old_times(path: &Path, content: &str) {
     fs::File::options().write(true).open(path).unwrap().set_modified(modified).unwrap();
 }
 
+/// A defect in one thread ends the look; it does not leave the other threads waiting for it.
+#[test]
+fn a_panic_keeps_nobody_waiting() {
+    struct Panics;
+    impl Progress for Panics {
+        fn walked(&self, _: u64) {
+            panic!("oh");
+        }
+    }
+    let fixture = fixture().built();
+    let passed = passed(&fixture);
+    let (sender, ended) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let look = || passed.is_unchanged(&fixture.tree, fixture.dir.path(), &Panics);
+        sender.send(std::panic::catch_unwind(std::panic::AssertUnwindSafe(look)).is_err())
+    });
+    assert_eq!(ended.recv_timeout(Duration::from_secs(30)), Ok(true));
+}
+
 #[test]
 fn nothing_changed_nothing_read() {
     let fixture = fixture().built();

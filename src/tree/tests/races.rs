@@ -2,6 +2,7 @@
 
 use std::{
     io::{Seek as _, Write as _},
+    process::{Command, Stdio},
     time::SystemTime,
 };
 
@@ -107,6 +108,57 @@ fn a_directory_is_swapped_before_it_is_opened() {
         assert_eq!(shown(&outcome)[0], "a unstable - -", "{name}");
     }
 }
+
+/// What is mounted while the walk goes on is not what was looked at: of another file system or of the same, over a directory
+/// or over a file.
+#[test]
+fn a_mount_appears_during_the_walk() {
+    if std::env::var_os(IN_A_NAMESPACE).is_none() {
+        return in_a_namespace("a_mount_appears_during_the_walk");
+    }
+    fn mount(arguments: &[&str], on: &Path) {
+        let status = Command::new("mount").args(arguments).arg(on).status().unwrap();
+        assert!(status.success(), "mount {arguments:?}");
+    }
+    let rows: &[(&str, Swap, &str)] = &[
+        ("another file system", |a, _| mount(&["-t", "tmpfs", "none"], a), "a type dir mount"),
+        ("itself", |a, _| mount(&["--bind", a.to_str().unwrap()], a), "a type dir mount"),
+        ("its twin", |a, twin| mount(&["--bind", twin.to_str().unwrap()], a), "a type dir mount"),
+        ("over a file", |a, _| mount(&["--bind", a.join("x").to_str().unwrap()], &a.join("x")), "a/x type file mount"),
+    ];
+    for (name, act, expected) in rows {
+        let fixture = one_thing(|a| {
+            fs::create_dir(a).unwrap();
+            fs::write(a.join("x"), "x").unwrap();
+        });
+        let twin = tempfile::tempdir().unwrap();
+        fs::write(twin.path().join("x"), "x").unwrap();
+        let act = || act(&fixture.at("a"), twin.path());
+        let outcome = check(&fixture.tree, fixture.dir.path(), &BeforeOpening(Mutex::new(Some(act))));
+        assert_eq!(outcome.status, Status::Fail, "{name}: {outcome:?}");
+        assert!(shown(&outcome).contains(&(*expected).into()), "{name}: {outcome:?}");
+        for mounted in [fixture.at("a/x"), fixture.at("a")] {
+            let _ = Command::new("umount").arg(mounted).stderr(Stdio::null()).status();
+        }
+    }
+}
+
+/// Runs that test by itself where its mounts are nobody else's: as root only.
+fn in_a_namespace(test: &str) {
+    if !rustix::process::geteuid().is_root() {
+        return std::eprintln!("{test}: needs root, for mounts");
+    }
+    let mut alone = Command::new("unshare");
+    alone
+        .arg("--mount")
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", &format!("tree::tests::races::{test}")]);
+    let output = alone.env(IN_A_NAMESPACE, "").output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains("1 passed"), "{said}");
+}
+
+const IN_A_NAMESPACE: &str = "PORTCULLIS_TEST_NAMESPACE";
 
 type Change = fn(&Path);
 
