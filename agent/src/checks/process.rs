@@ -6,7 +6,7 @@
 
 use std::{
     fs, io,
-    os::unix::fs::MetadataExt as _,
+    os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
     path::{Path, PathBuf},
 };
 
@@ -14,7 +14,9 @@ use portcullis::{check::process::Process, duration::Span, text};
 
 use super::{
     Finding, Task,
+    moment::{self, Change, Moment, Order},
     procfs::{self, Executable, Pid},
+    way::way,
 };
 use crate::clock;
 
@@ -38,8 +40,8 @@ struct Look<'a> {
     path: PathBuf,
     /// The file that is there now.
     id: (u64, u64),
-    /// When the newest of `newer_than` was changed, in milliseconds since 1970, and which one it is.
-    changed: Option<(u64, &'a str)>,
+    /// Of `newer_than`, and on the way there.
+    changes: Vec<Change>,
 }
 
 impl<'a> Look<'a> {
@@ -50,9 +52,10 @@ impl<'a> Look<'a> {
         });
         let found = fs::canonicalize(&wanted.executable).and_then(|path| Ok((fs::metadata(&path)?, path)));
         let (metadata, path) = found.map_err(|error| not_there(&wanted.executable, &error))?;
-        let changed = wanted.newer_than.iter().map(|path| changed_ms(path).map(|ms| (ms, path.as_str())));
-        let changed = changed.collect::<Result<Vec<_>, _>>()?.into_iter().max();
-        Ok(Self { wanted, user: user.transpose()?, path, id: (metadata.dev(), metadata.ino()), changed })
+        let ways = wanted.newer_than.iter().map(|path| way(Path::new(path)).map_err(|error| not_there(path, &error)));
+        let changes = moment::changes(ways.collect::<Result<Vec<_>, _>>()?.iter());
+        let changes = changes.map_err(|error| Finding::unknown(format!("`newer_than` changed meanwhile: {error}")))?;
+        Ok(Self { wanted, user: user.transpose()?, path, id: (metadata.dev(), metadata.ino()), changes })
     }
 
     fn all(&self, task: &Task<'_>) -> Result<Seen, Finding> {
@@ -89,7 +92,8 @@ impl<'a> Look<'a> {
             return Ok(None);
         }
         let up_ms = clock::boot_ms().saturating_sub(ticks_ms(stat.started));
-        let stale = if self.wanted.fresh { self.stale(pid, &executable, up_ms)? } else { self.older(up_ms) };
+        let stale =
+            if self.wanted.fresh { self.stale(pid, &executable, stat.started)? } else { self.older(stat.started) };
         Ok(Some((
             Running { pid: pid.0, up: Span::from_ms(up_ms), stale },
             self.user.is_none_or(|wanted| wanted == user),
@@ -109,13 +113,13 @@ impl<'a> Look<'a> {
     }
 
     /// Why what runs is not what is on disk.
-    fn stale(&self, pid: Pid, executable: &Executable, up_ms: u64) -> io::Result<Option<String>> {
+    fn stale(&self, pid: Pid, executable: &Executable, started: u64) -> io::Result<Option<String>> {
         if executable.id != self.id {
             return Ok(Some("runs a file that was replaced".into()));
         }
         let libraries = pid.stale_libraries()?;
         Ok(match libraries.as_slice() {
-            [] => self.older(up_ms),
+            [] => self.older(started),
             [one] => Some(format!("uses `{}`, which was replaced", text::visible(one))),
             [one, rest @ ..] => {
                 Some(format!("uses `{}` and {} more, which were replaced", text::visible(one), rest.len()))
@@ -123,11 +127,12 @@ impl<'a> Look<'a> {
         })
     }
 
-    fn older(&self, up_ms: u64) -> Option<String> {
-        let (changed_ms, path) = self.changed?;
-        let since_ms = clock::now().0.saturating_sub(changed_ms);
-        (up_ms > since_ms.saturating_add(SLACK_MS))
-            .then(|| format!("was started before `{}` was changed", text::visible(path)))
+    fn older(&self, started: u64) -> Option<String> {
+        let started = Moment::of_ticks(started);
+        let change = moment::latest(&self.changes, started)?;
+        let is_older = started.compare(change.at) == Order::Before;
+        is_older
+            .then(|| format!("was started before `{}` was changed", text::escape(change.path.as_os_str().as_bytes())))
     }
 }
 
@@ -138,21 +143,6 @@ fn not_there(path: &str, error: &io::Error) -> Finding {
     }
 }
 
-/// When a file, or a symlink on the way to it, was last changed: by its `ctime`, which nobody can set, and which a file put in place
-/// by renaming gets too.
-fn changed_ms(path: &str) -> Result<u64, Finding> {
-    let both = fs::symlink_metadata(path).and_then(|link| Ok([link, fs::metadata(path)?]));
-    let ms = |metadata: &fs::Metadata| {
-        metadata.ctime().saturating_mul(1_000).saturating_add(metadata.ctime_nsec() / 1_000_000)
-    };
-    let changed = both.map(|both| both.iter().map(ms).max().unwrap_or(0));
-    changed.map(|ms| u64::try_from(ms).unwrap_or(0)).map_err(|error| not_there(path, &error))
-}
-
 fn ticks_ms(ticks: u64) -> u64 {
     ticks.saturating_mul(1_000) / rustix::param::clock_ticks_per_second().max(1)
 }
-
-/// How much younger a file may seem than a process that was started after it: starts are counted in ticks of 10 ms, and the
-/// clock of file systems goes in ticks of up to 10 ms.
-const SLACK_MS: u64 = 20;

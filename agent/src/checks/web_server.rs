@@ -10,18 +10,20 @@ use portcullis::{
     check::web_server::{Server, WebServer},
     manifest::{CheckKind, Manifest},
     outcome::Status,
-    reveal::Revealed,
+    reveal::{Revealed, is_glob},
     text,
 };
 
-use super::{Finding, Task, command};
-use cover::{Trees, Way, shown};
+use super::{
+    Finding, Task, command,
+    way::{Way, way},
+};
+use cover::{Trees, shown};
 
 mod apache;
 mod cover;
 mod haproxy;
 mod loaded;
-mod moment;
 mod nginx;
 mod parses;
 mod processes;
@@ -47,7 +49,7 @@ fn judge(wanted: &WebServer, task: &Task<'_>, reads: &Reads, mut warnings: Vec<S
     let trees = Trees::new(task.manifest);
     let (includes, mut ways) = included(&trees, reads);
     for (file, said) in &reads.loads {
-        let Ok(way) = cover::way(file) else { continue };
+        let Ok(way) = way(file) else { continue };
         if let Some(said) = said
             && trees.uncovered(&way).is_some()
             && !has_certificate_check(task.manifest, file)
@@ -84,8 +86,14 @@ impl Reads {
             self.loads.extend(certificate.key.iter().map(|key| (key.into(), None)));
         }
         for include in revealed.includes.iter().filter(|include| !include.found.contains(&include.pattern)) {
-            let found = include.found.iter().map(String::as_str).chain([include.pattern.as_str()]);
-            self.directories.extend(found.filter_map(|path| Path::new(path).parent()).map(Into::into));
+            // Where the pattern begins to be one, and from there down to what it finds.
+            let fixed =
+                Path::new(&include.pattern).ancestors().skip(1).filter(|path| !is_glob(&path.to_string_lossy()));
+            let fixed = fixed.take(1).collect::<Vec<_>>();
+            let found = include.found.iter().flat_map(|path| Path::new(path).ancestors().skip(1));
+            let found = found.filter(|path| fixed.iter().any(|fixed| path.starts_with(fixed)));
+            self.directories.extend(found.map(Into::into));
+            self.directories.extend(fixed.into_iter().map(Into::into));
             self.directories.push((&include.pattern).into());
         }
         self.directories.retain(|directory| directory.is_dir());
@@ -109,7 +117,7 @@ fn reads(wanted: &WebServer, output: &[u8]) -> Result<Reads, String> {
 fn included(trees: &Trees<'_>, reads: &Reads) -> (Verdict, Vec<Way>) {
     let (mut outside, mut ways) = (Vec::new(), Vec::new());
     for file in &reads.files {
-        match cover::way(file) {
+        match way(file) {
             Ok(way) => {
                 outside.extend(trees.uncovered(&way));
                 ways.push(way);

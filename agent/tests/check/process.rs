@@ -167,6 +167,31 @@ fn older_than_what_it_read() {
     fails(&program.check(", newer_than = [\"/nowhere\"]"), "/nowhere: expected a file, actual nothing there");
 }
 
+/// Nothing that is in it is younger than the process, only where it is.
+#[test]
+fn older_than_where_it_read_from() {
+    let program = Program::new();
+    for (name, text) in [("old/lib/worker.py", "old"), ("new/lib/worker.py", "new")] {
+        fs::create_dir_all(program.at(name).parent().unwrap()).unwrap();
+        fs::write(program.at(name), text).unwrap();
+    }
+    std::os::unix::fs::symlink("old", program.at("current")).unwrap();
+    let newer = |name: &str| program.check(&format!(", newer_than = [\"{}\"]", program.at(name).display()));
+    std::thread::sleep(std::time::Duration::from_millis(50));
+    let _running = program.start();
+    std::thread::sleep(std::time::Duration::from_millis(50));
+    fs::write(program.at("old/lib/worker.log"), "").unwrap();
+    passes(&newer("old/lib/worker.py"));
+    passes(&newer("current/lib/worker.py"));
+    std::os::unix::fs::symlink("new", program.at("next")).unwrap();
+    fs::rename(program.at("next"), program.at("current")).unwrap();
+    let changed = |name: &str| format!("was started before `{}` was changed", program.at(name).display());
+    fails(&newer("current/lib/worker.py"), &changed("current"));
+    fs::rename(program.at("old"), program.at("gone")).unwrap();
+    fs::rename(program.at("new"), program.at("old")).unwrap();
+    fails(&newer("old/lib/worker.py"), &changed("old"));
+}
+
 #[test]
 fn arguments_and_users() {
     let program = Program::new();

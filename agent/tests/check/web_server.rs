@@ -42,6 +42,8 @@ with_each_server! {
     changed_and_not_reloaded,
     a_reload_that_failed,
     touched,
+    a_directory_in_the_place_of_another,
+    what_comes_and_goes_is_no_change,
     not_running,
     another_one_runs,
 }
@@ -149,6 +151,37 @@ fn touched(kind: Kind) {
     passes(&site.settled());
 }
 
+/// All that is in it is older than the start, and only where it is is new.
+fn a_directory_in_the_place_of_another(kind: Kind) {
+    let mut site = Site::new(kind);
+    let (conf, next, old) = (site.at("conf"), site.at("next"), site.at("old"));
+    fs::create_dir_all(next.join("parts")).unwrap();
+    fs::write(next.join("parts/a.conf"), kind.part_text()).unwrap();
+    let config = fs::read_to_string(site.config()).unwrap();
+    fs::write(next.join("main.conf"), config + "\n# another\n").unwrap();
+    site.start();
+    passes(&site.settled());
+    site.tick();
+    fs::rename(&conf, &old).unwrap();
+    fs::rename(&next, &conf).unwrap();
+    let said = fails(&site.sign().tick().outcome(), "loaded: expected a reload after `");
+    assert!(said.contains(&format!("`{}` changed at ", conf.display())), "{said}");
+    site.reload();
+    passes(&site.settled());
+}
+
+/// Logs and the like beside the configuration: they change the directory, and nothing that is loaded.
+fn what_comes_and_goes_is_no_change(kind: Kind) {
+    let mut site = Site::new(kind);
+    site.extras_allowed = true;
+    site.sign().start();
+    passes(&site.settled());
+    fs::write(site.tick().at("conf/app.log"), "").unwrap();
+    passes(&site.outcome());
+    fs::remove_file(site.tick().at("conf/app.log")).unwrap();
+    passes(&site.outcome());
+}
+
 fn not_running(kind: Kind) {
     let site = Site::new(kind);
     fails(&site.outcome(), "loaded: expected a running `");
@@ -202,6 +235,25 @@ fn a_removed_site_is_a_change() {
     site.sign().tick();
     let said = fails(&site.outcome(), "loaded: expected a reload after `");
     assert!(said.contains("conf/parts` changed"), "{said}");
+}
+
+/// Also where directories are a pattern, and where one of them is a link.
+#[test]
+fn a_removed_directory_of_sites_is_a_change() {
+    let mut site = Site::new(Kind::Nginx);
+    for name in ["a", "b"] {
+        fs::create_dir_all(site.at("conf/sites").join(name)).unwrap();
+        fs::write(site.at("conf/sites").join(name).join("site.conf"), "# site\n").unwrap();
+    }
+    symlink("sites", site.at("conf/link")).unwrap();
+    let text = fs::read_to_string(site.config()).unwrap().replace("include parts/*.conf;", "include link/*/site.conf;");
+    fs::write(site.config(), text).unwrap();
+    site.sign().start();
+    passes(&site.settled());
+    site.tick();
+    fs::remove_dir_all(site.at("conf/sites/b")).unwrap();
+    let said = fails(&site.sign().tick().outcome(), "loaded: expected a reload after `");
+    assert!(said.contains("conf/sites` changed"), "{said}");
 }
 
 /// Renewed on disk, while what is shown to the world is still the old one.

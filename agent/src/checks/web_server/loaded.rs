@@ -10,7 +10,7 @@
 //! - HAProxy: the *newest* worker of the master; a worker that dies takes the master with it. Without a master, the process.
 
 use std::{
-    fs,
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -19,10 +19,13 @@ use portcullis::check::web_server::{Server, WebServer};
 use super::{
     Reads, Task, Verdict, Way,
     cover::shown,
-    moment::{self, Moment, Order},
     processes::{self, Process},
 };
-use crate::checks::command;
+use crate::checks::{
+    command,
+    moment::{self, Change, Moment, Order},
+    way::way,
+};
 
 mod instance;
 
@@ -38,13 +41,19 @@ pub(super) fn verdict(
         Ok(loaded) => loaded,
         Err(verdict) => return verdict,
     };
-    let files = ways.iter().flat_map(|way| way.links.iter().chain([&way.real]));
-    let paths = files.chain(&reads.directories).map(PathBuf::as_path);
-    match moment::latest(paths) {
-        Ok(Some((changed, path))) => compare(loaded, changed, &path),
-        Ok(None) => Verdict::Unknown("nothing is known of its configuration".into()),
+    match changes(reads, ways) {
+        Ok(changes) => match moment::latest(&changes, loaded.at) {
+            Some(change) => compare(loaded, change.at, &change.path),
+            None => Verdict::Unknown("nothing is known of its configuration".into()),
+        },
         Err(error) => Verdict::Unknown(format!("its files changed meanwhile: {error}")),
     }
+}
+
+fn changes(reads: &Reads, ways: &[Way]) -> io::Result<Vec<Change>> {
+    let included = reads.directories.iter().map(|directory| way(directory));
+    let included = included.collect::<io::Result<Vec<_>>>()?;
+    moment::changes(ways.iter().chain(&included))
 }
 
 /// When, and by which clock.
@@ -151,7 +160,7 @@ fn apache(parents: &[&Process], pid_file: Option<&Path>) -> Result<Loaded, Verdi
     if !parents.iter().any(|parent| parent.pid == pid) {
         return Err(unknown(format!("`{}` names process {pid}, which is not it", shown(file))));
     }
-    let at = fs::canonicalize(file).and_then(|file| Moment::of_change(&file));
+    let at = fs::metadata(file).map(|metadata| Moment::of_change(&metadata));
     Ok(Loaded { at: at.map_err(|error| unknown(error.to_string()))?, by_file: true })
 }
 
