@@ -109,6 +109,10 @@ pub enum Role {
     Authority,
     /// Read with the configuration and as good as a part of it: maps, lists, scripts, pages.
     Part,
+    /// Read with the configuration, and mostly not of it: parameters, tables of types, passwords of keys.
+    Data,
+    /// Read anew as it is needed: lists of users. Nothing has to be loaded again when it changes.
+    Live,
 }
 
 /// An address that the server listens on.
@@ -147,6 +151,8 @@ pub struct Include {
 pub struct Unclear {
     /// The directive and its value, as written.
     pub what: String,
+    /// Whether it names a file that is read.
+    pub is_file: bool,
     /// Where it is written.
     pub at: At,
 }
@@ -233,8 +239,16 @@ impl Reading {
     }
 
     fn unclear(&mut self, at: &At, what: String) {
+        self.unclear_of(at, what, false);
+    }
+
+    fn unclear_file(&mut self, at: &At, what: String) {
+        self.unclear_of(at, what, true);
+    }
+
+    fn unclear_of(&mut self, at: &At, what: String, is_file: bool) {
         if self.is_new("unclear", &what) {
-            self.revealed.unclear.push(Unclear { what, at: at.clone() });
+            self.revealed.unclear.push(Unclear { what, is_file, at: at.clone() });
         }
     }
 

@@ -88,7 +88,10 @@ impl Reader<'_> {
         match directive {
             "serverroot" => self.root = resolve("/", value),
             "define" => self.define(value, words.get(2)),
-            "pidfile" => self.reading.revealed.pid_file = self.path(at, "PidFile", value),
+            // Its variables come from the environment; the server says it itself.
+            "pidfile" => {
+                self.reading.revealed.pid_file = self.substituted(value).map(|file| resolve(&self.root, &file));
+            }
             "servername" | "serveralias" => {
                 let host_of = |name: &String| name.split(':').next().unwrap_or(name).to_owned();
                 let names = words[1..].iter().map(host_of).filter(|name| certificate_name(name).is_some());
@@ -110,20 +113,33 @@ impl Reader<'_> {
             "proxypass" | "proxypassmatch" | "proxypassreverse" | "balancermember" | "sethandler" => {
                 words[1..].iter().for_each(|word| self.upstream(at, word));
             }
-            "sslcacertificatefile"
-            | "sslproxycacertificatefile"
-            | "sslcertificatechainfile"
-            | "sslcarevocationfile" => {
-                let file = self.path(at, &words[0], value);
-                file.into_iter().for_each(|file| self.reading.reference(at, Role::Authority, file));
+            _ => self.reference(at, directive, words),
+        }
+    }
+
+    fn reference(&mut self, at: &At, directive: &str, words: &[String]) {
+        let Some((role, index)) = role(directive) else { return };
+        let Some(value) = words.get(index) else { return };
+        let (role, value) = match directive {
+            "rewritemap" => match value.split_once(':') {
+                Some(("prg", program)) => (Role::Part, program.split(' ').next().unwrap_or_default()),
+                Some((kind, file)) if kind != "int" && !kind.contains("dbd") => (role, file),
+                _ => return,
+            },
+            "sslpassphrasedialog" => match value.strip_prefix("exec:") {
+                Some(program) => (role, program.split(' ').next().unwrap_or_default()),
+                None => return,
+            },
+            // What has no slash is a value, or sought elsewhere.
+            "sslopensslconfcmd" | "perlrequire" | "perlconfigrequire" | "perlpostconfigrequire"
+                if !value.contains('/') =>
+            {
+                return;
             }
-            "authuserfile" | "authgroupfile" | "ssldhparamfile" | "sslopensslconfcmd" => {
-                if let Some(file) = Some(value).filter(|value| value.contains('/')) {
-                    let file = self.path(at, &words[0], file);
-                    file.into_iter().for_each(|file| self.reading.reference(at, Role::Part, file));
-                }
-            }
-            _ => {}
+            _ => (role, value.as_str()),
+        };
+        if let Some(file) = self.path(at, &words[0], value) {
+            self.reading.reference(at, role, file);
         }
     }
 
@@ -153,7 +169,10 @@ impl Reader<'_> {
     }
 
     fn path(&mut self, at: &At, directive: &str, value: &str) -> Option<String> {
-        let value = self.known(at, directive, value)?;
+        let Some(value) = self.substituted(value) else {
+            self.reading.unclear_file(at, format!("{directive} {value}: it depends on a variable"));
+            return None;
+        };
         let is_file = !value.is_empty() && !value.starts_with("pkcs11:") && !value.starts_with('|');
         is_file.then(|| resolve(&self.root, &value))
     }
@@ -181,6 +200,35 @@ impl Reader<'_> {
         out.push_str(rest);
         Some(out)
     }
+}
+
+/// What the file is for that a directive names, and which of its words that is. Modules (`LoadModule`, `LoadFile`) belong to the
+/// system, as the server does.
+fn role(directive: &str) -> Option<(Role, usize)> {
+    Some(match directive {
+        "sslcacertificatefile"
+        | "sslproxycacertificatefile"
+        | "sslcertificatechainfile"
+        | "sslproxymachinecertificatechainfile"
+        | "sslcadnrequestfile"
+        | "sslocsprespondercertificatefile"
+        | "sslcarevocationfile"
+        | "sslproxycarevocationfile" => (Role::Authority, 1),
+        "ldaptrustedglobalcert" => (Role::Authority, 2),
+        "typesconfig"
+        | "mimemagicfile"
+        | "sslsessionticketkeyfile"
+        | "ssldhparamfile"
+        | "sslpassphrasedialog"
+        | "sslsrpverifierfile" => (Role::Data, 1),
+        "sslopensslconfcmd" => (Role::Data, 2),
+        "authuserfile" | "authgroupfile" | "authdbmuserfile" | "authdbmgroupfile" => (Role::Live, 1),
+        "rewritemap" => (Role::Live, 2),
+        "perlrequire" | "perlconfigrequire" | "perlpostconfigrequire" | "luaquickhandler" => (Role::Part, 1),
+        "luamaphandler" | "luaauthzprovider" | "luainputfilter" | "luaoutputfilter" => (Role::Part, 2),
+        hook if hook.starts_with("luahook") => (Role::Part, 1),
+        _ => return None,
+    })
 }
 
 /// Lines without comments, those that end with a backslash taken together with the next; numbered by their first.
@@ -268,6 +316,47 @@ mod tests {
             revealed("Include sites/*.conf").unclear[0].what,
             "SSLCertificateFile ${D}/a.pem: it depends on a variable"
         );
+    }
+
+    #[test]
+    fn other_files() {
+        use Role::{Authority, Data, Live, Part};
+        for (text, role, file) in [
+            ("SSLCACertificateFile ca.pem", Authority, "/etc/apache2/ca.pem"),
+            ("SSLProxyCARevocationFile /crl", Authority, "/crl"),
+            ("LDAPTrustedGlobalCert CA_BASE64 /ldap.pem", Authority, "/ldap.pem"),
+            ("TypesConfig /etc/mime.types", Data, "/etc/mime.types"),
+            ("SSLSessionTicketKeyFile /t", Data, "/t"),
+            ("SSLOpenSSLConfCmd DHParameters \"/dh.pem\"", Data, "/dh.pem"),
+            ("SSLPassPhraseDialog exec:/bin/ask", Data, "/bin/ask"),
+            ("AuthUserFile ${RUN}/users", Live, "/run/a/users"),
+            ("RewriteMap m txt:/m.txt", Live, "/m.txt"),
+            ("RewriteMap m \"prg:/bin/map fast\"", Part, "/bin/map"),
+            ("LuaHookAccessChecker /h.lua check", Part, "/h.lua"),
+            ("LuaMapHandler ^/a /h.lua", Part, "/h.lua"),
+            ("PerlRequire /p.pl", Part, "/p.pl"),
+        ] {
+            let revealed = revealed(text);
+            let found: Vec<_> = revealed.references.iter().map(|found| (found.role, found.file.as_str())).collect();
+            assert_eq!(found, [(role, file)], "{text}");
+        }
+        for text in [
+            "RewriteMap m int:tolower",
+            "SSLPassPhraseDialog builtin",
+            "SSLOpenSSLConfCmd Curves P-256",
+            "LoadModule a /a.so",
+        ] {
+            assert!(revealed(text).references.is_empty(), "{text}");
+        }
+        for (text, unclear) in [
+            ("AuthUserFile ${X}/u", &[(true, "AuthUserFile ${X}/u: it depends on a variable")][..]),
+            ("Listen ${X}", &[(false, "Listen ${X}: it depends on a variable")]),
+            ("PidFile ${X}", &[]),
+        ] {
+            let revealed = revealed(text);
+            let found: Vec<_> = revealed.unclear.iter().map(|found| (found.is_file, found.what.as_str())).collect();
+            assert_eq!(found, unclear, "{text}");
+        }
     }
 
     #[test]

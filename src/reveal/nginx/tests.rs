@@ -71,6 +71,48 @@ fn addresses_of_both_sides() {
 }
 
 #[test]
+fn other_files() {
+    use Role::{Authority, Data, Live, Part};
+    for (text, role, file) in [
+        ("ssl_client_certificate ca.pem;", Authority, "/etc/nginx/ca.pem"),
+        ("proxy_ssl_trusted_certificate /ca;", Authority, "/ca"),
+        ("grpc_ssl_crl /crl;", Authority, "/crl"),
+        ("ssl_stapling_file /ocsp;", Authority, "/ocsp"),
+        ("ssl_dhparam dh.pem;", Data, "/etc/nginx/dh.pem"),
+        ("ssl_session_ticket_key /t;", Data, "/t"),
+        ("uwsgi_ssl_password_file /p;", Data, "/p"),
+        ("geoip_country /g;", Data, "/g"),
+        ("auth_basic_user_file users;", Live, "/etc/nginx/users"),
+        ("js_import a.js;", Part, "/etc/nginx/a.js"),
+        ("js_path njs; js_import main from a.js;", Part, "/etc/nginx/njs/a.js"),
+        ("content_by_lua_file /l.lua;", Part, "/l.lua"),
+        ("set_by_lua_file $x /l.lua;", Part, "/l.lua"),
+        ("perl_require /p.pl;", Part, "/p.pl"),
+    ] {
+        let revealed = revealed(text);
+        let found: Vec<_> = revealed.references.iter().map(|found| (found.role, found.file.as_str())).collect();
+        assert_eq!(found, [(role, file)], "{text}");
+        assert!(revealed.unclear.is_empty(), "{text}");
+    }
+    for text in ["ssl_trusted_certificate data:x;", "proxy_ssl_crl off;", "ssl_crl '';", "load_module modules/a.so;"] {
+        assert!(revealed(text).references.is_empty() && revealed(text).unclear.is_empty(), "{text}");
+    }
+    for (text, is_file, what) in [
+        ("ssl_certificate $n.pem;", true, "ssl_certificate $n.pem: it depends on a variable"),
+        ("auth_basic_user_file /u/$host;", true, "auth_basic_user_file /u/$host: it depends on a variable"),
+        ("content_by_lua_file $l;", true, "content_by_lua_file $l: it depends on a variable"),
+        ("content_by_lua_file l.lua;", true, "content_by_lua_file l.lua: it is relative to what is not written"),
+        ("server_name ~^a;", false, "server_name ~^a"),
+        ("proxy_pass http://$b;", false, "http://$b: it depends on a variable"),
+    ] {
+        let revealed = revealed(&format!("server {{ {text} }}"));
+        let found: Vec<_> = revealed.unclear.iter().map(|found| (found.is_file, found.what.as_str())).collect();
+        assert_eq!(found, [(is_file, what)], "{text}");
+        assert!(revealed.references.is_empty(), "{text}");
+    }
+}
+
+#[test]
 fn includes() {
     let revealed = nginx(
         "/etc/nginx/nginx.conf",
