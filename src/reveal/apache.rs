@@ -62,7 +62,7 @@ impl Reader<'_> {
         let Some(host) = hosts.pop() else { return };
         self.reading.names(&host.names);
         for (index, (file, at)) in host.certificates.iter().enumerate() {
-            let key = host.keys.get(index).filter(|key| *key != file).cloned();
+            let key = host.keys.get(index).cloned();
             self.reading.certificate(at, file.clone(), key, &host.names);
         }
     }
@@ -150,10 +150,16 @@ impl Reader<'_> {
         }
     }
 
-    /// `http://host:port/path`, `ajp://…`, `fcgi://…`; `proxy:` and what stands before a `|` are how handlers are written.
+    /// `http://host:port/path`, `ajp://…`, `fcgi://…`, `unix:/socket|fcgi://any`; `proxy:` goes before in handlers.
     fn upstream(&mut self, at: &At, word: &str) {
-        let word = word.rsplit('|').next().unwrap_or(word);
-        let Some((scheme, rest)) = word.trim_start_matches("proxy:").split_once("://") else { return };
+        let word = word.strip_prefix("proxy:").unwrap_or(word);
+        if let Some(socket) = word.strip_prefix("unix:") {
+            // The URL behind it says which protocol is spoken there, and no address.
+            let socket = socket.split('|').next().unwrap_or(socket);
+            let socket = self.known(at, "unix", socket);
+            return socket.into_iter().for_each(|socket| self.reading.socket(at, &socket));
+        }
+        let Some((scheme, rest)) = word.split_once("://") else { return };
         let Some(rest) = self.known(at, scheme, rest) else { return };
         let usual_port = match scheme.to_ascii_lowercase().as_str() {
             "http" | "ws" | "h2c" => Some(80),
@@ -211,11 +217,11 @@ fn role(directive: &str) -> Option<(Role, usize)> {
         | "sslcertificatechainfile"
         | "sslproxymachinecertificatechainfile"
         | "sslcadnrequestfile"
-        | "sslocsprespondercertificatefile"
-        | "sslcarevocationfile"
-        | "sslproxycarevocationfile" => (Role::Authority, 1),
+        | "sslocsprespondercertificatefile" => (Role::Authority, 1),
         "ldaptrustedglobalcert" => (Role::Authority, 2),
-        "typesconfig"
+        "sslcarevocationfile"
+        | "sslproxycarevocationfile"
+        | "typesconfig"
         | "mimemagicfile"
         | "sslsessionticketkeyfile"
         | "ssldhparamfile"
@@ -323,7 +329,7 @@ mod tests {
         use Role::{Authority, Data, Live, Part};
         for (text, role, file) in [
             ("SSLCACertificateFile ca.pem", Authority, "/etc/apache2/ca.pem"),
-            ("SSLProxyCARevocationFile /crl", Authority, "/crl"),
+            ("SSLProxyCARevocationFile /crl", Data, "/crl"),
             ("LDAPTrustedGlobalCert CA_BASE64 /ldap.pem", Authority, "/ldap.pem"),
             ("TypesConfig /etc/mime.types", Data, "/etc/mime.types"),
             ("SSLSessionTicketKeyFile /t", Data, "/t"),
@@ -371,7 +377,8 @@ mod tests {
             revealed.listens.iter().map(|listen| format!("{} {}", listen.address, listen.tls)).collect();
         assert_eq!(listens, ["*:80 false", "10.0.0.1:8443 true", "*:443 true"]);
         let upstreams: Vec<_> = revealed.upstreams.iter().map(|upstream| upstream.address.to_string()).collect();
-        assert_eq!(upstreams, ["app.internal:8080", "b.internal:443", "localhost:8000"]);
+        assert_eq!(upstreams, ["app.internal:8080", "b.internal:443"]);
+        assert_eq!(revealed.sockets[0].path, "/run/php.sock");
         assert_eq!(revealed.references[0].file, "/etc/apache2/ca.pem");
         assert_eq!((&*revealed.includes[0].pattern, revealed.includes[0].found.len()), ("/opt/*.conf", 0));
     }

@@ -74,15 +74,11 @@ impl Reader<'_> {
             match option {
                 "crt" => self.certificate(at, value),
                 "crt-list" => self.crt_list(at, value),
-                "ca-file" | "ca-verify-file" | "crl-file" | "ca-sign-file" if value != "@system-ca" => {
-                    let base = self.base.authorities.clone();
-                    let file = self.path(at, option, value, base);
-                    file.into_iter().for_each(|file| self.reading.reference(at, Role::Authority, file));
+                "ca-file" | "ca-verify-file" | "ca-sign-file" => {
+                    self.below_authorities(at, option, value, Role::Authority)
                 }
-                "tls-ticket-keys" => {
-                    let file = self.path(at, option, value, None);
-                    file.into_iter().for_each(|file| self.reading.reference(at, Role::Data, file));
-                }
+                "crl-file" => self.below_authorities(at, option, value, Role::Data),
+                "tls-ticket-keys" => self.named(at, option, value, Role::Data),
                 "-f" | "lf-file" => self.part(at, option, value),
                 "errorfile" if words[0] != "errorfile" => self.part(at, option, value),
                 "file" | "config"
@@ -149,14 +145,28 @@ impl Reader<'_> {
     }
 
     fn upstream(&mut self, at: &At, value: &str) {
-        if let Some(address) = self.known(at, "server", value).and_then(|value| address(&value, None)) {
+        let Some(value) = self.known(at, "server", value) else { return };
+        let value = value.strip_prefix("unix@").unwrap_or(&value);
+        if value.starts_with('/') {
+            self.reading.socket(at, value);
+        } else if let Some(address) = address(value, None) {
             self.reading.upstream(at, address);
         }
     }
 
     fn part(&mut self, at: &At, directive: &str, value: &str) {
+        self.named(at, directive, value, Role::Part);
+    }
+
+    fn named(&mut self, at: &At, directive: &str, value: &str, role: Role) {
         let file = self.path(at, directive, value, None);
-        file.into_iter().for_each(|file| self.reading.reference(at, Role::Part, file));
+        file.into_iter().for_each(|file| self.reading.reference(at, role, file));
+    }
+
+    fn below_authorities(&mut self, at: &At, option: &str, value: &str, role: Role) {
+        let base = self.base.authorities.clone();
+        let file = self.path(at, option, value, base).filter(|_| value != "@system-ca");
+        file.into_iter().for_each(|file| self.reading.reference(at, role, file));
     }
 
     fn default_path(&mut self, at: &At, words: &[String]) {
@@ -313,5 +323,6 @@ mod tests {
         assert_eq!(listens, ["*:80 true", "127.0.0.1:443 true"]);
         let upstreams: Vec<_> = revealed.upstreams.iter().map(|upstream| upstream.address.to_string()).collect();
         assert_eq!(upstreams, ["10.0.0.1:80"]);
+        assert_eq!(revealed.sockets.iter().map(|socket| &*socket.path).collect::<Vec<_>>(), ["/s"]);
     }
 }

@@ -95,7 +95,7 @@ impl Reader<'_> {
             let whose = if block.certificates.is_empty() { around.filter(|_| block.is_server) } else { Some(&block) };
             // What stands outside of all servers counts by itself only when no server takes it over.
             for (index, (file, at)) in whose.iter().flat_map(|whose| &whose.certificates).enumerate() {
-                let key = whose.and_then(|whose| whose.keys.get(index)).filter(|key| *key != file).cloned();
+                let key = whose.and_then(|whose| whose.keys.get(index)).cloned();
                 self.reading.certificate(at, file.clone(), key, &block.names);
             }
         }
@@ -173,8 +173,9 @@ impl Reader<'_> {
     /// `value` is an address or a URL. A name without a port is that of an `upstream` block, where it cannot be an address.
     fn upstream(&mut self, at: &At, value: &str, usual_port: Option<u16>) {
         let (scheme, rest) = value.split_once("://").unwrap_or(("", value));
-        if rest.starts_with("unix:") || rest.starts_with('/') {
-            return;
+        if let Some(socket) = rest.strip_prefix("unix:") {
+            // A URL has its path behind that of the socket.
+            return self.reading.socket(at, socket.split(':').next().unwrap_or(socket));
         }
         if value.contains('$') {
             return self.reading.unclear(at, format!("{value}: it depends on a variable"));
@@ -241,12 +242,13 @@ enum Start {
 fn role(directive: &str) -> Option<(Role, Start)> {
     let towards = ["proxy_", "grpc_", "uwsgi_", "zone_sync_"].iter().find_map(|of| directive.strip_prefix(of));
     Some(match towards.unwrap_or(directive) {
-        "ssl_client_certificate" | "ssl_trusted_certificate" | "ssl_crl" | "ssl_stapling_file" => {
-            (Role::Authority, Start::Configuration)
-        }
-        "ssl_dhparam" | "ssl_session_ticket_key" | "ssl_password_file" | "quic_host_key" => {
-            (Role::Data, Start::Configuration)
-        }
+        "ssl_client_certificate" | "ssl_trusted_certificate" => (Role::Authority, Start::Configuration),
+        "ssl_crl"
+        | "ssl_stapling_file"
+        | "ssl_dhparam"
+        | "ssl_session_ticket_key"
+        | "ssl_password_file"
+        | "quic_host_key" => (Role::Data, Start::Configuration),
         "geoip_country" | "geoip_city" | "geoip_org" => (Role::Data, Start::Elsewhere),
         "auth_basic_user_file" | "auth_jwt_key_file" => (Role::Live, Start::Configuration),
         "js_import" | "js_include" | "js_preload_object" => (Role::Part, Start::Scripts),
