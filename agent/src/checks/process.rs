@@ -69,9 +69,11 @@ impl<'a> Look<'a> {
                 )));
             }
             match self.one(pid) {
-                Ok(Some((running, true))) => seen.running.push(running),
-                Ok(Some((_, false))) => seen.of_others += 1,
-                Ok(None) => {}
+                Ok(Found::It(running)) => seen.running.push(running),
+                Ok(Found::OfAnother) => seen.of_others += 1,
+                Ok(Found::WithOtherArguments) => seen.of_other_arguments += 1,
+                Ok(Found::Namesake(what)) => seen.namesake = Some(what),
+                Ok(Found::Nothing) => {}
                 Err(_) if self.is_called_so(pid) => seen.unreadable += 1,
                 Err(_) => {}
             }
@@ -79,25 +81,31 @@ impl<'a> Look<'a> {
         Ok(seen)
     }
 
-    /// A process that runs it, and whether the wanted user does; `None` if it runs anything else, or has ended by now.
-    fn one(&self, pid: Pid) -> io::Result<Option<(Running, bool)>> {
-        let Some(executable) = pid.executable()?.filter(|executable| self.is_it(pid, executable)) else {
-            return Ok(None);
-        };
-        let (Some(stat), Some(user), Some(arguments)) = (pid.stat(), pid.user(), pid.arguments()) else {
-            return Ok(None);
-        };
-        let contained = self.wanted.arguments_contain.as_ref().is_none_or(|part| arguments.contains(part));
-        if stat.state == 'Z' || !contained {
-            return Ok(None);
+    /// What a process is to what is looked for.
+    fn one(&self, pid: Pid) -> io::Result<Found> {
+        let Some(executable) = pid.executable()? else { return Ok(Found::Nothing) };
+        if !self.is_it(pid, &executable) {
+            let is_namesake = executable.path.file_name() == self.path.file_name();
+            let path = text::escape(executable.path.as_os_str().as_bytes());
+            let what = || Found::Namesake(format!("process {} runs `{path}`, another file", pid.0));
+            return Ok(if is_namesake { what() } else { Found::Nothing });
         }
-        let up_ms = clock::boot_ms().saturating_sub(ticks_ms(stat.started));
-        let stale =
-            if self.wanted.fresh { self.stale(pid, &executable, stat.started)? } else { self.older(stat.started) };
-        Ok(Some((
-            Running { pid: pid.0, up: Span::from_ms(up_ms), stale },
-            self.user.is_none_or(|wanted| wanted == user),
-        )))
+        let (Some(stat), Some(user), Some(arguments)) = (pid.stat(), pid.user(), pid.arguments()) else {
+            return Ok(Found::Nothing);
+        };
+        if stat.state == 'Z' {
+            return Ok(Found::Nothing);
+        }
+        if !self.wanted.arguments_contain.as_ref().is_none_or(|part| arguments.contains(part)) {
+            return Ok(Found::WithOtherArguments);
+        }
+        if self.user.is_some_and(|wanted| wanted != user) {
+            return Ok(Found::OfAnother);
+        }
+        let started = stat.started;
+        let stale = if self.wanted.fresh { self.stale(pid, &executable, started)? } else { self.older(started) };
+        let up = Span::from_ms(clock::boot_ms().saturating_sub(ticks_ms(started)));
+        Ok(Found::It(Running { pid: pid.0, up, stale }))
     }
 
     /// One that may not be looked at is none of these if it is not even called like it.
@@ -134,6 +142,18 @@ impl<'a> Look<'a> {
         is_older
             .then(|| format!("was started before `{}` was changed", text::escape(change.path.as_os_str().as_bytes())))
     }
+}
+
+/// What a process is to what is looked for.
+enum Found {
+    It(Running),
+    /// Of another user.
+    OfAnother,
+    WithOtherArguments,
+    /// Another file of that name, for people.
+    Namesake(String),
+    /// Anything else, or it has ended by now.
+    Nothing,
 }
 
 fn not_there(path: &str, error: &io::Error) -> Finding {

@@ -123,8 +123,11 @@ fn a_file_that_was_replaced() {
 #[test]
 fn the_file_not_its_name() {
     let (program, other) = (Program::new(), Program::new());
-    let _other = other.start();
-    fails(&program.check(""), "actual none");
+    let running = other.start();
+    fails(
+        &program.check(""),
+        &format!("actual none; process {} runs `{}`, another file", running.id(), other.path().display()),
+    );
     let link = program.at("link");
     std::os::unix::fs::symlink(other.path(), &link).unwrap();
     passes(&format!("process = {{ executable = \"{}\" }}", link.display()));
@@ -197,7 +200,7 @@ fn arguments_and_users() {
     let program = Program::new();
     let _running = program.start();
     passes(&program.check(", arguments_contain = \"worker 1000\""));
-    fails(&program.check(", arguments_contain = \"worker 1001\""), "actual none");
+    fails(&program.check(", arguments_contain = \"worker 1001\""), "actual none; 1 with other arguments");
     untold(&program.check(", user = \"no-such-user\""), "there is no user `no-such-user`");
     let me = rustix::process::geteuid().as_raw();
     passes(&program.check(&format!(", user = \"{me}\"")));
