@@ -264,3 +264,6 @@ const OUTPUT_BYTES_MAX: usize = 32 << 20;
 const LISTED_MAX: usize = 10;
 
 const WARNINGS_MAX: usize = 20;
+
+#[cfg(test)]
+mod tests;

@@ -97,15 +97,18 @@ fn loaded(wanted: &WebServer, task: &Task<'_>, reads: &Reads, warnings: &mut Vec
             None => not_running(wanted, &program, &others),
         });
     }
-    if ours.iter().any(|process| process.is_replaced) {
-        warnings.push(format!("`{program}` was replaced since it was started: what runs is the old one"));
-    }
+    warnings.extend(replaced(&ours, &program));
     let pid_file = wanted.pid_file.as_ref().map(PathBuf::from).or_else(|| reads.pid_file.clone());
     match wanted.server {
         Server::Nginx => nginx(&ours, &seen.processes, pid_file.as_deref(), warnings),
         Server::Apache => apache(&ours, pid_file.as_deref()),
         Server::Haproxy => haproxy(&ours, &seen.processes),
     }
+}
+
+fn replaced(ours: &[&Process], program: &str) -> Option<String> {
+    let is_old = ours.iter().any(|process| process.is_replaced);
+    is_old.then(|| format!("`{program}` was replaced since it was started: what runs is the old one"))
 }
 
 /// The program that really runs: what is asked for Apache's configuration is a script that starts another.
@@ -182,3 +185,6 @@ fn pid_in(file: &Path) -> Option<u32> {
     let text = super::haproxy::text(file).ok()?;
     text.split_whitespace().next()?.parse().ok()
 }
+
+#[cfg(test)]
+mod tests;
