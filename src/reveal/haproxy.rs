@@ -75,7 +75,7 @@ impl Reader<'_> {
                 "crt" => self.certificate(at, value),
                 "crt-list" => self.crt_list(at, value),
                 "ca-file" | "ca-verify-file" | "ca-sign-file" => {
-                    self.below_authorities(at, option, value, Role::Authority)
+                    self.below_authorities(at, option, value, Role::Authority);
                 }
                 "crl-file" => self.below_authorities(at, option, value, Role::Data),
                 "tls-ticket-keys" => self.named(at, option, value, Role::Data),

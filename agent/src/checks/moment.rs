@@ -244,6 +244,18 @@ mod tests {
         assert_eq!(latest(core::slice::from_ref(&change), later), Some(&change));
     }
 
+    /// Only what is surely younger does not count.
+    #[test]
+    fn a_birth_at_the_start_counts() {
+        let started = Moment::new(100, 10);
+        for (born, counts) in [(None, true), (Some(50), true), (Some(105), true), (Some(109), true), (Some(110), false)]
+        {
+            let born = born.map(|born| Moment::new(born, 4));
+            let change = Change { at: Moment::new(200, 4), path: "/c".into(), born };
+            assert_eq!(change.counts(started), counts, "{born:?}");
+        }
+    }
+
     #[test]
     fn the_clocks_agree() {
         let directory = tempfile::tempdir().unwrap();
