@@ -83,7 +83,7 @@ pub struct At {
 pub struct Certificate {
     /// Absolute path.
     pub file: String,
-    /// Absolute path of its key, if that is in another file.
+    /// Absolute path of its key, if that is written; it may be the same file.
     pub key: Option<String>,
     /// Which names it is to be good for, as far as they are written beside it; no regular expressions.
     pub names: Vec<String>,
@@ -105,10 +105,14 @@ pub struct Reference {
 /// What a file is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
-    /// Certificates of authorities, or of others: they expire too.
+    /// Certificates of authorities: they expire too.
     Authority,
     /// Read with the configuration and as good as a part of it: maps, lists, scripts, pages.
     Part,
+    /// Read with the configuration, and mostly not of it: parameters, tables of types, revocation lists, passwords of keys.
+    Data,
+    /// Read anew as it is needed: lists of users. Nothing has to be loaded again when it changes.
+    Live,
 }
 
 /// An address that the server listens on.
@@ -131,6 +135,15 @@ pub struct Upstream {
     pub at: At,
 }
 
+/// A socket of this machine, with a server behind it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Socket {
+    /// Absolute path.
+    pub path: String,
+    /// Where it is written.
+    pub at: At,
+}
+
 /// An inclusion.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Include {
@@ -147,6 +160,8 @@ pub struct Include {
 pub struct Unclear {
     /// The directive and its value, as written.
     pub what: String,
+    /// Whether it names a file that is read.
+    pub is_file: bool,
     /// Where it is written.
     pub at: At,
 }
@@ -162,6 +177,8 @@ pub struct Revealed {
     pub listens: Vec<Listen>,
     /// Servers behind it.
     pub upstreams: Vec<Upstream>,
+    /// Those that are reached by a socket.
+    pub sockets: Vec<Socket>,
     /// What is included.
     pub includes: Vec<Include>,
     /// Names it answers to: neither wildcards nor regular expressions.
@@ -183,6 +200,7 @@ impl Revealed {
         merge(&mut self.references, other.references);
         merge(&mut self.listens, other.listens);
         merge(&mut self.upstreams, other.upstreams);
+        merge(&mut self.sockets, other.sockets);
         merge(&mut self.includes, other.includes);
         merge(&mut self.names, other.names);
         merge(&mut self.unclear, other.unclear);
@@ -233,8 +251,16 @@ impl Reading {
     }
 
     fn unclear(&mut self, at: &At, what: String) {
+        self.unclear_of(at, what, false);
+    }
+
+    fn unclear_file(&mut self, at: &At, what: String) {
+        self.unclear_of(at, what, true);
+    }
+
+    fn unclear_of(&mut self, at: &At, what: String, is_file: bool) {
         if self.is_new("unclear", &what) {
-            self.revealed.unclear.push(Unclear { what, at: at.clone() });
+            self.revealed.unclear.push(Unclear { what, is_file, at: at.clone() });
         }
     }
 
@@ -270,6 +296,12 @@ impl Reading {
     fn upstream(&mut self, at: &At, address: Address) {
         if address.host.is_some() && self.is_new("upstream", &format!("{address}")) {
             self.revealed.upstreams.push(Upstream { address, at: at.clone() });
+        }
+    }
+
+    fn socket(&mut self, at: &At, path: &str) {
+        if path.starts_with('/') && !path.contains('$') && self.is_new("socket", path) {
+            self.revealed.sockets.push(Socket { path: path.into(), at: at.clone() });
         }
     }
 

@@ -36,6 +36,7 @@ mod guards;
 mod http;
 mod isolated;
 mod listen;
+mod moment;
 mod process;
 mod procfs;
 mod round;
@@ -44,6 +45,7 @@ mod tcp;
 mod tool;
 mod tree;
 mod unit;
+mod way;
 mod web_server;
 
 /// How checks are run.

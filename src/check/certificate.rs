@@ -180,6 +180,8 @@ const MARGIN_MAX: Span = Span::from_days(3_650);
 
 #[cfg(test)]
 mod tests {
+    use alloc::{string::ToString as _, vec};
+
     use super::*;
 
     fn parse(json: &str) -> Result<Certificate, String> {
@@ -204,7 +206,12 @@ mod tests {
             (r#"{"file":"/a.pem","server_name":"a.example"}"#, "for a file it is `names`"),
             (r#"{"file":"/a.pem","names":["a..example"]}"#, "`a..example` has an empty label"),
             (r#"{"file":"/a.pem","collection":true,"key":"/a.key"}"#, "no `key`, no `names`"),
+            (r#"{"file":"/a.pem","collection":true,"names":["a.example"]}"#, "no `key`, no `names`"),
+            (r#"{"file":"/a.pem","collection":true,"roots":"system"}"#, "no `key`, no `names`"),
+            (r#"{"file":"/a.pem","valid_for":"3650d"}"#, ""),
             (r#"{"file":"/a.pem","valid_for":"3651d"}"#, "at most 3650d"),
+            (r#"{"file":"/a.pem","warn_for":"3651d"}"#, "at most 3650d"),
+            (r#"{"file":"/a.pem","valid_for":"7d","warn_for":"7d"}"#, ""),
             (r#"{"file":"/a.pem","valid_for":"7d","warn_for":"6d"}"#, "it would never warn"),
             (r#"{"file":"/a.pem","valid_for":"7"}"#, "not a duration"),
             (r#"{"file":"/a.pem","chain":true}"#, "unknown field"),
@@ -215,6 +222,19 @@ mod tests {
         ] {
             let came = parse(json).err().unwrap_or_default();
             assert!(came.contains(told) && came.is_empty() == told.is_empty(), "{json}: {came}");
+        }
+    }
+
+    #[test]
+    fn bounds() {
+        let names = |count: usize| format!(r#"{{"file":"/a.pem","names":[{}]}}"#, vec![r#""a.example""#; count].join(","));
+        assert!(parse(&names(NAMES_MAX)).is_ok());
+        assert_eq!(parse(&names(NAMES_MAX + 1)).unwrap_err(), "`names` has more than 1000 names");
+        let longest = "/".to_string() + &"a".repeat(crate::manifest::PATH_BYTES_MAX - 1);
+        for (path, is_usable) in
+            [(longest.as_str(), true), (&(longest.clone() + "a"), false), ("/a\0b", false), ("/a/./b", false), ("/a//b", false)]
+        {
+            assert_eq!(is_plain(path), is_usable, "{path:?}");
         }
     }
 

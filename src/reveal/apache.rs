@@ -62,7 +62,7 @@ impl Reader<'_> {
         let Some(host) = hosts.pop() else { return };
         self.reading.names(&host.names);
         for (index, (file, at)) in host.certificates.iter().enumerate() {
-            let key = host.keys.get(index).filter(|key| *key != file).cloned();
+            let key = host.keys.get(index).cloned();
             self.reading.certificate(at, file.clone(), key, &host.names);
         }
     }
@@ -88,7 +88,10 @@ impl Reader<'_> {
         match directive {
             "serverroot" => self.root = resolve("/", value),
             "define" => self.define(value, words.get(2)),
-            "pidfile" => self.reading.revealed.pid_file = self.path(at, "PidFile", value),
+            // Its variables come from the environment; the server says it itself.
+            "pidfile" => {
+                self.reading.revealed.pid_file = self.substituted(value).map(|file| resolve(&self.root, &file));
+            }
             "servername" | "serveralias" => {
                 let host_of = |name: &String| name.split(':').next().unwrap_or(name).to_owned();
                 let names = words[1..].iter().map(host_of).filter(|name| certificate_name(name).is_some());
@@ -110,20 +113,33 @@ impl Reader<'_> {
             "proxypass" | "proxypassmatch" | "proxypassreverse" | "balancermember" | "sethandler" => {
                 words[1..].iter().for_each(|word| self.upstream(at, word));
             }
-            "sslcacertificatefile"
-            | "sslproxycacertificatefile"
-            | "sslcertificatechainfile"
-            | "sslcarevocationfile" => {
-                let file = self.path(at, &words[0], value);
-                file.into_iter().for_each(|file| self.reading.reference(at, Role::Authority, file));
+            _ => self.reference(at, directive, words),
+        }
+    }
+
+    fn reference(&mut self, at: &At, directive: &str, words: &[String]) {
+        let Some((role, index)) = role(directive) else { return };
+        let Some(value) = words.get(index) else { return };
+        let (role, value) = match directive {
+            "rewritemap" => match value.split_once(':') {
+                Some(("prg", program)) => (Role::Part, program.split(' ').next().unwrap_or_default()),
+                Some((kind, file)) if kind != "int" && !kind.contains("dbd") => (role, file),
+                _ => return,
+            },
+            "sslpassphrasedialog" => match value.strip_prefix("exec:") {
+                Some(program) => (role, program.split(' ').next().unwrap_or_default()),
+                None => return,
+            },
+            // What has no slash is a value, or sought elsewhere.
+            "sslopensslconfcmd" | "perlrequire" | "perlconfigrequire" | "perlpostconfigrequire"
+                if !value.contains('/') =>
+            {
+                return;
             }
-            "authuserfile" | "authgroupfile" | "ssldhparamfile" | "sslopensslconfcmd" => {
-                if let Some(file) = Some(value).filter(|value| value.contains('/')) {
-                    let file = self.path(at, &words[0], file);
-                    file.into_iter().for_each(|file| self.reading.reference(at, Role::Part, file));
-                }
-            }
-            _ => {}
+            _ => (role, value.as_str()),
+        };
+        if let Some(file) = self.path(at, &words[0], value) {
+            self.reading.reference(at, role, file);
         }
     }
 
@@ -134,10 +150,16 @@ impl Reader<'_> {
         }
     }
 
-    /// `http://host:port/path`, `ajp://…`, `fcgi://…`; `proxy:` and what stands before a `|` are how handlers are written.
+    /// `http://host:port/path`, `ajp://…`, `fcgi://…`, `unix:/socket|fcgi://any`; `proxy:` goes before in handlers.
     fn upstream(&mut self, at: &At, word: &str) {
-        let word = word.rsplit('|').next().unwrap_or(word);
-        let Some((scheme, rest)) = word.trim_start_matches("proxy:").split_once("://") else { return };
+        let word = word.strip_prefix("proxy:").unwrap_or(word);
+        if let Some(socket) = word.strip_prefix("unix:") {
+            // The URL behind it says which protocol is spoken there, and no address.
+            let socket = socket.split('|').next().unwrap_or(socket);
+            let socket = self.known(at, "unix", socket);
+            return socket.into_iter().for_each(|socket| self.reading.socket(at, &socket));
+        }
+        let Some((scheme, rest)) = word.split_once("://") else { return };
         let Some(rest) = self.known(at, scheme, rest) else { return };
         let usual_port = match scheme.to_ascii_lowercase().as_str() {
             "http" | "ws" | "h2c" => Some(80),
@@ -153,7 +175,10 @@ impl Reader<'_> {
     }
 
     fn path(&mut self, at: &At, directive: &str, value: &str) -> Option<String> {
-        let value = self.known(at, directive, value)?;
+        let Some(value) = self.substituted(value) else {
+            self.reading.unclear_file(at, format!("{directive} {value}: it depends on a variable"));
+            return None;
+        };
         let is_file = !value.is_empty() && !value.starts_with("pkcs11:") && !value.starts_with('|');
         is_file.then(|| resolve(&self.root, &value))
     }
@@ -181,6 +206,35 @@ impl Reader<'_> {
         out.push_str(rest);
         Some(out)
     }
+}
+
+/// What the file is for that a directive names, and which of its words that is. Modules (`LoadModule`, `LoadFile`) belong to the
+/// system, as the server does.
+fn role(directive: &str) -> Option<(Role, usize)> {
+    Some(match directive {
+        "sslcacertificatefile"
+        | "sslproxycacertificatefile"
+        | "sslcertificatechainfile"
+        | "sslproxymachinecertificatechainfile"
+        | "sslcadnrequestfile"
+        | "sslocsprespondercertificatefile" => (Role::Authority, 1),
+        "ldaptrustedglobalcert" => (Role::Authority, 2),
+        "sslcarevocationfile"
+        | "sslproxycarevocationfile"
+        | "typesconfig"
+        | "mimemagicfile"
+        | "sslsessionticketkeyfile"
+        | "ssldhparamfile"
+        | "sslpassphrasedialog"
+        | "sslsrpverifierfile" => (Role::Data, 1),
+        "sslopensslconfcmd" => (Role::Data, 2),
+        "authuserfile" | "authgroupfile" | "authdbmuserfile" | "authdbmgroupfile" => (Role::Live, 1),
+        "rewritemap" => (Role::Live, 2),
+        "perlrequire" | "perlconfigrequire" | "perlpostconfigrequire" | "luaquickhandler" => (Role::Part, 1),
+        "luamaphandler" | "luaauthzprovider" | "luainputfilter" | "luaoutputfilter" => (Role::Part, 2),
+        hook if hook.starts_with("luahook") => (Role::Part, 1),
+        _ => return None,
+    })
 }
 
 /// Lines without comments, those that end with a backslash taken together with the next; numbered by their first.
@@ -271,6 +325,47 @@ mod tests {
     }
 
     #[test]
+    fn other_files() {
+        use Role::{Authority, Data, Live, Part};
+        for (text, role, file) in [
+            ("SSLCACertificateFile ca.pem", Authority, "/etc/apache2/ca.pem"),
+            ("SSLProxyCARevocationFile /crl", Data, "/crl"),
+            ("LDAPTrustedGlobalCert CA_BASE64 /ldap.pem", Authority, "/ldap.pem"),
+            ("TypesConfig /etc/mime.types", Data, "/etc/mime.types"),
+            ("SSLSessionTicketKeyFile /t", Data, "/t"),
+            ("SSLOpenSSLConfCmd DHParameters \"/dh.pem\"", Data, "/dh.pem"),
+            ("SSLPassPhraseDialog exec:/bin/ask", Data, "/bin/ask"),
+            ("AuthUserFile ${RUN}/users", Live, "/run/a/users"),
+            ("RewriteMap m txt:/m.txt", Live, "/m.txt"),
+            ("RewriteMap m \"prg:/bin/map fast\"", Part, "/bin/map"),
+            ("LuaHookAccessChecker /h.lua check", Part, "/h.lua"),
+            ("LuaMapHandler ^/a /h.lua", Part, "/h.lua"),
+            ("PerlRequire /p.pl", Part, "/p.pl"),
+        ] {
+            let revealed = revealed(text);
+            let found: Vec<_> = revealed.references.iter().map(|found| (found.role, found.file.as_str())).collect();
+            assert_eq!(found, [(role, file)], "{text}");
+        }
+        for text in [
+            "RewriteMap m int:tolower",
+            "SSLPassPhraseDialog builtin",
+            "SSLOpenSSLConfCmd Curves P-256",
+            "LoadModule a /a.so",
+        ] {
+            assert!(revealed(text).references.is_empty(), "{text}");
+        }
+        for (text, unclear) in [
+            ("AuthUserFile ${X}/u", &[(true, "AuthUserFile ${X}/u: it depends on a variable")][..]),
+            ("Listen ${X}", &[(false, "Listen ${X}: it depends on a variable")]),
+            ("PidFile ${X}", &[]),
+        ] {
+            let revealed = revealed(text);
+            let found: Vec<_> = revealed.unclear.iter().map(|found| (found.is_file, found.what.as_str())).collect();
+            assert_eq!(found, unclear, "{text}");
+        }
+    }
+
+    #[test]
     fn all_else() {
         let revealed = revealed(
             "PidFile ${RUN}/a.pid\nListen 80\nListen 10.0.0.1:8443 https\nListen [::]:443\nInclude /opt/*.conf\n\
@@ -282,7 +377,8 @@ mod tests {
             revealed.listens.iter().map(|listen| format!("{} {}", listen.address, listen.tls)).collect();
         assert_eq!(listens, ["*:80 false", "10.0.0.1:8443 true", "*:443 true"]);
         let upstreams: Vec<_> = revealed.upstreams.iter().map(|upstream| upstream.address.to_string()).collect();
-        assert_eq!(upstreams, ["app.internal:8080", "b.internal:443", "localhost:8000"]);
+        assert_eq!(upstreams, ["app.internal:8080", "b.internal:443"]);
+        assert_eq!(revealed.sockets[0].path, "/run/php.sock");
         assert_eq!(revealed.references[0].file, "/etc/apache2/ca.pem");
         assert_eq!((&*revealed.includes[0].pattern, revealed.includes[0].found.len()), ("/opt/*.conf", 0));
     }

@@ -56,7 +56,12 @@ impl Reader<'_> {
             "bind" => self.bind(at, words),
             "server" => words.get(2).into_iter().for_each(|address| self.upstream(at, address)),
             "errorfile" => words.get(2).into_iter().for_each(|file| self.part(at, keyword, file)),
-            "lua-load-per-thread" | "lua-load" | "ssl-dh-param-file" => self.part(at, keyword, value),
+            "lua-load-per-thread"
+            | "lua-load"
+            | "ssl-dh-param-file"
+            | "51degrees-data-file"
+            | "deviceatlas-json-file"
+            | "wurfl-data-file" => self.part(at, keyword, value),
             _ => {}
         }
         self.options(at, words);
@@ -69,13 +74,16 @@ impl Reader<'_> {
             match option {
                 "crt" => self.certificate(at, value),
                 "crt-list" => self.crt_list(at, value),
-                "ca-file" | "ca-verify-file" | "crl-file" | "ca-sign-file" if value != "@system-ca" => {
-                    let base = self.base.authorities.clone();
-                    let file = self.path(at, option, value, base);
-                    file.into_iter().for_each(|file| self.reading.reference(at, Role::Authority, file));
+                "ca-file" | "ca-verify-file" | "ca-sign-file" => {
+                    self.below_authorities(at, option, value, Role::Authority);
                 }
-                "-f" | "lf-file" | "errorfiles" => self.part(at, option, value),
-                "file" | "config" if words.iter().any(|word| word == "return" || word == "spoe") => {
+                "crl-file" => self.below_authorities(at, option, value, Role::Data),
+                "tls-ticket-keys" => self.named(at, option, value, Role::Data),
+                "-f" | "lf-file" => self.part(at, option, value),
+                "errorfile" if words[0] != "errorfile" => self.part(at, option, value),
+                "file" | "config"
+                    if words.iter().any(|word| matches!(word.as_str(), "return" | "spoe" | "opentracing")) =>
+                {
                     self.part(at, option, value);
                 }
                 _ => {}
@@ -137,14 +145,28 @@ impl Reader<'_> {
     }
 
     fn upstream(&mut self, at: &At, value: &str) {
-        if let Some(address) = self.known(at, "server", value).and_then(|value| address(&value, None)) {
+        let Some(value) = self.known(at, "server", value) else { return };
+        let value = value.strip_prefix("unix@").unwrap_or(&value);
+        if value.starts_with('/') {
+            self.reading.socket(at, value);
+        } else if let Some(address) = address(value, None) {
             self.reading.upstream(at, address);
         }
     }
 
     fn part(&mut self, at: &At, directive: &str, value: &str) {
+        self.named(at, directive, value, Role::Part);
+    }
+
+    fn named(&mut self, at: &At, directive: &str, value: &str, role: Role) {
         let file = self.path(at, directive, value, None);
-        file.into_iter().for_each(|file| self.reading.reference(at, Role::Part, file));
+        file.into_iter().for_each(|file| self.reading.reference(at, role, file));
+    }
+
+    fn below_authorities(&mut self, at: &At, option: &str, value: &str, role: Role) {
+        let base = self.base.authorities.clone();
+        let file = self.path(at, option, value, base).filter(|_| value != "@system-ca");
+        file.into_iter().for_each(|file| self.reading.reference(at, role, file));
     }
 
     fn default_path(&mut self, at: &At, words: &[String]) {
@@ -158,20 +180,29 @@ impl Reader<'_> {
     }
 
     fn path(&mut self, at: &At, directive: &str, value: &str, base: Option<String>) -> Option<String> {
-        let value = self.known(at, directive, value).filter(|value| !value.is_empty())?;
+        if value.contains(VARIABLE) {
+            self.reading.unclear_file(at, unclear(directive, value));
+            return None;
+        }
+        if value.is_empty() {
+            return None;
+        }
         let directory = self.base.directory.as_deref().unwrap_or("/");
         let base = base.map_or_else(|| directory.to_owned(), |base| resolve(directory, &base));
-        Some(resolve(&base, &value))
+        Some(resolve(&base, value))
     }
 
     fn known(&mut self, at: &At, directive: &str, value: &str) -> Option<String> {
         if value.contains(VARIABLE) {
-            let value = value.replace(VARIABLE, "$");
-            self.reading.unclear(at, format!("{directive} {value}: it depends on a variable"));
+            self.reading.unclear(at, unclear(directive, value));
             return None;
         }
         Some(value.to_string())
     }
+}
+
+fn unclear(directive: &str, value: &str) -> String {
+    format!("{directive} {}: it depends on a variable", value.replace(VARIABLE, "$"))
 }
 
 /// A line's words: blanks separate, `\` takes one character as it is, `"…"` may have variables, `'…'` has none, `#` begins a
@@ -264,6 +295,11 @@ mod tests {
             ("use_backend %[hdr(host),lower,map_dom(/m/hosts.map,x)]", vec![], vec!["/m/hosts.map"]),
             ("http-request return status 200 content-type text/plain file /a.txt", vec![], vec!["/a.txt"]),
             ("filter spoe engine e config /spoe.cfg", vec![], vec!["/spoe.cfg"]),
+            ("http-request deny errorfile /e.http", vec![], vec!["/e.http"]),
+            // The name of a section, no file.
+            ("errorfiles ours", vec![], vec![]),
+            ("bind :443 ssl crt /a tls-ticket-keys /keys crl-file /crl", vec!["/a"], vec!["/keys", "/crl"]),
+            ("http-request lua.x if { src -f \"${BAD}\" }", vec![], vec![]),
             ("# bind :443 ssl crt /a.pem", vec![], vec![]),
             ("bind :443 ssl crt \"${DIR}/a.pem\"", vec![], vec![]),
             ("server s 1.2.3.4:5 ssl ca-file @system-ca crt /client.pem", vec!["/client.pem"], vec![]),
@@ -272,7 +308,9 @@ mod tests {
             assert_eq!(found.certificates.iter().map(|it| &*it.file).collect::<Vec<_>>(), certificates, "{text}");
             assert_eq!(found.references.iter().map(|it| &*it.file).collect::<Vec<_>>(), references, "{text}");
         }
-        assert_eq!(revealed("lua-load \"$A\"").unclear[0].what, "lua-load $A: it depends on a variable");
+        let unclear = |text| revealed(text).unclear.into_iter().map(|it| (it.what, it.is_file)).next().unwrap();
+        assert_eq!(unclear("lua-load \"$A\""), ("lua-load $A: it depends on a variable".into(), true));
+        assert_eq!(unclear("bind \"$A\""), ("bind $A: it depends on a variable".into(), false));
     }
 
     #[test]
@@ -285,5 +323,6 @@ mod tests {
         assert_eq!(listens, ["*:80 true", "127.0.0.1:443 true"]);
         let upstreams: Vec<_> = revealed.upstreams.iter().map(|upstream| upstream.address.to_string()).collect();
         assert_eq!(upstreams, ["10.0.0.1:80"]);
+        assert_eq!(revealed.sockets.iter().map(|socket| &*socket.path).collect::<Vec<_>>(), ["/s"]);
     }
 }

@@ -13,7 +13,8 @@ mod token;
 /// What the configuration `config` among `files` reveals, with all that it includes. Relative paths of configuration are
 /// relative to its directory, as in nginx.
 pub fn nginx(config: &str, files: &Files) -> Revealed {
-    let mut reader = Reader { base: parent(config).into(), files, reading: Reading::default() };
+    let base = parent(config);
+    let mut reader = Reader { base: base.into(), scripts: base.into(), files, reading: Reading::default() };
     let mut blocks = alloc::vec![Block::default()];
     reader.file(config, &mut blocks, 0);
     reader.close(&mut blocks, 0);
@@ -48,6 +49,8 @@ const HEADER: &str = "# configuration file ";
 
 struct Reader<'a> {
     base: String,
+    /// Where `js_import` begins.
+    scripts: String,
     files: &'a Files,
     reading: Reading,
 }
@@ -92,7 +95,7 @@ impl Reader<'_> {
             let whose = if block.certificates.is_empty() { around.filter(|_| block.is_server) } else { Some(&block) };
             // What stands outside of all servers counts by itself only when no server takes it over.
             for (index, (file, at)) in whose.iter().flat_map(|whose| &whose.certificates).enumerate() {
-                let key = whose.and_then(|whose| whose.keys.get(index)).filter(|key| *key != file).cloned();
+                let key = whose.and_then(|whose| whose.keys.get(index)).cloned();
                 self.reading.certificate(at, file.clone(), key, &block.names);
             }
         }
@@ -125,7 +128,8 @@ impl Reader<'_> {
             "proxy_pass" | "grpc_pass" | "fastcgi_pass" | "uwsgi_pass" | "scgi_pass" | "memcached_pass" => {
                 self.upstream(at, value, None);
             }
-            _ => self.reference(at, directive, value),
+            "js_path" => self.scripts = resolve(&self.base, value),
+            _ => self.reference(at, directive, words),
         }
     }
 
@@ -169,8 +173,9 @@ impl Reader<'_> {
     /// `value` is an address or a URL. A name without a port is that of an `upstream` block, where it cannot be an address.
     fn upstream(&mut self, at: &At, value: &str, usual_port: Option<u16>) {
         let (scheme, rest) = value.split_once("://").unwrap_or(("", value));
-        if rest.starts_with("unix:") || rest.starts_with('/') {
-            return;
+        if let Some(socket) = rest.strip_prefix("unix:") {
+            // A URL has its path behind that of the socket.
+            return self.reading.socket(at, socket.split(':').next().unwrap_or(socket));
         }
         if value.contains('$') {
             return self.reading.unclear(at, format!("{value}: it depends on a variable"));
@@ -187,37 +192,71 @@ impl Reader<'_> {
         }
     }
 
-    fn reference(&mut self, at: &At, directive: &str, value: &str) {
-        let role = match directive {
-            "ssl_client_certificate"
-            | "ssl_trusted_certificate"
-            | "proxy_ssl_trusted_certificate"
-            | "grpc_ssl_trusted_certificate"
-            | "uwsgi_ssl_trusted_certificate"
-            | "ssl_stapling_file"
-            | "ssl_crl"
-            | "proxy_ssl_crl" => Role::Authority,
-            "ssl_dhparam" | "auth_basic_user_file" | "ssl_session_ticket_key" | "js_import" | "perl_require" => {
-                Role::Part
+    fn reference(&mut self, at: &At, directive: &str, words: &[String]) {
+        let Some((role, start)) = role(directive) else { return };
+        let from = words.iter().position(|word| word == "from").filter(|_| start == Start::Scripts);
+        let index = if directive == "set_by_lua_file" { 2 } else { from.map_or(1, |from| from + 1) };
+        let Some(value) = words.get(index).filter(|value| *value != "off") else { return };
+        let base = match start {
+            Start::Configuration => self.base.clone(),
+            Start::Scripts => self.scripts.clone(),
+            Start::Elsewhere if value.starts_with(['/', '$']) => String::new(),
+            Start::Elsewhere => {
+                return self
+                    .reading
+                    .unclear_file(at, format!("{directive} {value}: it is relative to what is not written"));
             }
-            _ => return,
         };
-        if value != "off"
-            && let Some(file) = self.path(at, directive, value)
-        {
+        if let Some(file) = self.path_from(&base, at, directive, value) {
             self.reading.reference(at, role, file);
         }
     }
 
     /// A path relative to the configuration; `None` if it is none, or known only when a request comes.
     fn path(&mut self, at: &At, directive: &str, value: &str) -> Option<String> {
-        if value.contains('$') {
-            self.reading.unclear(at, format!("{directive} {value}: it depends on a variable"));
+        self.path_from(&self.base.clone(), at, directive, value)
+    }
+
+    fn path_from(&mut self, base: &str, at: &At, directive: &str, value: &str) -> Option<String> {
+        if value.is_empty() || ["data:", "engine:", "store:"].iter().any(|scheme| value.starts_with(scheme)) {
             return None;
         }
-        let is_file = !value.is_empty() && !value.starts_with("data:") && !value.starts_with("engine:");
-        is_file.then(|| resolve(&self.base, value))
+        if value.contains('$') {
+            self.reading.unclear_file(at, format!("{directive} {value}: it depends on a variable"));
+            return None;
+        }
+        Some(resolve(base, value))
     }
+}
+
+/// Where a relative path begins.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Start {
+    Configuration,
+    Scripts,
+    /// At the prefix, or where the server was started.
+    Elsewhere,
+}
+
+/// What the file is for that a directive names, if it names one.
+fn role(directive: &str) -> Option<(Role, Start)> {
+    let towards = ["proxy_", "grpc_", "uwsgi_", "zone_sync_"].iter().find_map(|of| directive.strip_prefix(of));
+    Some(match towards.unwrap_or(directive) {
+        "ssl_client_certificate" | "ssl_trusted_certificate" => (Role::Authority, Start::Configuration),
+        "ssl_crl"
+        | "ssl_stapling_file"
+        | "ssl_dhparam"
+        | "ssl_session_ticket_key"
+        | "ssl_password_file"
+        | "quic_host_key" => (Role::Data, Start::Configuration),
+        "geoip_country" | "geoip_city" | "geoip_org" => (Role::Data, Start::Elsewhere),
+        "auth_basic_user_file" | "auth_jwt_key_file" => (Role::Live, Start::Configuration),
+        "js_import" | "js_include" | "js_preload_object" => (Role::Part, Start::Scripts),
+        "xslt_stylesheet" | "modsecurity_rules_file" => (Role::Part, Start::Configuration),
+        "perl_require" => (Role::Part, Start::Elsewhere),
+        lua if lua.ends_with("_by_lua_file") => (Role::Part, Start::Elsewhere),
+        _ => return None,
+    })
 }
 
 fn block(words: &[String]) -> Block {

@@ -40,6 +40,34 @@ fn below_another_root() {
     assert_eq!(bench.payload("manifest.json")["checks"], serde_json::json!([]), "offered, not taken");
 }
 
+/// Of each server: written as the same file, not written, beside it, nowhere.
+#[test]
+fn keys_in_the_file_of_the_certificate() {
+    let bench = Bench::empty();
+    bench.write("portcullis.toml", "[[tree]]\nname = \"haproxy\"\nroot = \"/etc/haproxy\"\n");
+    let crt = |name: &str| format!("  bind :443 ssl crt /etc/ssl/{name}.pem\n");
+    let config = format!("frontend f\n{}{}{}", crt("both"), crt("beside"), crt("none"));
+    bench.write("stage/etc/haproxy/haproxy.cfg", config);
+    let (certificate, key) = ("-----BEGIN CERTIFICATE-----\n", "-----BEGIN PRIVATE KEY-----\n");
+    bench.write("stage/etc/ssl/both.pem", [certificate, key].concat());
+    bench.write("stage/etc/ssl/beside.pem", certificate);
+    bench.write("stage/etc/ssl/beside.pem.key", key);
+    bench.write("stage/etc/ssl/none.pem", certificate);
+    let offered = bench.run(&[BUILD, &["--root", "stage"]].concat()).stderr;
+    for said in [
+        "file = \"/etc/ssl/both.pem\", key = \"/etc/ssl/both.pem\" }",
+        "file = \"/etc/ssl/beside.pem\", key = \"/etc/ssl/beside.pem.key\" }",
+        "file = \"/etc/ssl/none.pem\" }",
+    ] {
+        assert!(offered.contains(said), "{offered}\nexpected: {said}");
+    }
+    let nginx = staged();
+    let text = "server {\n ssl_certificate /etc/ssl/a.pem;\n ssl_certificate_key /etc/ssl/a.pem;\n}\n";
+    nginx.write("stage/etc/nginx/available/shop", text);
+    let offered = nginx.run(&[BUILD, &["--root", "stage"]].concat()).stderr;
+    assert!(offered.contains("file = \"/etc/ssl/a.pem\", key = \"/etc/ssl/a.pem\" }"), "{offered}");
+}
+
 #[test]
 fn what_is_offered_can_be_pasted() {
     let bench = staged();

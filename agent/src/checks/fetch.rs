@@ -58,13 +58,14 @@ fn late(task: &Task<'_>) -> Finding {
     Finding::unknown(format!("no whole answer within {} ms", task.check.timeout_ms))
 }
 
-/// What refuses, has the wrong certificate or speaks no HTTP was there, and is wrong; all else could not be told.
+/// What refuses, has the wrong certificate, speaks no HTTP or hangs up instead was there, and is wrong; all else could not be
+/// told: a connection that is reset may have been so by what lies between.
 fn unanswered(error: reqwest::Error, task: &Task<'_>) -> Finding {
     if error.is_timeout() {
         return late(task);
     }
-    let wrong = wrong(&error);
-    let why = TransportError::from(error).to_string();
+    let (wrong, hung_up) = (wrong(&error), has_hung_up(&error));
+    let why = if hung_up { HUNG_UP.into() } else { TransportError::from(error).to_string() };
     match wrong {
         Some(expected) => Finding::fail("connection", expected, why),
         None => Finding::unknown(format!("no answer: {}", text::visible(&why))),
@@ -88,10 +89,18 @@ fn wrong(error: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
             Some(rustls::Error::InvalidMessage(_)) => return Some("TLS"),
             _ => {}
         }
-        if cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse) {
+        let is_no_http = |error: &hyper::Error| error.is_parse() || error.is_incomplete_message();
+        if cause.downcast_ref::<hyper::Error>().is_some_and(is_no_http) {
             return Some("HTTP");
         }
         next = cause.source();
     }
     None
 }
+
+fn has_hung_up(error: &(dyn std::error::Error + 'static)) -> bool {
+    let causes = std::iter::successors(Some(error), |cause| cause.source());
+    causes.filter_map(|cause| cause.downcast_ref::<hyper::Error>()).any(hyper::Error::is_incomplete_message)
+}
+
+const HUNG_UP: &str = "it hung up before the answer was whole";

@@ -3,6 +3,7 @@
 use std::{
     net::{SocketAddr, ToSocketAddrs as _},
     path::Path,
+    sync::{Arc, OnceLock},
 };
 
 use portcullis::{
@@ -31,17 +32,21 @@ use crate::{
 
 /// Asks once.
 pub(super) fn run(wanted: &Http, task: &Task<'_>) -> Finding {
-    let asked = client(wanted, task).and_then(|client| {
+    let refused = Refused::default();
+    let asked = client(wanted, task, &refused).and_then(|client| {
         let body_max = wanted.wants_body().then_some(BODY_BYTES_MAX);
         fetch(&client, request(wanted)?, body_max, task)
     });
-    match asked.and_then(|answer| judge(wanted, &answer)) {
+    match asked.and_then(|answer| judge(wanted, &answer, refused.get().copied())) {
         Ok(()) => Finding::pass(),
         Err(finding) => finding,
     }
 }
 
-fn client(wanted: &Http, task: &Task<'_>) -> Result<Client, Finding> {
+/// Why a redirect was not followed: the one that was not is the last.
+type Refused = Arc<OnceLock<&'static str>>;
+
+fn client(wanted: &Http, task: &Task<'_>, refused: &Refused) -> Result<Client, Finding> {
     let url = Url::parse(&wanted.url).ok_or_else(|| Finding::unknown("the URL is none"))?;
     let authorities = match &wanted.roots {
         Some(path) => Authorities::Only(certificates(path)?),
@@ -54,8 +59,13 @@ fn client(wanted: &Http, task: &Task<'_>) -> Result<Client, Finding> {
         builder = builder.resolve_to_addrs(url.host, &addresses(host, url.port)?);
     }
     if wanted.redirects == Redirects::Follow {
-        builder = builder.redirect(redirect::Policy::custom(|attempt| {
-            if may_follow(&attempt) { attempt.follow() } else { attempt.stop() }
+        let refused = Arc::clone(refused);
+        builder = builder.redirect(redirect::Policy::custom(move |attempt| match may_follow(&attempt) {
+            Ok(()) => attempt.follow(),
+            Err(why) => {
+                refused.get_or_init(|| why);
+                attempt.stop()
+            }
         }));
     }
     builder
@@ -70,12 +80,18 @@ fn addresses(host: &str, port: u16) -> Result<Vec<SocketAddr>, Finding> {
 }
 
 /// A few times, to the same host and port, or from `http` to `https` on that host. One that is not followed is the answer.
-fn may_follow(attempt: &redirect::Attempt<'_>) -> bool {
+fn may_follow(attempt: &redirect::Attempt<'_>) -> Result<(), &'static str> {
     let (to, before) = (attempt.url(), attempt.previous());
-    let Some(from) = before.last() else { return false };
-    let same = to.scheme() == from.scheme() && to.port_or_known_default() == from.port_or_known_default();
+    let Some(from) = before.last() else { return Err("it comes from nowhere") };
     let upgraded = from.scheme() == "http" && to.scheme() == "https";
-    before.len() <= REDIRECTS_MAX && to.host_str() == from.host_str() && (same || upgraded)
+    match () {
+        () if before.len() > REDIRECTS_MAX => Err("it is the sixth"),
+        () if to.host_str() != from.host_str() => Err("it leads to another host"),
+        () if upgraded => Ok(()),
+        () if to.scheme() != from.scheme() => Err("it leads from TLS to plain HTTP"),
+        () if to.port_or_known_default() != from.port_or_known_default() => Err("it leads to another port"),
+        () => Ok(()),
+    }
 }
 
 fn certificates(path: &str) -> Result<Vec<Certificate>, Finding> {
@@ -103,9 +119,11 @@ fn request(wanted: &Http) -> Result<Request, Finding> {
     Ok(request)
 }
 
-fn judge(wanted: &Http, answer: &Answer) -> Result<(), Finding> {
+fn judge(wanted: &Http, answer: &Answer, refused: Option<&str>) -> Result<(), Finding> {
     if !wanted.status.0.contains(&answer.status) {
-        return Err(Finding::fail("status", listed(&wanted.status.0), told(answer)));
+        let refused = refused.filter(|_| wanted.redirects == Redirects::Follow);
+        let refused = refused.unwrap_or("`redirects` is not \"follow\"");
+        return Err(Finding::fail("status", listed(&wanted.status.0), told(answer, refused)));
     }
     for (name, value) in &wanted.header_equals {
         has_header(&answer.headers, name, &format!("“{value}”"), |there| there == value)?;
@@ -136,9 +154,12 @@ fn listed(statuses: &[u16]) -> String {
     statuses.iter().map(u16::to_string).collect::<Vec<_>>().join(" or ")
 }
 
-/// The status, and where a redirect points to, so that one sees why it was not followed.
-fn told(answer: &Answer) -> String {
+/// The status, and where a redirect points to, and why it was not followed.
+fn told(answer: &Answer, refused: &str) -> String {
     match answer.headers.get(LOCATION) {
+        Some(to) if matches!(answer.status, 301 | 302 | 303 | 307 | 308) => {
+            format!("{} to {} (not followed: {refused})", answer.status, cut(to.as_bytes()))
+        }
         Some(to) => format!("{} to {}", answer.status, cut(to.as_bytes())),
         None => answer.status.to_string(),
     }
@@ -211,7 +232,7 @@ mod tests {
         let wanted: Http =
             json::parse(format!(r#"{{"url":"http://a/"{more}}}"#).as_bytes(), &Limits::MANIFEST).unwrap();
         Wanted::validate(&wanted).unwrap();
-        let reason = judge(&wanted, answer).err().map(|finding| finding.reason.unwrap());
+        let reason = judge(&wanted, answer, None).err().map(|finding| finding.reason.unwrap());
         assert_eq!(reason.as_deref(), words, "{more}");
     }
 
@@ -221,7 +242,11 @@ mod tests {
         check("", &ok, None);
         check("", &answer(502, &[], ""), Some("status: expected 200, actual 502"));
         check(r#","status":[200,204]"#, &answer(500, &[], ""), Some("status: expected 200 or 204, actual 500"));
-        check("", &moved, Some("status: expected 200, actual 302 to https://b/"));
+        check(
+            "",
+            &moved,
+            Some("status: expected 200, actual 302 to https://b/ (not followed: `redirects` is not \"follow\")"),
+        );
         check(r#","status":302,"header_equals":{"Location":"https://b/"}"#, &moved, None);
         let html = answer(200, &[("content-type", "text/html; charset=utf-8")], "<h1>Shop\u{202e}</h1>");
         check(r#","header_contains":{"content-type":"text/html"}"#, &html, None);

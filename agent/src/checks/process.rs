@@ -6,7 +6,7 @@
 
 use std::{
     fs, io,
-    os::unix::fs::MetadataExt as _,
+    os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
     path::{Path, PathBuf},
 };
 
@@ -14,7 +14,9 @@ use portcullis::{check::process::Process, duration::Span, text};
 
 use super::{
     Finding, Task,
+    moment::{self, Change, Moment, Order},
     procfs::{self, Executable, Pid},
+    way::way,
 };
 use crate::clock;
 
@@ -38,8 +40,8 @@ struct Look<'a> {
     path: PathBuf,
     /// The file that is there now.
     id: (u64, u64),
-    /// When the newest of `newer_than` was changed, in milliseconds since 1970, and which one it is.
-    changed: Option<(u64, &'a str)>,
+    /// Of `newer_than`, and on the way there.
+    changes: Vec<Change>,
 }
 
 impl<'a> Look<'a> {
@@ -50,9 +52,10 @@ impl<'a> Look<'a> {
         });
         let found = fs::canonicalize(&wanted.executable).and_then(|path| Ok((fs::metadata(&path)?, path)));
         let (metadata, path) = found.map_err(|error| not_there(&wanted.executable, &error))?;
-        let changed = wanted.newer_than.iter().map(|path| changed_ms(path).map(|ms| (ms, path.as_str())));
-        let changed = changed.collect::<Result<Vec<_>, _>>()?.into_iter().max();
-        Ok(Self { wanted, user: user.transpose()?, path, id: (metadata.dev(), metadata.ino()), changed })
+        let ways = wanted.newer_than.iter().map(|path| way(Path::new(path)).map_err(|error| not_there(path, &error)));
+        let changes = moment::changes(ways.collect::<Result<Vec<_>, _>>()?.iter());
+        let changes = changes.map_err(|error| Finding::unknown(format!("`newer_than` changed meanwhile: {error}")))?;
+        Ok(Self { wanted, user: user.transpose()?, path, id: (metadata.dev(), metadata.ino()), changes })
     }
 
     fn all(&self, task: &Task<'_>) -> Result<Seen, Finding> {
@@ -66,9 +69,11 @@ impl<'a> Look<'a> {
                 )));
             }
             match self.one(pid) {
-                Ok(Some((running, true))) => seen.running.push(running),
-                Ok(Some((_, false))) => seen.of_others += 1,
-                Ok(None) => {}
+                Ok(Found::It(running)) => seen.running.push(running),
+                Ok(Found::OfAnother) => seen.of_others += 1,
+                Ok(Found::WithOtherArguments) => seen.of_other_arguments += 1,
+                Ok(Found::Namesake(what)) => seen.namesake = Some(what),
+                Ok(Found::Nothing) => {}
                 Err(_) if self.is_called_so(pid) => seen.unreadable += 1,
                 Err(_) => {}
             }
@@ -76,24 +81,31 @@ impl<'a> Look<'a> {
         Ok(seen)
     }
 
-    /// A process that runs it, and whether the wanted user does; `None` if it runs anything else, or has ended by now.
-    fn one(&self, pid: Pid) -> io::Result<Option<(Running, bool)>> {
-        let Some(executable) = pid.executable()?.filter(|executable| self.is_it(pid, executable)) else {
-            return Ok(None);
-        };
-        let (Some(stat), Some(user), Some(arguments)) = (pid.stat(), pid.user(), pid.arguments()) else {
-            return Ok(None);
-        };
-        let contained = self.wanted.arguments_contain.as_ref().is_none_or(|part| arguments.contains(part));
-        if stat.state == 'Z' || !contained {
-            return Ok(None);
+    /// What a process is to what is looked for.
+    fn one(&self, pid: Pid) -> io::Result<Found> {
+        let Some(executable) = pid.executable()? else { return Ok(Found::Nothing) };
+        if !self.is_it(pid, &executable) {
+            let is_namesake = executable.path.file_name() == self.path.file_name();
+            let path = text::escape(executable.path.as_os_str().as_bytes());
+            let what = || Found::Namesake(format!("process {} runs `{path}`, another file", pid.0));
+            return Ok(if is_namesake { what() } else { Found::Nothing });
         }
-        let up_ms = clock::boot_ms().saturating_sub(ticks_ms(stat.started));
-        let stale = if self.wanted.fresh { self.stale(pid, &executable, up_ms)? } else { self.older(up_ms) };
-        Ok(Some((
-            Running { pid: pid.0, up: Span::from_ms(up_ms), stale },
-            self.user.is_none_or(|wanted| wanted == user),
-        )))
+        let (Some(stat), Some(user), Some(arguments)) = (pid.stat(), pid.user(), pid.arguments()) else {
+            return Ok(Found::Nothing);
+        };
+        if stat.state == 'Z' {
+            return Ok(Found::Nothing);
+        }
+        if !self.wanted.arguments_contain.as_ref().is_none_or(|part| arguments.contains(part)) {
+            return Ok(Found::WithOtherArguments);
+        }
+        if self.user.is_some_and(|wanted| wanted != user) {
+            return Ok(Found::OfAnother);
+        }
+        let started = stat.started;
+        let stale = if self.wanted.fresh { self.stale(pid, &executable, started)? } else { self.older(started) };
+        let up = Span::from_ms(clock::boot_ms().saturating_sub(ticks_ms(started)));
+        Ok(Found::It(Running { pid: pid.0, up, stale }))
     }
 
     /// One that may not be looked at is none of these if it is not even called like it.
@@ -109,13 +121,13 @@ impl<'a> Look<'a> {
     }
 
     /// Why what runs is not what is on disk.
-    fn stale(&self, pid: Pid, executable: &Executable, up_ms: u64) -> io::Result<Option<String>> {
+    fn stale(&self, pid: Pid, executable: &Executable, started: u64) -> io::Result<Option<String>> {
         if executable.id != self.id {
             return Ok(Some("runs a file that was replaced".into()));
         }
         let libraries = pid.stale_libraries()?;
         Ok(match libraries.as_slice() {
-            [] => self.older(up_ms),
+            [] => self.older(started),
             [one] => Some(format!("uses `{}`, which was replaced", text::visible(one))),
             [one, rest @ ..] => {
                 Some(format!("uses `{}` and {} more, which were replaced", text::visible(one), rest.len()))
@@ -123,12 +135,25 @@ impl<'a> Look<'a> {
         })
     }
 
-    fn older(&self, up_ms: u64) -> Option<String> {
-        let (changed_ms, path) = self.changed?;
-        let since_ms = clock::now().0.saturating_sub(changed_ms);
-        (up_ms > since_ms.saturating_add(SLACK_MS))
-            .then(|| format!("was started before `{}` was changed", text::visible(path)))
+    fn older(&self, started: u64) -> Option<String> {
+        let started = Moment::of_ticks(started);
+        let change = moment::latest(&self.changes, started)?;
+        let is_older = started.compare(change.at) == Order::Before;
+        is_older
+            .then(|| format!("was started before `{}` was changed", text::escape(change.path.as_os_str().as_bytes())))
     }
+}
+
+/// What a process is to what is looked for.
+enum Found {
+    It(Running),
+    /// Of another user.
+    OfAnother,
+    WithOtherArguments,
+    /// Another file of that name, for people.
+    Namesake(String),
+    /// Anything else, or it has ended by now.
+    Nothing,
 }
 
 fn not_there(path: &str, error: &io::Error) -> Finding {
@@ -138,21 +163,6 @@ fn not_there(path: &str, error: &io::Error) -> Finding {
     }
 }
 
-/// When a file, or a symlink on the way to it, was last changed: by its `ctime`, which nobody can set, and which a file put in place
-/// by renaming gets too.
-fn changed_ms(path: &str) -> Result<u64, Finding> {
-    let both = fs::symlink_metadata(path).and_then(|link| Ok([link, fs::metadata(path)?]));
-    let ms = |metadata: &fs::Metadata| {
-        metadata.ctime().saturating_mul(1_000).saturating_add(metadata.ctime_nsec() / 1_000_000)
-    };
-    let changed = both.map(|both| both.iter().map(ms).max().unwrap_or(0));
-    changed.map(|ms| u64::try_from(ms).unwrap_or(0)).map_err(|error| not_there(path, &error))
-}
-
 fn ticks_ms(ticks: u64) -> u64 {
     ticks.saturating_mul(1_000) / rustix::param::clock_ticks_per_second().max(1)
 }
-
-/// How much younger a file may seem than a process that was started after it: starts are counted in ticks of 10 ms, and the
-/// clock of file systems goes in ticks of up to 10 ms.
-const SLACK_MS: u64 = 20;

@@ -33,7 +33,10 @@ pub(crate) fn connect(address: &str, task: &Task<'_>) -> Result<TcpStream, Findi
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
                 last = Finding::fail(&address.to_string(), "a connection", "connection refused");
             }
-            Err(error) => last = Finding::unknown(format!("{address} did not answer: {error}")),
+            Err(error) => {
+                let why = if is_late(&error) { format!("nobody answered {}", within(task)) } else { error.to_string() };
+                last = Finding::unknown(format!("{address}: expected a connection, actual none: {why}"));
+            }
         }
     }
     Err(last)
@@ -41,13 +44,11 @@ pub(crate) fn connect(address: &str, task: &Task<'_>) -> Result<TcpStream, Findi
 
 /// Reads as much as is expected, and no more: byte for byte it must be that. The first byte that is not ends it.
 fn said(mut stream: &TcpStream, send: Option<&str>, expected: &str, task: &Task<'_>) -> Result<(), Finding> {
+    let peer = stream.peer_addr().map_or_else(|_| "it".into(), |address| address.to_string());
     let silent = |heard: &[u8], error: &io::Error| {
-        let why = if is_late(error) { "the time is over".into() } else { error.to_string() };
-        Finding::unknown(format!(
-            "it was to say {}, and said {}, then nothing: {why}",
-            quoted(expected.as_bytes()),
-            quoted(heard)
-        ))
+        let why = if is_late(error) { format!("nothing {}", within(task)) } else { error.to_string() };
+        let heard = if heard.is_empty() { "a connection".into() } else { quoted(heard) };
+        Finding::unknown(format!("{peer}: expected {}, actual {heard}, then {why}", quoted(expected.as_bytes())))
     };
     let sent = stream
         .set_write_timeout(Some(task.left()))
@@ -79,6 +80,10 @@ fn said(mut stream: &TcpStream, send: Option<&str>, expected: &str, task: &Task<
             Err(error) => return Err(silent(&heard, &error)),
         }
     }
+}
+
+fn within(task: &Task<'_>) -> String {
+    format!("within {} ms of the whole check", task.check.timeout_ms)
 }
 
 fn is_late(error: &io::Error) -> bool {

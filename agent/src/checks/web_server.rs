@@ -4,24 +4,29 @@
 //! Three parts, each with a name in the reason: `parses`, `includes`, `loaded`. The server's own program tells what it
 //! includes, nobody else could; so it runs by the rules of commands, and after all trees have passed.
 
-use std::path::{Path, PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use portcullis::{
     check::web_server::{Server, WebServer},
     manifest::{CheckKind, Manifest},
     outcome::Status,
-    reveal::Revealed,
+    reveal::{At, Certificate, Reference, Revealed, Role, is_glob},
     text,
 };
 
-use super::{Finding, Task, command};
-use cover::{Trees, Way, shown};
+use super::{
+    Finding, Task, command,
+    way::{Way, way},
+};
+use cover::{Trees, shown};
 
 mod apache;
 mod cover;
 mod haproxy;
 mod loaded;
-mod moment;
 mod nginx;
 mod parses;
 mod processes;
@@ -46,16 +51,12 @@ pub(super) fn run(wanted: &WebServer, task: &Task<'_>) -> Finding {
 fn judge(wanted: &WebServer, task: &Task<'_>, reads: &Reads, mut warnings: Vec<String>) -> Finding {
     let trees = Trees::new(task.manifest);
     let (includes, mut ways) = included(&trees, reads);
-    for (file, said) in &reads.loads {
-        let Ok(way) = cover::way(file) else { continue };
-        if let Some(said) = said
-            && trees.uncovered(&way).is_some()
-            && !has_certificate_check(task.manifest, file)
-        {
-            warnings.push(format!("`{}` ({said}) is neither in a tree nor in a `certificate` check", shown(file)));
-        }
-        ways.push(way);
+    for named in &reads.named {
+        let way = way(&named.file);
+        warnings.extend(named.warning(&trees, task.manifest, way.as_ref()));
+        ways.extend(way.ok().filter(|_| named.is_loaded()));
     }
+    warnings.extend_from_slice(&reads.warnings);
     let loaded = loaded::verdict(wanted, task, reads, &ways, &mut warnings);
     finding(vec![Part { name: "includes", verdict: includes }, Part { name: "loaded", verdict: loaded }], warnings)
 }
@@ -65,27 +66,90 @@ fn judge(wanted: &WebServer, task: &Task<'_>, reads: &Reads, mut warnings: Vec<S
 struct Reads {
     /// What must be in trees.
     files: Vec<PathBuf>,
-    /// Certificates, and where they are named, and keys: others verify them, but they must have been loaded too.
-    loads: Vec<(PathBuf, Option<String>)>,
+    /// What may be elsewhere.
+    named: Vec<Named>,
     /// Where what appears is included, and what disappears is not any more.
     directories: Vec<PathBuf>,
     /// Where the configuration says that the master writes its process id.
     pid_file: Option<PathBuf>,
     /// Why it cannot be told what all it reads.
     unclear: Option<String>,
+    /// What it names so that nobody can tell which file that is.
+    warnings: Vec<String>,
+}
+
+/// A file that a statement names, and that others put there.
+#[derive(Debug, Clone)]
+struct Named {
+    file: PathBuf,
+    kind: Kind,
+    said: String,
+}
+
+/// What for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Checks of certificates verify it.
+    Certificate,
+    /// Those do, too, with the certificate.
+    Key,
+    /// Parameters and the like.
+    Data,
+    /// Lists of users: read when they are needed.
+    Live,
+}
+
+impl Named {
+    fn is_loaded(&self) -> bool {
+        self.kind != Kind::Live
+    }
+
+    /// That nobody looks at it.
+    fn warning(&self, trees: &Trees<'_>, manifest: &Manifest, way: Result<&Way, &io::Error>) -> Option<String> {
+        let Self { file, kind, said } = self;
+        let uncovered = match way {
+            Ok(way) => trees.uncovered(way)?,
+            Err(error) => format!("`{}`: {error}", shown(file)),
+        };
+        match kind {
+            Kind::Certificate if has_certificate_check(manifest, file) => None,
+            Kind::Certificate if way.is_ok() => {
+                Some(format!("`{}` ({said}) is neither in a tree nor in a `certificate` check", shown(file)))
+            }
+            Kind::Key => None,
+            Kind::Certificate | Kind::Data | Kind::Live => Some(format!("{uncovered} ({said})")),
+        }
+    }
 }
 
 impl Reads {
     /// What `revealed` adds to the names of files.
     fn reveal(&mut self, revealed: &Revealed) {
-        for certificate in &revealed.certificates {
-            let said = format!("{}:{}", text::visible(&certificate.at.file), certificate.at.line);
-            self.loads.push(((&certificate.file).into(), Some(said)));
-            self.loads.extend(certificate.key.iter().map(|key| (key.into(), None)));
+        for Certificate { file, key, at, .. } in &revealed.certificates {
+            self.name(Kind::Certificate, file, at);
+            key.iter().for_each(|key| self.name(Kind::Key, key, at));
+        }
+        for Reference { file, role, at } in &revealed.references {
+            match role {
+                Role::Part => self.files.push(file.into()),
+                Role::Authority => self.name(Kind::Certificate, file, at),
+                Role::Data => self.name(Kind::Data, file, at),
+                Role::Live => self.name(Kind::Live, file, at),
+            }
+        }
+        for unclear in revealed.unclear.iter().filter(|unclear| unclear.is_file) {
+            let what = text::visible(&unclear.what);
+            self.warnings.push(format!("{}: {what}, so that file cannot be judged", place(&unclear.at)));
         }
         for include in revealed.includes.iter().filter(|include| !include.found.contains(&include.pattern)) {
-            let found = include.found.iter().map(String::as_str).chain([include.pattern.as_str()]);
-            self.directories.extend(found.filter_map(|path| Path::new(path).parent()).map(Into::into));
+            // Where the pattern begins to be one, and from there down to what it finds.
+            let fixed =
+                Path::new(&include.pattern).ancestors().skip(1).filter(|path| !is_glob(&path.to_string_lossy()));
+            let fixed = fixed.take(1).collect::<Vec<_>>();
+            let found = include.found.iter().flat_map(|path| Path::new(path).ancestors().skip(1));
+            let found = found.filter(|path| fixed.iter().any(|fixed| path.starts_with(fixed)));
+            self.directories.extend(found.map(Into::into));
+            self.directories.extend(fixed.into_iter().map(Into::into));
             self.directories.push((&include.pattern).into());
         }
         self.directories.retain(|directory| directory.is_dir());
@@ -95,6 +159,16 @@ impl Reads {
             self.unclear = Some("there is more of it than is looked at".into());
         }
     }
+}
+
+impl Reads {
+    fn name(&mut self, kind: Kind, file: &str, at: &At) {
+        self.named.push(Named { file: file.into(), kind, said: place(at) });
+    }
+}
+
+fn place(at: &At) -> String {
+    format!("{}:{}", text::visible(&at.file), at.line)
 }
 
 fn reads(wanted: &WebServer, output: &[u8]) -> Result<Reads, String> {
@@ -109,7 +183,7 @@ fn reads(wanted: &WebServer, output: &[u8]) -> Result<Reads, String> {
 fn included(trees: &Trees<'_>, reads: &Reads) -> (Verdict, Vec<Way>) {
     let (mut outside, mut ways) = (Vec::new(), Vec::new());
     for file in &reads.files {
-        match cover::way(file) {
+        match way(file) {
             Ok(way) => {
                 outside.extend(trees.uncovered(&way));
                 ways.push(way);
@@ -173,7 +247,14 @@ fn finding(parts: Vec<Part>, warnings: Vec<String>) -> Finding {
         }
     }
     finding.reason = (!reasons.is_empty()).then(|| reasons.join("; "));
-    Finding { warnings: warnings.into_iter().take(WARNINGS_MAX).collect(), ..finding }
+    Finding { warnings: bounded(warnings), ..finding }
+}
+
+fn bounded(mut warnings: Vec<String>) -> Vec<String> {
+    let more = warnings.len().saturating_sub(WARNINGS_MAX);
+    warnings.truncate(WARNINGS_MAX);
+    warnings.extend((more > 0).then(|| format!("and {more} more warnings")));
+    warnings
 }
 
 /// What a server prints of its configuration: hosts of thousands of sites have some megabytes.
@@ -183,3 +264,6 @@ const OUTPUT_BYTES_MAX: usize = 32 << 20;
 const LISTED_MAX: usize = 10;
 
 const WARNINGS_MAX: usize = 20;
+
+#[cfg(test)]
+mod tests;

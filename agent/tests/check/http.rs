@@ -139,17 +139,21 @@ fn a_real_server() {
 fn redirects() {
     let nginx = Nginx::start();
     fails(&nginx.http("/there", ""), "status: expected 200, actual 301 to http://127.0.0.1");
+    fails(&nginx.http("/there", ""), "/page (not followed: `redirects` is not \"follow\")");
     let follow = ", redirects = \"follow\"";
     passes(&nginx.http("/there", &format!("{follow}, body_contains = \"Shop\"")));
     fails(&nginx.http("/loop", follow), "status: expected 200, actual 302 to ");
+    fails(&nginx.http("/loop", follow), "/loop (not followed: it is the sixth)");
     // Another host, even if it is the same server.
     fails(&nginx.http("/away", follow), "status: expected 200, actual 302 to http://localhost:");
+    fails(&nginx.http("/away", follow), "/page (not followed: it leads to another host)");
     let there = format!(", status = 302, header_equals = {{ location = \"http://localhost:{}/page\" }}", nginx.plain);
     passes(&nginx.http("/away", &there));
     // From TLS to plain, on the same host.
     let down = format!(", redirects = \"follow\"{}", nginx.roots("ca.pem"));
     let down = nginx.https("shop.example.com", &down).replace("/page\"", "/down\"");
     fails(&down, "status: expected 200, actual 302 to http://shop.example.com:");
+    fails(&down, "/page (not followed: it leads from TLS to plain HTTP)");
 }
 
 #[test]
@@ -199,7 +203,10 @@ fn at(address: SocketAddr, more: &str) -> String {
 fn peers_that_misbehave() {
     fails(&at(format!("127.0.0.1:{}", free_port()).parse().unwrap(), ""), "Connection refused");
     fails(&at(says(b"SSH-2.0-OpenSSH_9.2\r\n"), ""), "connection: expected HTTP");
-    untold(&at(says(b""), ""), "no answer: ");
+    fails(&at(says(b"hello"), ""), "connection: expected HTTP");
+    for part in [&b""[..], b"HTTP/1.1 200 OK\r\nX-A"] {
+        fails(&at(says(part), ""), "connection: expected HTTP, actual it hung up before the answer was whole");
+    }
     let cut = says(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf");
     untold(&at(cut, ", body_contains = \"half\""), "the body broke off");
     // What nobody asks for is not waited for.
@@ -255,9 +262,15 @@ fn what_a_peer_says_first() {
     let mail = greets("220 mail ESMTP\r\n");
     passes(&tcp(mail, ", expect = \"220 \""));
     fails(&tcp(mail, ", expect = \"SSH-2.0-\""), "it says: expected “SSH-2.0-”, actual “2");
+    let slow = greets("22");
     untold(
-        &tcp(greets("22"), ", expect = \"220 \""),
-        "it was to say “220 ”, and said “22”, then nothing: the time is over",
+        &tcp(slow, ", expect = \"220 \""),
+        &format!("{slow}: expected “220 ”, actual “22”, then nothing within 1000 ms of the whole check"),
+    );
+    let silent = greets("");
+    untold(
+        &tcp(silent, ", expect = \"220 \""),
+        &format!("{silent}: expected “220 ”, actual a connection, then nothing within 1000 ms of the whole check"),
     );
     let echo = serves(|stream| {
         let _ = stream.write_all(b"+PONG\r\n");
@@ -265,4 +278,15 @@ fn what_a_peer_says_first() {
     passes(&tcp(echo, ", send = \"PING\\r\\n\", expect = \"+PONG\""));
     fails(&tcp(says(b"+P"), ", send = \"PING\\r\\n\", expect = \"+PONG\""), "actual “+P”, then it hung up");
     fails(&tcp(format!("127.0.0.1:{}", free_port()).parse().unwrap(), ""), "connection refused");
+    // Nobody takes connections any more: the kernel does not answer further attempts.
+    let full = TcpListener::bind("127.0.0.1:0").unwrap();
+    rustix::net::listen(&full, 0).unwrap();
+    let address = full.local_addr().unwrap();
+    let _waiting: Vec<_> = (0..2)
+        .map_while(|_| std::net::TcpStream::connect_timeout(&address, std::time::Duration::from_millis(200)).ok())
+        .collect();
+    untold(
+        &tcp(address, ""),
+        &format!("{address}: expected a connection, actual none: nobody answered within 1000 ms of the whole check"),
+    );
 }

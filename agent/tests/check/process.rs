@@ -123,8 +123,11 @@ fn a_file_that_was_replaced() {
 #[test]
 fn the_file_not_its_name() {
     let (program, other) = (Program::new(), Program::new());
-    let _other = other.start();
-    fails(&program.check(""), "actual none");
+    let running = other.start();
+    fails(
+        &program.check(""),
+        &format!("actual none; process {} runs `{}`, another file", running.id(), other.path().display()),
+    );
     let link = program.at("link");
     std::os::unix::fs::symlink(other.path(), &link).unwrap();
     passes(&format!("process = {{ executable = \"{}\" }}", link.display()));
@@ -167,12 +170,37 @@ fn older_than_what_it_read() {
     fails(&program.check(", newer_than = [\"/nowhere\"]"), "/nowhere: expected a file, actual nothing there");
 }
 
+/// Nothing that is in it is younger than the process, only where it is.
+#[test]
+fn older_than_where_it_read_from() {
+    let program = Program::new();
+    for (name, text) in [("old/lib/worker.py", "old"), ("new/lib/worker.py", "new")] {
+        fs::create_dir_all(program.at(name).parent().unwrap()).unwrap();
+        fs::write(program.at(name), text).unwrap();
+    }
+    std::os::unix::fs::symlink("old", program.at("current")).unwrap();
+    let newer = |name: &str| program.check(&format!(", newer_than = [\"{}\"]", program.at(name).display()));
+    std::thread::sleep(std::time::Duration::from_millis(50));
+    let _running = program.start();
+    std::thread::sleep(std::time::Duration::from_millis(50));
+    fs::write(program.at("old/lib/worker.log"), "").unwrap();
+    passes(&newer("old/lib/worker.py"));
+    passes(&newer("current/lib/worker.py"));
+    std::os::unix::fs::symlink("new", program.at("next")).unwrap();
+    fs::rename(program.at("next"), program.at("current")).unwrap();
+    let changed = |name: &str| format!("was started before `{}` was changed", program.at(name).display());
+    fails(&newer("current/lib/worker.py"), &changed("current"));
+    fs::rename(program.at("old"), program.at("gone")).unwrap();
+    fs::rename(program.at("new"), program.at("old")).unwrap();
+    fails(&newer("old/lib/worker.py"), &changed("old"));
+}
+
 #[test]
 fn arguments_and_users() {
     let program = Program::new();
     let _running = program.start();
     passes(&program.check(", arguments_contain = \"worker 1000\""));
-    fails(&program.check(", arguments_contain = \"worker 1001\""), "actual none");
+    fails(&program.check(", arguments_contain = \"worker 1001\""), "actual none; 1 with other arguments");
     untold(&program.check(", user = \"no-such-user\""), "there is no user `no-such-user`");
     let me = rustix::process::geteuid().as_raw();
     passes(&program.check(&format!(", user = \"{me}\"")));

@@ -42,6 +42,8 @@ with_each_server! {
     changed_and_not_reloaded,
     a_reload_that_failed,
     touched,
+    a_directory_in_the_place_of_another,
+    what_comes_and_goes_is_no_change,
     not_running,
     another_one_runs,
 }
@@ -149,6 +151,37 @@ fn touched(kind: Kind) {
     passes(&site.settled());
 }
 
+/// All that is in it is older than the start, and only where it is is new.
+fn a_directory_in_the_place_of_another(kind: Kind) {
+    let mut site = Site::new(kind);
+    let (conf, next, old) = (site.at("conf"), site.at("next"), site.at("old"));
+    fs::create_dir_all(next.join("parts")).unwrap();
+    fs::write(next.join("parts/a.conf"), kind.part_text()).unwrap();
+    let config = fs::read_to_string(site.config()).unwrap();
+    fs::write(next.join("main.conf"), config + "\n# another\n").unwrap();
+    site.start();
+    passes(&site.settled());
+    site.tick();
+    fs::rename(&conf, &old).unwrap();
+    fs::rename(&next, &conf).unwrap();
+    let said = fails(&site.sign().tick().outcome(), "loaded: expected a reload after `");
+    assert!(said.contains(&format!("`{}` changed at ", conf.display())), "{said}");
+    site.reload();
+    passes(&site.settled());
+}
+
+/// Logs and the like beside the configuration: they change the directory, and nothing that is loaded.
+fn what_comes_and_goes_is_no_change(kind: Kind) {
+    let mut site = Site::new(kind);
+    site.extras_allowed = true;
+    site.sign().start();
+    passes(&site.settled());
+    fs::write(site.tick().at("conf/app.log"), "").unwrap();
+    passes(&site.outcome());
+    fs::remove_file(site.tick().at("conf/app.log")).unwrap();
+    passes(&site.outcome());
+}
+
 fn not_running(kind: Kind) {
     let site = Site::new(kind);
     fails(&site.outcome(), "loaded: expected a running `");
@@ -204,6 +237,25 @@ fn a_removed_site_is_a_change() {
     assert!(said.contains("conf/parts` changed"), "{said}");
 }
 
+/// Also where directories are a pattern, and where one of them is a link.
+#[test]
+fn a_removed_directory_of_sites_is_a_change() {
+    let mut site = Site::new(Kind::Nginx);
+    for name in ["a", "b"] {
+        fs::create_dir_all(site.at("conf/sites").join(name)).unwrap();
+        fs::write(site.at("conf/sites").join(name).join("site.conf"), "# site\n").unwrap();
+    }
+    symlink("sites", site.at("conf/link")).unwrap();
+    let text = fs::read_to_string(site.config()).unwrap().replace("include parts/*.conf;", "include link/*/site.conf;");
+    fs::write(site.config(), text).unwrap();
+    site.sign().start();
+    passes(&site.settled());
+    site.tick();
+    fs::remove_dir_all(site.at("conf/sites/b")).unwrap();
+    let said = fails(&site.sign().tick().outcome(), "loaded: expected a reload after `");
+    assert!(said.contains("conf/sites` changed"), "{said}");
+}
+
 /// Renewed on disk, while what is shown to the world is still the old one.
 #[test]
 fn a_renewed_certificate_must_be_loaded() {
@@ -228,6 +280,93 @@ fn a_renewed_certificate_must_be_loaded() {
     site.tick().certificate();
     let said = fails(&site.tick().outcome(), "loaded: expected a reload after `");
     assert!(said.contains("site.pem` changed") || said.contains("site.key` changed"), "{said}");
+}
+
+/// What is named besides: told where nobody looks at it; and it is a change where it is loaded.
+#[test]
+fn files_that_are_named() {
+    let mut site = Site::new(Kind::Nginx);
+    let (certificate, key) = site.certificate();
+    let (users, params) = (site.at("users"), site.at("dh.pem"));
+    fs::write(&users, "").unwrap();
+    let made =
+        std::process::Command::new("openssl").args(["dhparam", "-dsaparam", "-out"]).arg(&params).arg("2048").output();
+    assert!(made.unwrap().status.success());
+    let server = format!(
+        "server {{\nlisten 127.0.0.1:{} ssl;\nssl_certificate {};\nssl_certificate_key {};\nssl_client_certificate {};\n\
+         ssl_dhparam {};\nauth_basic realm;\nauth_basic_user_file {};\n\
+         location /x {{\nauth_basic_user_file {}/$host;\n}}\n}}\n",
+        site::free_port(),
+        certificate.display(),
+        key.display(),
+        certificate.display(),
+        params.display(),
+        users.display(),
+        site.at(".").display(),
+    );
+    fs::write(site.part(), server).unwrap();
+    site.sign().start();
+    let outcome = site.settled();
+    passes(&outcome);
+    let part = site.part().display().to_string();
+    for warning in [
+        format!("`{}`, outside every tree ({part}:6)", params.display()),
+        format!("`{}`, outside every tree ({part}:8)", users.display()),
+        format!(
+            "{part}:10: auth_basic_user_file {}/$host: it depends on a variable, so that file cannot be judged",
+            site.at(".").display()
+        ),
+    ] {
+        assert!(outcome.warnings.contains(&warning), "{:?}\nexpected: {warning}", outcome.warnings);
+    }
+    assert!(
+        outcome.warnings.iter().any(|warning| warning.contains("site.pem` (") && warning.contains(":3) is neither"))
+    );
+    // Users are looked up at each request; parameters are loaded.
+    fs::write(&users, "a:b\n").unwrap();
+    passes(&site.tick().outcome());
+    fs::write(&params, fs::read(&params).unwrap()).unwrap();
+    let said = fails(&site.tick().outcome(), "loaded: expected a reload after `");
+    assert!(said.contains("dh.pem` changed"), "{said}");
+}
+
+/// Types, users and authorities of Apache and HAProxy.
+#[test]
+fn files_that_others_name() {
+    let mut site = Site::new(Kind::Apache);
+    let at = site.at("types");
+    fs::write(&at, "text/html html\n").unwrap();
+    site.append(&format!(
+        "\nLoadModule mime_module /usr/lib/apache2/modules/mod_mime.so\nTypesConfig {}\n",
+        at.display()
+    ));
+    site.sign().start();
+    let outcome = site.settled();
+    passes(&outcome);
+    let warning = format!("`{}`, outside every tree ({}:", at.display(), site.config().display());
+    assert!(outcome.warnings.iter().any(|found| found.starts_with(&warning)), "{:?}", outcome.warnings);
+
+    // A program is a part of what runs.
+    let map = site.at("map");
+    fs::copy("/bin/cat", &map).unwrap();
+    let text = "\nLoadModule rewrite_module /usr/lib/apache2/modules/mod_rewrite.so\nRewriteMap m \"prg:";
+    site.append(&format!("{text}{}\"\n", map.display())).sign();
+    fails(
+        &site.outcome(),
+        &format!("includes: expected every file in a tree, actual `{}`, outside every", map.display()),
+    );
+
+    let mut site = Site::new(Kind::Haproxy);
+    let (certificate, _) = site.certificate();
+    let backend =
+        format!("\nbackend b\n  server s 127.0.0.1:1 ssl verify required ca-file {}\n", certificate.display());
+    site.append(&backend).sign().start();
+    let outcome = site.settled();
+    passes(&outcome);
+    let warning = format!("`{}` ({}:", certificate.display(), site.config().display());
+    assert!(outcome.warnings.iter().any(|found| found.starts_with(&warning)), "{:?}", outcome.warnings);
+    site.tick().certificate();
+    fails(&site.tick().outcome(), "loaded: expected a reload after `");
 }
 
 /// As an unprivileged user nginx can read neither keys nor open its logs: that says nothing of the configuration, and how

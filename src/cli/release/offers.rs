@@ -22,7 +22,8 @@ pub(super) fn tell(manifest: &Manifest, root: Option<&Path>) {
     let Ok(disk) = Disk::open(root.unwrap_or(Path::new("/"))) else { return };
     let listed = listed(manifest);
     for (server, config) in mains(manifest, &listed, &disk) {
-        let revealed = read(server, &config, &disk);
+        let mut revealed = read(server, &config, &disk);
+        find_keys(&mut revealed, &disk);
         let tables = tables::tables(server, &config, &revealed, manifest, &listed);
         if !tables.is_empty() {
             let name = server.program().trim_end_matches("2ctl");
@@ -97,6 +98,15 @@ fn reveal_one(server: Server, config: &str, files: &Files) -> Revealed {
         Server::Nginx => reveal::nginx(config, files),
         Server::Apache => reveal::apache(config, files, &BTreeMap::new()),
         Server::Haproxy => reveal::haproxy(&[config], files),
+    }
+}
+
+/// Where no key is written it is in the certificate's file; for HAProxy, if it is not, in the one with `.key` behind its name.
+fn find_keys(revealed: &mut Revealed, disk: &Disk) {
+    for certificate in revealed.certificates.iter_mut().filter(|certificate| certificate.key.is_none()) {
+        let beside = format!("{}.key", certificate.file);
+        let has_key = |file: &&str| disk.text(file).is_some_and(|text| text.contains("PRIVATE KEY-----"));
+        certificate.key = [certificate.file.as_str(), &beside].into_iter().find(has_key).map(Into::into);
     }
 }
 

@@ -42,7 +42,7 @@ fn certificates_belong_to_servers() {
         // The same file for both.
         (
             "server { ssl_certificate a; ssl_certificate_key a; server_name .x.y _ localhost; }",
-            vec!["/etc/nginx/a - x.y,*.x.y"],
+            vec!["/etc/nginx/a /etc/nginx/a x.y,*.x.y"],
         ),
         ("server { ssl_certificate $ssl_server_name.pem; ssl_certificate data:$cert; }", vec![]),
         ("# server { ssl_certificate a; }", vec![]),
@@ -60,14 +60,59 @@ fn addresses_of_both_sides() {
         "upstream app { server 10.0.0.1:9000 weight=2; server app.internal; server unix:/run/a.sock; }
          server { listen 80; listen [::]:443 ssl; listen 443 quic; listen unix:/run/n.sock; listen 127.0.0.1:81;
            location / { proxy_pass http://app; } location /b { proxy_pass https://b.internal/x; }
-           location /c { proxy_pass http://$backend; } location ~ \\.php$ { fastcgi_pass 127.0.0.1:9001; } }",
+           location /c { proxy_pass http://$backend; } location ~ \\.php$ { fastcgi_pass 127.0.0.1:9001; }
+           location /d { fastcgi_pass unix:/run/php.sock; proxy_pass http://unix:/run/b.sock:/x; } }",
     );
     let listens: Vec<_> = revealed.listens.iter().map(|listen| format!("{} {}", listen.address, listen.tls)).collect();
     assert_eq!(listens, ["*:80 false", "*:443 true", "127.0.0.1:81 false"]);
     let upstreams: Vec<_> = revealed.upstreams.iter().map(|upstream| upstream.address.to_string()).collect();
     assert_eq!(upstreams, ["10.0.0.1:9000", "app.internal:80", "b.internal:443", "127.0.0.1:9001"]);
+    let sockets: Vec<_> = revealed.sockets.iter().map(|socket| (&*socket.path, socket.at.line)).collect();
+    assert_eq!(sockets, [("/run/a.sock", 1), ("/run/php.sock", 5), ("/run/b.sock", 5)]);
     assert_eq!(revealed.unclear[0].what, "http://$backend: it depends on a variable");
     assert_eq!(revealed.unclear[0].at.line, 4);
+}
+
+#[test]
+fn other_files() {
+    use Role::{Authority, Data, Live, Part};
+    for (text, role, file) in [
+        ("ssl_client_certificate ca.pem;", Authority, "/etc/nginx/ca.pem"),
+        ("proxy_ssl_trusted_certificate /ca;", Authority, "/ca"),
+        ("grpc_ssl_crl /crl;", Data, "/crl"),
+        ("ssl_stapling_file /ocsp;", Data, "/ocsp"),
+        ("ssl_dhparam dh.pem;", Data, "/etc/nginx/dh.pem"),
+        ("ssl_session_ticket_key /t;", Data, "/t"),
+        ("uwsgi_ssl_password_file /p;", Data, "/p"),
+        ("geoip_country /g;", Data, "/g"),
+        ("auth_basic_user_file users;", Live, "/etc/nginx/users"),
+        ("js_import a.js;", Part, "/etc/nginx/a.js"),
+        ("js_path njs; js_import main from a.js;", Part, "/etc/nginx/njs/a.js"),
+        ("content_by_lua_file /l.lua;", Part, "/l.lua"),
+        ("set_by_lua_file $x /l.lua;", Part, "/l.lua"),
+        ("perl_require /p.pl;", Part, "/p.pl"),
+    ] {
+        let revealed = revealed(text);
+        let found: Vec<_> = revealed.references.iter().map(|found| (found.role, found.file.as_str())).collect();
+        assert_eq!(found, [(role, file)], "{text}");
+        assert!(revealed.unclear.is_empty(), "{text}");
+    }
+    for text in ["ssl_trusted_certificate data:x;", "proxy_ssl_crl off;", "ssl_crl '';", "load_module modules/a.so;"] {
+        assert!(revealed(text).references.is_empty() && revealed(text).unclear.is_empty(), "{text}");
+    }
+    for (text, is_file, what) in [
+        ("ssl_certificate $n.pem;", true, "ssl_certificate $n.pem: it depends on a variable"),
+        ("auth_basic_user_file /u/$host;", true, "auth_basic_user_file /u/$host: it depends on a variable"),
+        ("content_by_lua_file $l;", true, "content_by_lua_file $l: it depends on a variable"),
+        ("content_by_lua_file l.lua;", true, "content_by_lua_file l.lua: it is relative to what is not written"),
+        ("server_name ~^a;", false, "server_name ~^a"),
+        ("proxy_pass http://$b;", false, "http://$b: it depends on a variable"),
+    ] {
+        let revealed = revealed(&format!("server {{ {text} }}"));
+        let found: Vec<_> = revealed.unclear.iter().map(|found| (found.is_file, found.what.as_str())).collect();
+        assert_eq!(found, [(is_file, what)], "{text}");
+        assert!(revealed.references.is_empty(), "{text}");
+    }
 }
 
 #[test]

@@ -172,3 +172,20 @@ proptest! {
         prop_assert!(ours == theirs || presented.iter().any(|name| name.contains('-')), "{presented:?} {wanted}: {ours} {theirs}");
     }
 }
+
+/// That so many are no chain is told; and of a first one that cannot be read, nothing else is said in its place.
+#[test]
+fn what_is_no_chain() {
+    let (server, _) = pair();
+    for (count, is_told) in [(CHAIN_MAX, false), (CHAIN_MAX + 1, true)] {
+        let reason = judge(server.pem().repeat(count).as_bytes(), &Wanted::default()).reason.unwrap_or_default();
+        assert_eq!(reason.contains("certificates are no chain"), is_told, "{reason}");
+    }
+    let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n".to_string() + &server.pem();
+    let wanted = Wanted { names: Some(vec!["other.example".into()]), ..Wanted::default() };
+    let finding = judge(broken.as_bytes(), &wanted);
+    assert_eq!(finding.status, Status::Fail);
+    assert!(!finding.reason.as_ref().unwrap().contains("other.example"), "{finding:?}");
+    let reason = judge(server.pem().as_bytes(), &wanted).reason.unwrap();
+    assert!(reason.contains("is not for `other.example`"), "{reason}");
+}

@@ -19,6 +19,10 @@ pub(super) struct Seen {
     pub(super) running: Vec<Running>,
     /// So many run the file as another user.
     pub(super) of_others: usize,
+    /// So many run it with other arguments.
+    pub(super) of_other_arguments: usize,
+    /// One that runs another file of that name, for people.
+    pub(super) namesake: Option<String>,
     /// So many would not tell what they run.
     pub(super) unreadable: usize,
     /// Processes of other users are not even listed.
@@ -74,9 +78,13 @@ fn counts(wanted: &Process) -> String {
     }
 }
 
+/// How many there are, and which condition kept others from being counted.
 fn told(seen: &Seen) -> String {
     let count = if seen.running.is_empty() { "none".into() } else { seen.running.len().to_string() };
-    if seen.of_others > 0 { format!("{count}; {} as another user", seen.of_others) } else { count }
+    let kept = |count: usize, why: &str| (count > 0).then(|| format!("{count} {why}"));
+    let misses = [kept(seen.of_others, "as another user"), kept(seen.of_other_arguments, "with other arguments")];
+    let namesake = seen.namesake.clone().filter(|_| seen.running.is_empty());
+    [Some(count)].into_iter().chain(misses).chain([namesake]).flatten().collect::<Vec<_>>().join("; ")
 }
 
 fn hidden(seen: &Seen) -> String {
@@ -159,5 +167,9 @@ mod tests {
         check(&wanted(1, None, 0), &blind(&[]), Unknown, "3 processes would not tell");
         check(&wanted(1, None, 0), &hidepid, Unknown, "hidden");
         check(&wanted(1, None, 0), &others, Fail, "actual none; 2 as another user");
+        let near =
+            |seconds: &[u64]| Seen { of_other_arguments: 1, namesake: Some("process 9 runs".into()), ..up(seconds) };
+        check(&wanted(1, None, 0), &near(&[]), Fail, "actual none; 1 with other arguments; process 9 runs");
+        check(&wanted(2, None, 0), &near(&[1]), Fail, "expected at least 2, actual 1; 1 with other arguments");
     }
 }

@@ -5,10 +5,8 @@
 
 use std::{
     collections::BTreeSet,
-    ffi::OsString,
-    fs, io,
     os::unix::ffi::OsStrExt as _,
-    path::{Component, Path, PathBuf},
+    path::{Path, PathBuf},
 };
 
 use portcullis::{
@@ -16,20 +14,13 @@ use portcullis::{
     text,
 };
 
+use crate::checks::way::{Way, way};
+
 /// The trees, by where their roots really are.
 pub(super) struct Trees<'a> {
     roots: Vec<(PathBuf, &'a Tree)>,
     /// Links that lead to roots: each tree was read through its own.
     links: BTreeSet<PathBuf>,
-}
-
-/// Where a path leads.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Way {
-    /// Every link on the way, without links in its own path.
-    pub(super) links: Vec<PathBuf>,
-    /// Where it ends.
-    pub(super) real: PathBuf,
 }
 
 impl<'a> Trees<'a> {
@@ -80,52 +71,13 @@ fn entry<'a>(tree: &'a Tree, path: &[u8]) -> Option<&'a Entry> {
     found.ok().map(|index| &tree.entries[index])
 }
 
-/// Walks to `path` as the kernel would.
-pub(super) fn way(path: &Path) -> io::Result<Way> {
-    let (mut links, mut real) = (Vec::new(), PathBuf::from("/"));
-    let mut todo = components(path);
-    while let Some(next) = todo.pop() {
-        if next == ".." {
-            real.pop();
-            continue;
-        }
-        real.push(&next);
-        if fs::symlink_metadata(&real)?.is_symlink() {
-            if links.len() >= LINKS_MAX {
-                return Err(io::Error::other("too many symlinks on its way"));
-            }
-            let target = fs::read_link(&real)?;
-            links.push(real.clone());
-            real.pop();
-            if target.is_absolute() {
-                real = "/".into();
-            }
-            todo.extend(components(&target));
-        }
-    }
-    Ok(Way { links, real })
-}
-
-/// Last first, without the root.
-fn components(path: &Path) -> Vec<OsString> {
-    let named = |component| match component {
-        Component::Normal(name) => Some(name.to_owned()),
-        Component::ParentDir => Some("..".into()),
-        Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
-    };
-    path.components().rev().filter_map(named).collect()
-}
-
 pub(super) fn shown(path: &Path) -> String {
     text::escape(path.as_os_str().as_bytes())
 }
 
-/// As many as Linux follows.
-const LINKS_MAX: usize = 40;
-
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::symlink;
+    use std::{fs, os::unix::fs::symlink};
 
     use portcullis::tree::{self, NoProgress};
 
@@ -175,12 +127,5 @@ mod tests {
         ] {
             assert_eq!(trees_say(path).as_deref(), said, "{path}");
         }
-    }
-
-    #[test]
-    fn circles_end() {
-        let directory = tempfile::tempdir().unwrap();
-        symlink("a", directory.path().join("a")).unwrap();
-        assert!(way(&directory.path().join("a")).is_err());
     }
 }

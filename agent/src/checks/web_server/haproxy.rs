@@ -12,7 +12,7 @@ use portcullis::{
     text as shown_text,
 };
 
-use super::Reads;
+use super::{Named, Reads};
 
 pub(super) fn reads(wanted: &WebServer) -> Result<Reads, String> {
     let mut reads = Reads::default();
@@ -34,10 +34,8 @@ pub(super) fn reads(wanted: &WebServer) -> Result<Reads, String> {
         }
     }
     let revealed = reveal::haproxy(&configs, &files);
-    let variable = revealed.unclear.iter().find(|unclear| !is_address(&unclear.what));
+    let variable = revealed.unclear.iter().find(|unclear| unclear.is_file);
     reads.unclear = variable.map(|unclear| shown_text::visible(&unclear.what));
-    let referenced = revealed.references.iter().filter(|reference| reference.role == Role::Part);
-    reads.files.extend(referenced.map(|reference| PathBuf::from(&reference.file)));
     reads.pid_file = revealed.pid_file.as_ref().map(Into::into);
     reads.reveal(&revealed);
     expand(&mut reads);
@@ -46,17 +44,14 @@ pub(super) fn reads(wanted: &WebServer) -> Result<Reads, String> {
 
 /// A directory of certificates stands for all that is in it.
 fn expand(reads: &mut Reads) {
-    let (directories, mut loads): (Vec<_>, Vec<_>) = reads.loads.drain(..).partition(|(path, _)| path.is_dir());
-    for (directory, said) in directories {
-        let entries = fs::read_dir(&directory).into_iter().flatten().flatten().take(CERTIFICATES_MAX);
-        loads.extend(entries.map(|entry| entry.path()).filter(|path| path.is_file()).map(|path| (path, said.clone())));
-        reads.directories.push(directory);
+    let (directories, mut named): (Vec<_>, Vec<_>) = reads.named.drain(..).partition(|named| named.file.is_dir());
+    for directory in directories {
+        let entries = fs::read_dir(&directory.file).into_iter().flatten().flatten().take(CERTIFICATES_MAX);
+        let files = entries.map(|entry| entry.path()).filter(|path| path.is_file());
+        named.extend(files.map(|file| Named { file, ..directory.clone() }));
+        reads.directories.push(directory.file);
     }
-    reads.loads = loads;
-}
-
-fn is_address(what: &str) -> bool {
-    what.starts_with("bind ") || what.starts_with("server ")
+    reads.named = named;
 }
 
 /// Of a directory, HAProxy reads what ends with `.cfg` and is not hidden, by name.

@@ -10,7 +10,7 @@
 //! - HAProxy: the *newest* worker of the master; a worker that dies takes the master with it. Without a master, the process.
 
 use std::{
-    fs,
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -19,10 +19,13 @@ use portcullis::check::web_server::{Server, WebServer};
 use super::{
     Reads, Task, Verdict, Way,
     cover::shown,
-    moment::{self, Moment, Order},
     processes::{self, Process},
 };
-use crate::checks::command;
+use crate::checks::{
+    command,
+    moment::{self, Change, Moment, Order},
+    way::way,
+};
 
 mod instance;
 
@@ -38,13 +41,19 @@ pub(super) fn verdict(
         Ok(loaded) => loaded,
         Err(verdict) => return verdict,
     };
-    let files = ways.iter().flat_map(|way| way.links.iter().chain([&way.real]));
-    let paths = files.chain(&reads.directories).map(PathBuf::as_path);
-    match moment::latest(paths) {
-        Ok(Some((changed, path))) => compare(loaded, changed, &path),
-        Ok(None) => Verdict::Unknown("nothing is known of its configuration".into()),
+    match changes(reads, ways) {
+        Ok(changes) => match moment::latest(&changes, loaded.at) {
+            Some(change) => compare(loaded, change.at, &change.path),
+            None => Verdict::Unknown("nothing is known of its configuration".into()),
+        },
         Err(error) => Verdict::Unknown(format!("its files changed meanwhile: {error}")),
     }
+}
+
+fn changes(reads: &Reads, ways: &[Way]) -> io::Result<Vec<Change>> {
+    let included = reads.directories.iter().map(|directory| way(directory));
+    let included = included.collect::<io::Result<Vec<_>>>()?;
+    moment::changes(ways.iter().chain(&included))
 }
 
 /// When, and by which clock.
@@ -88,15 +97,18 @@ fn loaded(wanted: &WebServer, task: &Task<'_>, reads: &Reads, warnings: &mut Vec
             None => not_running(wanted, &program, &others),
         });
     }
-    if ours.iter().any(|process| process.is_replaced) {
-        warnings.push(format!("`{program}` was replaced since it was started: what runs is the old one"));
-    }
+    warnings.extend(replaced(&ours, &program));
     let pid_file = wanted.pid_file.as_ref().map(PathBuf::from).or_else(|| reads.pid_file.clone());
     match wanted.server {
         Server::Nginx => nginx(&ours, &seen.processes, pid_file.as_deref(), warnings),
         Server::Apache => apache(&ours, pid_file.as_deref()),
         Server::Haproxy => haproxy(&ours, &seen.processes),
     }
+}
+
+fn replaced(ours: &[&Process], program: &str) -> Option<String> {
+    let is_old = ours.iter().any(|process| process.is_replaced);
+    is_old.then(|| format!("`{program}` was replaced since it was started: what runs is the old one"))
 }
 
 /// The program that really runs: what is asked for Apache's configuration is a script that starts another.
@@ -151,7 +163,7 @@ fn apache(parents: &[&Process], pid_file: Option<&Path>) -> Result<Loaded, Verdi
     if !parents.iter().any(|parent| parent.pid == pid) {
         return Err(unknown(format!("`{}` names process {pid}, which is not it", shown(file))));
     }
-    let at = fs::canonicalize(file).and_then(|file| Moment::of_change(&file));
+    let at = fs::metadata(file).map(|metadata| Moment::of_change(&metadata));
     Ok(Loaded { at: at.map_err(|error| unknown(error.to_string()))?, by_file: true })
 }
 
@@ -173,3 +185,6 @@ fn pid_in(file: &Path) -> Option<u32> {
     let text = super::haproxy::text(file).ok()?;
     text.split_whitespace().next()?.parse().ok()
 }
+
+#[cfg(test)]
+mod tests;

@@ -117,6 +117,12 @@ impl Offers<'_> {
             .map(|file| format!("# `{}` is part of it, and in no tree", text::visible(file)))
             .collect();
         let at = |at: &At| format!("{}:{}", text::visible(&at.file), at.line);
+        let named = revealed.references.iter().filter(|it| it.role != Role::Authority && !listed.contains(&it.file));
+        remarks.extend(named.map(|it| format!("# {}: `{}` is in no tree", at(&it.at), text::visible(&it.file))));
+        remarks.extend(revealed.sockets.iter().map(|socket| {
+            let path = text::visible(&socket.path);
+            format!("# {}: `{path}` is a socket: `process` or `unit` can check who serves it", at(&socket.at))
+        }));
         remarks.extend(revealed.unclear.iter().map(|it| format!("# {}: {}", at(&it.at), text::visible(&it.what))));
         for include in revealed.includes.iter().filter(|include| include.found.is_empty()) {
             remarks.push(format!("# {}: `{}` includes nothing here", at(&include.at), text::visible(&include.pattern)));
@@ -181,7 +187,9 @@ mod tests {
 
     const NGINX: &str = "http { include /opt/x.conf; include none/*; server { listen 443 ssl; server_name shop.example;
         ssl_certificate /etc/ssl/shop.pem; ssl_certificate_key /etc/ssl/shop.key; ssl_trusted_certificate \"/c\\u{1b}a\";
-        proxy_pass http://10.0.0.1:8080; proxy_pass http://$x; } }";
+        proxy_pass http://10.0.0.1:8080; proxy_pass http://$x;
+        auth_basic_user_file users; ssl_dhparam /etc/nginx/nginx.conf; ssl_crl /etc/ssl/shop.crl;
+        fastcgi_pass unix:/run/php.sock; } }";
 
     fn offered(spec: &str) -> String {
         let mut files = Files::default();
@@ -216,6 +224,9 @@ name = \"10.0.0.1:8080 answers\"
 tcp = { connect = \"10.0.0.1:8080\" }
 
 # `/opt/x.conf` is part of it, and in no tree
+# /etc/nginx/nginx.conf:4: `/etc/nginx/users` is in no tree
+# /etc/nginx/nginx.conf:4: `/etc/ssl/shop.crl` is in no tree
+# /etc/nginx/nginx.conf:5: `/run/php.sock` is a socket: `process` or `unit` can check who serves it
 # /etc/nginx/nginx.conf:3: http://$x: it depends on a variable
 # /etc/nginx/nginx.conf:1: `/etc/nginx/none/*` includes nothing here
 ";

@@ -156,6 +156,26 @@ mod tests {
         assert_eq!(Defaults::parse(apache), Defaults { prefix: "/etc/apache2".into(), config: "apache2.conf".into() });
     }
 
+    /// Root's, or whose the configuration is; not anybody's who calls a program like it.
+    #[test]
+    fn whose_it_is() {
+        use std::os::unix::{fs::chown, process::CommandExt as _};
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let config = tempfile::NamedTempFile::new().unwrap();
+        let own = process(std::process::id(), 0, &["nginx"]);
+        let mut nobodys = std::process::Command::new("sleep").arg("60").uid(65_534).spawn().unwrap();
+        let other = process(nobodys.id(), 0, &["nginx"]);
+        let before = is_of_the_right_user(&other, config.path());
+        chown(config.path(), Some(65_534), None).unwrap();
+        let after = is_of_the_right_user(&other, config.path());
+        let roots = is_of_the_right_user(&own, config.path());
+        nobodys.kill().unwrap();
+        nobodys.wait().unwrap();
+        assert_eq!((before, after, roots), (false, true, true));
+    }
+
     #[test]
     fn who_is_a_master() {
         let all = [
