@@ -11,11 +11,12 @@ use portcullis::{
     digest::Digest,
     glob::Ignore,
     json::INTEGER_MAX,
-    manifest::{Extras, Manifest, PAYLOAD_TYPE, Tree},
+    manifest::{EntryKind, Extras, Manifest, PAYLOAD_TYPE, Tree},
     signature::Envelope,
     spec::Texts,
     tree::{self, Contents, Withheld},
 };
+use serde::Serialize;
 
 use super::{
     offers,
@@ -98,7 +99,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Answer> {
     spec.warnings.iter().for_each(output::warning);
     let texts = spec.texts.clone();
     let mut manifest = spec.into_manifest(args.release.clone(), sequence(args.sequence)?);
-    read_trees(&mut manifest, &texts, args.root.as_deref(), &args.out)?;
+    let withheld = read_trees(&mut manifest, &texts, args.root.as_deref(), &args.out)?;
 
     let payload = manifest.to_payload();
     Manifest::parse(&payload).context("failed to build a manifest that keeps the rules")?;
@@ -110,7 +111,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Answer> {
     files::replace(&args.out, &envelope.to_json())?;
 
     if args.json {
-        output::json(&Summary::of(&manifest, &digest))?;
+        output::json(&Built { manifest: Summary::of(&manifest, &digest), withheld: &withheld })?;
     } else {
         let signer = key.map_or_else(|| "nobody yet".into(), |key| key.public().key_id());
         let (identity, content) = (summary::identity(&manifest, &digest), summary::content(&manifest));
@@ -133,9 +134,32 @@ fn sequence(asked: Option<u64>) -> anyhow::Result<u64> {
     seconds.context("failed to use SOURCE_DATE_EPOCH: it is not a number of seconds")
 }
 
-fn read_trees(manifest: &mut Manifest, texts: &[Texts], root: Option<&Path>, out: &Path) -> anyhow::Result<()> {
+/// What is told of a build, for machines.
+#[derive(Serialize)]
+struct Built<'a> {
+    #[serde(flatten)]
+    manifest: Summary<'a>,
+    /// All of it: warnings name the first of each tree.
+    withheld: &'a [WithheldFile],
+}
+
+/// A file whose text is not kept.
+#[derive(Serialize)]
+struct WithheldFile {
+    tree: String,
+    path: String,
+    because: &'static str,
+}
+
+/// Fills the trees; gives what was withheld of them.
+fn read_trees(
+    manifest: &mut Manifest,
+    texts: &[Texts],
+    root: Option<&Path>,
+    out: &Path,
+) -> anyhow::Result<Vec<WithheldFile>> {
     let bar = Bar::new();
-    let mut budget = TEXTS_BYTES_MAX;
+    let (mut budget, mut withheld) = (TEXTS_BYTES_MAX, Vec::new());
     for (tree, texts) in manifest.trees.iter_mut().zip(texts) {
         bar.tree(&tree.name);
         let directory = under(root, tree)?;
@@ -149,8 +173,10 @@ fn read_trees(manifest: &mut Manifest, texts: &[Texts], root: Option<&Path>, out
         })?;
         warn_of(&name, texts, &contents);
         tree.entries = contents.entries;
+        let of_this = |Withheld { path, because }| WithheldFile { tree: tree.name.clone(), path, because };
+        withheld.extend(contents.withheld.into_iter().map(of_this));
     }
-    Ok(())
+    Ok(withheld)
 }
 
 /// What one may have expected to be kept, and is not.
@@ -160,7 +186,7 @@ fn warn_of(tree: &str, texts: &Texts, contents: &Contents) {
     }
     let more = contents.withheld.len().saturating_sub(WITHHELD_SHOWN);
     if more > 0 {
-        output::warning(&format_args!("tree `{tree}`: nor are the texts of {more} more files"));
+        output::warning(&format_args!("tree `{tree}`: nor are the texts of {more} more files: `--json` names all"));
     }
     if contents.over > 0 {
         let (files, max) = (contents.over, HumanBytes(TEXTS_BYTES_MAX as u64));
@@ -171,6 +197,19 @@ fn warn_of(tree: &str, texts: &Texts, contents: &Contents) {
     if !texts.templates.is_empty() && contents.entries.iter().all(|entry| entry.kind.template().is_none()) {
         output::warning(&format_args!("tree `{tree}`: no file matches `templates`"));
     }
+    for pattern in texts.secret.iter().filter(|pattern| matches_nothing(pattern, contents)) {
+        let pattern = portcullis::text::visible(pattern);
+        output::warning(&format_args!("tree `{tree}`: no file matches `{pattern}` of `secret`"));
+    }
+}
+
+/// Whether a pattern of `secret` says nothing of what is there: a slip of the pen leaves a secret readable. What it leads to
+/// with `!` was matched by another.
+fn matches_nothing(pattern: &String, contents: &Contents) -> bool {
+    let matches = |ignore: &Ignore| {
+        contents.entries.iter().any(|entry| ignore.hides(&entry.path, matches!(entry.kind, EntryKind::Directory)))
+    };
+    !pattern.starts_with('!') && Ignore::new(std::slice::from_ref(pattern)).is_ok_and(|ignore| !matches(&ignore))
 }
 
 /// A manifest inside a tree that it describes could never pass: it would have to hold its own digest.
