@@ -12,8 +12,8 @@ use portcullis::{
     glob::Ignore,
     json::INTEGER_MAX,
     manifest::{EntryKind, Extras, Manifest, PAYLOAD_TYPE, Tree},
-    signature::Envelope,
-    spec::Texts,
+    signature::{Envelope, SigningKey},
+    spec::{Spec, Texts},
     tree::{self, Contents, Withheld},
 };
 use serde::Serialize;
@@ -97,21 +97,12 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Answer> {
     let key = args.key.as_deref().map(files::read_signing_key).transpose()?;
     let spec = files::read_spec(&args.spec)?;
     spec.warnings.iter().for_each(output::warning);
-    let texts = spec.texts.clone();
-    let mut manifest = spec.into_manifest(args.release.clone(), sequence(args.sequence)?);
-    let withheld = read_trees(&mut manifest, &texts, args.root.as_deref(), &args.out)?;
-
-    let payload = manifest.to_payload();
-    Manifest::parse(&payload).context("failed to build a manifest that keeps the rules")?;
-    let digest = Digest::of(&payload);
-    let mut envelope = Envelope::unsigned(PAYLOAD_TYPE, payload);
-    if let Some(key) = &key {
-        envelope.sign(key);
-    }
-    files::replace(&args.out, &envelope.to_json())?;
+    let (release, sequence) = (args.release.clone(), sequence(args.sequence)?);
+    let order = Order { spec, release, sequence, root: args.root.as_deref(), key: key.as_ref(), out: &args.out };
+    let Built { manifest, digest, withheld } = order.build()?;
 
     if args.json {
-        output::json(&Built { manifest: Summary::of(&manifest, &digest), withheld: &withheld })?;
+        output::json(&Told { manifest: Summary::of(&manifest, &digest), withheld: &withheld })?;
     } else {
         let signer = key.map_or_else(|| "nobody yet".into(), |key| key.public().key_id());
         let (identity, content) = (summary::identity(&manifest, &digest), summary::content(&manifest));
@@ -121,6 +112,43 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Answer> {
         offers::tell(&manifest, args.root.as_deref());
     }
     Ok(Answer::Yes)
+}
+
+/// A manifest to be built.
+pub(crate) struct Order<'a> {
+    pub(crate) spec: Spec,
+    pub(crate) release: String,
+    pub(crate) sequence: u64,
+    /// What the roots of trees are put under.
+    pub(crate) root: Option<&'a Path>,
+    pub(crate) key: Option<&'a SigningKey>,
+    /// Where to write it.
+    pub(crate) out: &'a Path,
+}
+
+/// A manifest that was built and written.
+pub(crate) struct Built {
+    manifest: Manifest,
+    digest: Digest,
+    withheld: Vec<WithheldFile>,
+}
+
+impl Order<'_> {
+    /// Reads the trees, and writes the envelope.
+    pub(crate) fn build(self) -> anyhow::Result<Built> {
+        let texts = self.spec.texts.clone();
+        let mut manifest = self.spec.into_manifest(self.release, self.sequence);
+        let withheld = read_trees(&mut manifest, &texts, self.root, self.out)?;
+        let payload = manifest.to_payload();
+        Manifest::parse(&payload).context("failed to build a manifest that keeps the rules")?;
+        let digest = Digest::of(&payload);
+        let mut envelope = Envelope::unsigned(PAYLOAD_TYPE, payload);
+        if let Some(key) = self.key {
+            envelope.sign(key);
+        }
+        files::replace(self.out, &envelope.to_json())?;
+        Ok(Built { manifest, digest, withheld })
+    }
 }
 
 /// As asked for, else for builds that can be repeated (reproducible-builds.org), else now.
@@ -136,7 +164,7 @@ fn sequence(asked: Option<u64>) -> anyhow::Result<u64> {
 
 /// What is told of a build, for machines.
 #[derive(Serialize)]
-struct Built<'a> {
+struct Told<'a> {
     #[serde(flatten)]
     manifest: Summary<'a>,
     /// All of it: warnings name the first of each tree.
