@@ -11,7 +11,7 @@ use alloc::{
 };
 
 use super::{
-    observation::{Listening, Observation, Running},
+    observation::{Listening, Observation, Running, SeenCertificate},
     write::string,
 };
 use crate::spec::Spec;
@@ -71,41 +71,50 @@ fn certificates(observations: &[Observation], asks: &mut Vec<(String, String)>) 
     let files: BTreeSet<&String> =
         observations.iter().flat_map(|one| &one.certificates).map(|certificate| &certificate.file).collect();
     let check = |file: &String| {
-        let mut ask = |why: String| asks.push((format!("certificate {file}"), why));
-        let Some((names, keys)) = shown_by_all(observations, file) else {
-            ask("not on every instance".into());
-            return None;
-        };
-        let key = keys.first().and_then(|key| key.map(|key| format!(", key = {}", string(key)))).unwrap_or_default();
-        let key = if keys.len() == 1 { key } else { String::new() };
-        if keys.len() > 1 {
-            ask("its key is another file on each instance".into());
-        }
-        let common = names.iter().skip(1).fold(names[0].clone(), |common, names| &common & names);
-        let particular: BTreeSet<&String> =
-            names.iter().flatten().filter(|name| !common.contains(*name)).copied().collect();
-        if !particular.is_empty() {
-            let particular: Vec<&str> = particular.into_iter().map(String::as_str).collect();
-            ask(format!("it has names that are not those of every instance: {}", particular.join(", ")));
-        }
-        let common: Vec<String> = common.into_iter().map(|name| string(name)).collect();
-        let names = if common.is_empty() { String::new() } else { format!(", names = [{}]", common.join(", ")) };
+        let agreed = Agreed::of(file, observations);
+        asks.extend(agreed.asks.into_iter().map(|why| (format!("certificate {file}"), why)));
+        let names: Vec<String> = agreed.names?.into_iter().map(|name| string(name)).collect();
+        let key = agreed.key.map(|key| format!(", key = {}", string(key))).unwrap_or_default();
+        let names = if names.is_empty() { String::new() } else { format!(", names = [{}]", names.join(", ")) };
         let kind = format!("certificate = {{ file = {}{key}{names} }}", string(file));
         first_known(&format!("certificate {file}"), &[kind], "a web server shows it".into())
     };
     files.into_iter().filter_map(check).collect()
 }
 
-/// For each instance the names that the certificate in `file` is shown for, and all keys it has; `None` where one has it not.
-fn shown_by_all<'a>(
-    observations: &'a [Observation],
-    file: &str,
-) -> Option<(Vec<BTreeSet<&'a String>>, BTreeSet<Option<&'a String>>)> {
-    let shown = |one: &'a Observation| -> Vec<_> { one.certificates.iter().filter(|seen| seen.file == file).collect() };
-    let all: Vec<_> = observations.iter().map(shown).collect();
-    let keys = all.iter().flatten().map(|seen| seen.key.as_ref()).collect();
-    let names = all.iter().map(|shown| shown.iter().flat_map(|seen| &seen.names).collect()).collect();
-    all.iter().all(|shown| !shown.is_empty()).then_some((names, keys))
+/// What all instances agree about, of the certificate in one file.
+struct Agreed<'a> {
+    key: Option<&'a String>,
+    /// `None` where an instance does not show it.
+    names: Option<BTreeSet<&'a String>>,
+    /// What they do not agree about.
+    asks: Vec<String>,
+}
+
+impl<'a> Agreed<'a> {
+    fn of(file: &str, observations: &'a [Observation]) -> Self {
+        let shown =
+            |one: &'a Observation| -> Vec<_> { one.certificates.iter().filter(|one| one.file == file).collect() };
+        let all: Vec<Vec<&SeenCertificate>> = observations.iter().map(shown).collect();
+        if all.iter().any(Vec::is_empty) {
+            return Self { key: None, names: None, asks: ["not on every instance".into()].into() };
+        }
+        let keys: BTreeSet<Option<&String>> = all.iter().flatten().map(|one| one.key.as_ref()).collect();
+        let other_keys = (keys.len() > 1).then(|| "its key is another file on each instance".into());
+        let names_of = |shown: &Vec<&'a SeenCertificate>| shown.iter().flat_map(|one| &one.names).collect();
+        let mut names = all.iter().map(names_of).collect::<Vec<BTreeSet<&String>>>().into_iter();
+        let (mut common, mut every) = (names.next().unwrap_or_default(), BTreeSet::new());
+        every.extend(common.iter().copied());
+        for names in names {
+            common.retain(|name| names.contains(name));
+            every.extend(names);
+        }
+        let some: Vec<&str> = every.difference(&common).map(|name| name.as_str()).collect();
+        let other_names = (!some.is_empty())
+            .then(|| format!("it has names that are not those of every instance: {}", some.join(", ")));
+        let key = keys.first().copied().flatten().filter(|_| keys.len() == 1);
+        Self { key, names: Some(common), asks: other_keys.into_iter().chain(other_names).collect() }
+    }
 }
 
 fn running(observations: &[Observation]) -> Vec<Proposed> {
@@ -292,7 +301,7 @@ mod tests {
     fn certificates_that_differ_are_checked_for_what_is_common_and_asked_about() {
         let shows = |file: &str, key: &str, names: &[&str]| {
             let names = names.iter().map(|name| (*name).into()).collect();
-            let certificate = super::super::SeenCertificate { file: file.into(), key: Some(key.into()), names };
+            let certificate = SeenCertificate { file: file.into(), key: Some(key.into()), names };
             Observation { version: 1, certificates: [certificate].into(), ..Observation::default() }
         };
         let first = shows("/a.pem", "/a.key", &["a.example", "one.example"]);
