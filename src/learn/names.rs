@@ -192,6 +192,15 @@ mod tests {
     }
 
     #[test]
+    fn what_looks_like_configuration() {
+        for (path, configuration) in
+            [("a/site.CONF", true), ("a/.htaccess", true), ("mime.types", true), ("conf/a.php", false), ("conf", false)]
+        {
+            assert_eq!(is_configuration(path.as_bytes()), configuration, "{path}");
+        }
+    }
+
+    #[test]
     fn what_begins_like_code() {
         for (path, content, code) in [
             ("a.jpg", "\u{feff} \n<?= 1", true),
@@ -215,10 +224,21 @@ mod tests {
             ("a/.env.local", true),
             ("app/db_password.txt", true),
             ("a/server.ppk", true),
+            ("a/site.pem", true),
+            ("a/id_card", true),
             ("a/photo.jpg", false),
         ] {
             assert_eq!(is_secret(path.as_bytes()), secret, "{path}");
         }
+        for (text, secret) in [
+            ("db_Password = x", true),
+            ("-----BEGIN PRIVATE KEY-----", true),
+            ("joe:{PLAIN}x", true),
+            ("listen 80;", false),
+        ] {
+            assert_eq!(is_secret_text(text), secret, "{text}");
+        }
+        assert!(is_volatile_directory("Cache") && !is_volatile_directory("lib"));
         for (path, found) in [
             ("a/x.log", Some((".log", ""))),
             ("x.log.1.gz", Some((".log", ".1.gz"))),

@@ -141,6 +141,7 @@ fn contents() {
         ("joe:$5$abc$012345678901234", None),
         ("joe:$5$0123456789abcdefghijkl", None),
         ("joe:$5abcdefghi$abc$0123456789012345", None),
+        ("joe:$argon2abcdefghi$abc$0123456789012345", None),
         ("joe:$5$abc$0123456789012345(x)", None),
         ("joe:$8$abc$0123456789012345", None),
         ("# a comment\n\njoe:./XexS6ZhobKA", Some(PASSWORDS)),
