@@ -114,6 +114,17 @@ mod tests {
         assert!(removed.starts_with("-üü") && removed.ends_with(" (3502 bytes more)"), "{removed}");
     }
 
+    #[test]
+    fn limits_themselves_are_allowed() {
+        assert!(!of(b"a", "", "x".repeat(TEXT_BYTES_MAX).as_bytes()).starts_with(NOT_SHOWN));
+        // Lines of ten bytes as shown, after a first one of any length: for one of these the room is just enough.
+        let lengths = (0..10).map(|length| {
+            let text = "x".repeat(length) + "\n" + &"123456789\n".repeat(1_000);
+            of(b"a", "", text.as_bytes()).len()
+        });
+        assert_eq!(lengths.max(), Some(DIFF_BYTES_MAX));
+    }
+
     /// No text that an instance chooses keeps its checks waiting: few different lines, all mixed up, are the worst.
     #[test]
     #[expect(clippy::disallowed_methods, reason = "time is what is tested")]

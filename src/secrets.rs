@@ -5,22 +5,46 @@
 //! configuration is not: such a file is to be marked `secret` in the spec. To withhold too much costs a diff; to withhold too
 //! little cannot be undone.
 
+use alloc::string::String;
+
+#[cfg(test)]
+mod tests;
+
 /// Why a text is withheld, as a fragment for people: “it is …”.
 pub type Secret = &'static str;
 
 /// Whether a file of this path is to be withheld, whatever it holds: a template's name counts like the one it renders, and a
 /// backup's like the one it was made of.
 pub fn by_name(path: &[u8]) -> Option<Secret> {
-    let name = path.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
-    let lower = name.to_ascii_lowercase();
-    let mut name = lower.as_slice();
+    let path = [b"/", path.to_ascii_lowercase().as_slice()].concat();
+    let mut name = path.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
+    // The public half of a key is there to be shown.
+    if name.ends_with(b".pub") {
+        return None;
+    }
     loop {
         if let Some((_, _, secret)) = NAMES.iter().find(|(begin, end, _)| fits(name, begin, end)) {
             return Some(secret);
         }
-        let shorter = COPIES.iter().find_map(|suffix| name.strip_suffix(suffix.as_bytes()));
-        name = shorter.filter(|shorter| !shorter.is_empty())?;
+        let Some(shorter) = shorter(name) else { return by_place(&path) };
+        name = shorter;
     }
+}
+
+/// The name without what makes it that of a copy: a word, or a number.
+fn shorter(name: &[u8]) -> Option<&[u8]> {
+    let word = COPIES.iter().find_map(|suffix| name.strip_suffix(suffix.as_bytes()));
+    let number = || {
+        let end = name.iter().rposition(|byte| !byte.is_ascii_digit())?;
+        (end + 1 < name.len() && matches!(name[end], b'.' | b'-' | b'_')).then(|| &name[..end])
+    };
+    word.or_else(number).filter(|shorter| !shorter.is_empty())
+}
+
+fn by_place(path: &[u8]) -> Option<Secret> {
+    let lies_in = |place: &str| path.windows(place.len()).any(|part| part == place.as_bytes());
+    let lies_there = |place: &str| if place.ends_with('/') { lies_in(place) } else { path.ends_with(place.as_bytes()) };
+    PLACES.iter().find(|(place, _)| lies_there(place)).map(|(_, secret)| *secret)
 }
 
 /// Beginning and end; of both at the ends of one name, neither overlaps the other.
@@ -33,14 +57,66 @@ fn fits(name: &[u8], begin: &str, end: &str) -> bool {
 
 /// Whether a text is to be withheld for what stands in it.
 pub fn by_content(text: &str) -> Option<Secret> {
-    if MARKS.iter().any(|mark| text.contains(mark)) || text.lines().any(is_wireguard) {
-        return Some(KEY);
+    let upper = text.to_ascii_uppercase();
+    // However it is laid out and quoted.
+    let compact: String = upper.chars().filter(|c| !c.is_whitespace() && !matches!(c, '"' | '\'' | '\\')).collect();
+    CONTENTS.iter().find(|(is_there, _)| is_there(&Text { text, upper: &upper, compact: &compact })).map(|(_, it)| *it)
+}
+
+/// A text in the forms in which it is looked at.
+struct Text<'a> {
+    text: &'a str,
+    /// In capital letters.
+    upper: &'a str,
+    /// In capital letters, without blanks, quotes and backslashes.
+    compact: &'a str,
+}
+
+impl Text<'_> {
+    fn any_line(&self, is_one: fn(&str) -> bool) -> bool {
+        self.text.lines().any(is_one)
     }
-    let is_list = text.lines().any(|line| {
-        let mut words = line.split(is_separator);
-        is_password_entry(line) || words.any(|word| is_hash(word) || word == HAPROXY_PASSWORD)
-    });
-    if is_list || is_des_list(text) || is_netrc(text) { Some(PASSWORDS) } else { None }
+
+    fn any_word(&self, is_one: fn(&str) -> bool) -> bool {
+        self.text.split(is_separator).any(is_one)
+    }
+
+    /// What stands behind each `mark` in the compact form.
+    fn behind<'m>(&'m self, mark: &'m str) -> impl Iterator<Item = &'m str> {
+        self.compact.match_indices(mark).map(move |(at, _)| &self.compact[at + mark.len()..])
+    }
+}
+
+/// `"kty"` with the private `d`, or with the `k` of a secret shared by both sides (RFC 7517, RFC 7518).
+fn is_jwk(text: &Text<'_>) -> bool {
+    text.compact.contains("KTY:") && ["{D:", ",D:", "{K:", ",K:"].iter().any(|member| text.compact.contains(member))
+}
+
+/// `secret "…";` of BIND, `secret: …` of NSD and Knot.
+fn is_tsig(text: &Text<'_>) -> bool {
+    let words =
+        text.text.split(|c: char| is_separator(c) || matches!(c, ';' | '{' | '}')).filter(|word| !word.is_empty());
+    words.clone().zip(words.skip(1)).any(|(key, value)| {
+        let is_key = value.len() >= TSIG_CHARS_MIN && value.len() % 4 == 0 && value.bytes().all(is_base64);
+        key.eq_ignore_ascii_case("secret") && is_key && !value.starts_with('/')
+    })
+}
+
+/// A key of AWS, or the password of wordpress, that is given and not taken from elsewhere.
+fn is_given(text: &Text<'_>) -> bool {
+    let given = |rest: &str| !ELSEWHERE.iter().any(|begin| rest.starts_with(begin));
+    ASSIGNED.iter().any(|mark| text.behind(mark).any(given))
+}
+
+/// `tls.key: …`, `client-key-data: …` in base64.
+fn is_kubernetes(line: &str) -> bool {
+    let is_mark = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '+' | '-' | ',');
+    line.split_once(':').is_some_and(|(name, value)| {
+        let (name, value) = (name.trim_matches(is_mark), value.trim_matches(is_mark));
+        (name.ends_with(".key") || name.ends_with("-key-data"))
+            && value.len() >= HASH_CHARS_MIN
+            && value.bytes().all(is_base64)
+    })
 }
 
 /// `PrivateKey = …`.
@@ -50,21 +126,37 @@ fn is_wireguard(line: &str) -> bool {
     })
 }
 
-/// `user:{SHA}…`, or a line of `.pgpass`: `host:port:database:user:password`.
-fn is_password_entry(line: &str) -> bool {
-    let scheme = line.split_once(":{").and_then(|(_, rest)| rest.split_once('}'));
-    let is_scheme = scheme.is_some_and(|(name, rest)| {
-        name.len() >= 3
-            && name.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'-')
-            && rest.len() >= HASH_CHARS_MIN
-            && rest.bytes().all(is_base64)
-    });
+/// A line of `.pgpass`: `host:port:database:user:password`.
+fn is_pgpass(line: &str) -> bool {
     let mut fields = line.split(':');
-    let is_pgpass = fields.clone().count() == 5
+    fields.clone().count() == 5
         && !line.starts_with('#')
         && fields.nth(1).is_some_and(|port| port == "*" || port.parse::<u16>().is_ok())
-        && fields.nth(2).is_some_and(|password| !password.is_empty());
-    is_scheme || is_pgpass
+        && fields.nth(2).is_some_and(|password| !password.is_empty())
+}
+
+/// `user:realm:` and MD5 or SHA-256 in hexadecimal, of htdigest.
+fn is_htdigest(line: &str) -> bool {
+    let mut fields = line.trim_end().split(':');
+    let hash = fields.clone().nth(2).unwrap_or_default();
+    fields.clone().count() == 3
+        && fields.next().is_some_and(|user| !user.is_empty())
+        && matches!(hash.len(), 32 | 64)
+        && hash.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// `{SSHA}…`, `{PLAIN}…`, and `userPassword: …` of LDIF. A brace behind a `$` is a variable's.
+fn is_scheme(line: &str) -> bool {
+    let is_one = |at: usize| {
+        let Some((name, rest)) = line[at + 1..].split_once('}') else { return false };
+        let (name, value) = (name.to_ascii_uppercase(), rest.split(is_separator).next().unwrap_or_default());
+        let is_hash = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.'))
+            && HASHED.iter().any(|known| name.contains(known))
+            && value.len() >= HASH_CHARS_MIN;
+        !line[..at].ends_with('$') && (is_hash || PLAIN.contains(&name.as_str()) && !value.is_empty())
+    };
+    let is_ldif = line.get(..LDIF.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(LDIF));
+    is_ldif || line.match_indices('{').any(|(at, _)| is_one(at))
 }
 
 /// A word of crypt(3): `$6$salt$hash`, `$apr1$…`, `$2y$05$…`, `$argon2id$…`. At the beginning of a word only, and with another
@@ -82,8 +174,8 @@ fn is_separator(c: char) -> bool {
 }
 
 /// Nothing but `user:hash` with the hash of old, 13 characters.
-fn is_des_list(text: &str) -> bool {
-    let mut lines = text.lines().filter(|line| !line.trim().is_empty() && !line.starts_with('#')).peekable();
+fn is_des_list(text: &Text<'_>) -> bool {
+    let mut lines = text.text.lines().filter(|line| !line.trim().is_empty() && !line.starts_with('#')).peekable();
     let is_entry = |line: &str| {
         line.split_once(':').is_some_and(|(user, hash)| {
             !user.is_empty()
@@ -95,8 +187,8 @@ fn is_des_list(text: &str) -> bool {
 }
 
 /// `machine … login … password …`, in one line or in several.
-fn is_netrc(text: &str) -> bool {
-    let mut words = text.split_whitespace();
+fn is_netrc(text: &Text<'_>) -> bool {
+    let mut words = text.text.split_whitespace();
     ["machine", "login", "password"].iter().all(|wanted| words.any(|word| word == *wanted))
 }
 
@@ -118,13 +210,15 @@ const NAMES: &[(&str, &str, Secret)] = &[
     ("", ".ppk", KEY),
     ("", ".p8", KEY),
     ("", "-key.pem", KEY),
+    ("", "_key.pem", KEY),
+    ("", ".key.pem", KEY),
+    ("key.pem", EXACTLY, KEY),
     ("", "privkey.pem", KEY),
-    ("id_rsa", EXACTLY, KEY),
-    ("id_dsa", EXACTLY, KEY),
-    ("id_ecdsa", EXACTLY, KEY),
-    ("id_ecdsa_sk", EXACTLY, KEY),
-    ("id_ed25519", EXACTLY, KEY),
-    ("id_ed25519_sk", EXACTLY, KEY),
+    ("privkey", ".pem", KEY),
+    ("id_rsa", "", KEY),
+    ("id_dsa", "", KEY),
+    ("id_ecdsa", "", KEY),
+    ("id_ed25519", "", KEY),
     ("ssh_host_", "_key", KEY),
     ("", ".p12", STORE),
     ("", ".pfx", STORE),
@@ -146,21 +240,42 @@ const NAMES: &[(&str, &str, Secret)] = &[
     (".netrc", EXACTLY, PASSWORDS),
     ("_netrc", EXACTLY, PASSWORDS),
     (".my.cnf", EXACTLY, CREDENTIALS),
+    (".mylogin.cnf", EXACTLY, CREDENTIALS),
+    (".dockercfg", EXACTLY, CREDENTIALS),
+    (".dockerconfigjson", EXACTLY, CREDENTIALS),
+    ("kubeconfig", EXACTLY, CREDENTIALS),
+    ("", ".kubeconfig", CREDENTIALS),
     (".npmrc", EXACTLY, CREDENTIALS),
     (".pypirc", EXACTLY, CREDENTIALS),
     (".git-credentials", EXACTLY, CREDENTIALS),
     ("credentials", EXACTLY, CREDENTIALS),
-    (".env", EXACTLY, CREDENTIALS),
-    (".env.", "", CREDENTIALS),
+    ("credentials.", "", CREDENTIALS),
+    (".env", "", CREDENTIALS),
     ("", ".env", CREDENTIALS),
+];
+
+/// Where secrets lie whose names say nothing: in a folder, or under one name in it.
+const PLACES: &[(&str, Secret)] = &[
+    ("/ssl/private/", KEY),
+    ("/tls/private/", KEY),
+    ("/pki/private/", KEY),
+    ("/.docker/config.json", CREDENTIALS),
+    ("/.kube/config", CREDENTIALS),
 ];
 
 /// What is put behind the name of a file for a copy of it, and behind the name of a template.
 const COPIES: &[&str] = &[
     "~",
-    "-",
     ".bak",
+    "-bak",
+    "_bak",
+    ".backup",
+    "-backup",
     ".old",
+    "-old",
+    "_old",
+    ".copy",
+    "-",
     ".orig",
     ".save",
     ".swp",
@@ -176,8 +291,60 @@ const COPIES: &[&str] = &[
     ".in",
 ];
 
-/// What stands in private keys, and nowhere else.
-const MARKS: &[&str] = &["PRIVATE KEY-----", "PRIVATE KEY BLOCK-----", "PuTTY-User-Key-File-", "AGE-SECRET-KEY-1"];
+/// What a text may hold, in the order in which it is looked for.
+#[expect(clippy::type_complexity, reason = "a table: how it is told, and what it is")]
+const CONTENTS: &[(fn(&Text<'_>) -> bool, Secret)] = &[
+    (|text| MARKS.iter().any(|mark| text.upper.contains(mark)), KEY),
+    (|text| MARKS_BASE64.iter().any(|mark| text.text.contains(mark)), KEY),
+    (|text| text.any_line(is_wireguard), KEY),
+    (|text| text.any_line(is_kubernetes), KEY),
+    (is_jwk, KEY),
+    (is_tsig, KEY),
+    (is_given, CREDENTIALS),
+    (|text| text.any_line(is_scheme), PASSWORDS),
+    (|text| text.any_line(is_pgpass), PASSWORDS),
+    (|text| text.any_line(is_htdigest), PASSWORDS),
+    (|text| text.any_word(is_hash), PASSWORDS),
+    (|text| text.any_word(|word| word == HAPROXY_PASSWORD), PASSWORDS),
+    (is_des_list, PASSWORDS),
+    (is_netrc, PASSWORDS),
+];
+
+/// What stands in private keys, in capital letters: PEM, RFC 4716, OpenPGP, PuTTY, age.
+const MARKS: &[&str] =
+    &["PRIVATE KEY----", "PRIVATE KEY ----", "PRIVATE KEY BLOCK----", "PUTTY-USER-KEY-FILE-", "AGE-SECRET-KEY-1"];
+
+/// `-----BEGIN ` with `PRIV`, `RSA `, `EC P`, `DSA `, `OPEN`, `ENCR` and `PGP PRI` in base64.
+const MARKS_BASE64: &[&str] = &[
+    "LS0tLS1CRUdJTiBQUklW",
+    "LS0tLS1CRUdJTiBSU0Eg",
+    "LS0tLS1CRUdJTiBFQyBQ",
+    "LS0tLS1CRUdJTiBEU0Eg",
+    "LS0tLS1CRUdJTiBPUEVO",
+    "LS0tLS1CRUdJTiBFTkNS",
+    "LS0tLS1CRUdJTiBQR1AgUFJJ",
+];
+
+/// Comes before a secret in the compact form of a text.
+const ASSIGNED: &[&str] = &[
+    "AWS_SECRET_ACCESS_KEY=",
+    "AWS_SECRET_ACCESS_KEY:",
+    "SECRETACCESSKEY=",
+    "SECRETACCESSKEY:",
+    "DEFINE(DB_PASSWORD,",
+];
+
+/// How it begins when it is not given, but taken from elsewhere.
+const ELSEWHERE: &[&str] = &["$", "GETENV", ")", "{{"];
+
+/// In the names of schemes whose value is a hash: `{SSHA256}`, `{BLF-CRYPT}`.
+const HASHED: &[&str] = &["SHA", "MD5", "CRYPT", "ARGON2", "PBKDF2", "NTLM", "LANMAN"];
+
+/// The names of schemes whose value is the password.
+const PLAIN: &[&str] = &["PLAIN", "CLEAR", "CLEARTEXT"];
+
+/// A password in LDIF, also in base64 (`userPassword:: …`).
+const LDIF: &str = "userpassword:";
 
 /// How the names of schemes of crypt(3) begin.
 const SCHEMES: &[&str] =
@@ -188,94 +355,7 @@ const HAPROXY_PASSWORD: &str = "insecure-password";
 
 /// The shortest hash that is in use, MD5 in base64, has 22.
 const HASH_CHARS_MIN: usize = 20;
+/// 80 bits in base64, the shortest key that is in use.
+const TSIG_CHARS_MIN: usize = 16;
 /// 32 bytes in base64.
 const WIREGUARD_CHARS: usize = 44;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names() {
-        for (path, secret) in [
-            ("ssl/site.key", Some(KEY)),
-            ("SITE.KEY", Some(KEY)),
-            ("site.key.bak", Some(KEY)),
-            ("site.key.tmpl", Some(KEY)),
-            ("site.key.orig~", Some(KEY)),
-            ("site.key.pub", None),
-            ("site.pem", None), // by what it holds
-            ("live/shop/privkey.pem", Some(KEY)),
-            ("root/.ssh/id_rsa", Some(KEY)),
-            ("root/.ssh/id_rsa.pub", None),
-            ("ssh/ssh_host_ed25519_key", Some(KEY)),
-            ("ssh/ssh_host_ed25519_key.pub", None),
-            ("a.p12", Some(STORE)),
-            ("a.pfx", Some(STORE)),
-            ("cacerts.jks", Some(STORE)),
-            (".htpasswd", Some(PASSWORDS)),
-            ("conf/htpasswd.users", Some(PASSWORDS)),
-            ("admin.htpasswd", Some(PASSWORDS)),
-            ("shadow-", Some(PASSWORDS)),
-            ("gshadow", Some(PASSWORDS)),
-            ("passwd", None),
-            ("shadows.css", None),
-            (".netrc", Some(PASSWORDS)),
-            (".pgpass", Some(PASSWORDS)),
-            (".env", Some(CREDENTIALS)),
-            (".env.production", Some(CREDENTIALS)),
-            ("environment", None),
-            (".aws/credentials", Some(CREDENTIALS)),
-            ("nginx.conf", None),
-            ("key", None),
-            ("monkey.conf", None),
-            ("id_rsa/readme", None),
-            ("~", None),
-            ("", None),
-        ] {
-            assert_eq!(by_name(path.as_bytes()), secret, "{path}");
-        }
-        assert_eq!(by_name(b"\xff.key"), Some(KEY));
-    }
-
-    #[test]
-    fn contents() {
-        let hash = "abcdefgh$0123456789abcdefghijkl";
-        for (text, secret) in [
-            ("-----BEGIN PRIVATE KEY-----\nMIG", Some(KEY)),
-            ("x\n-----BEGIN RSA PRIVATE KEY-----", Some(KEY)),
-            ("-----BEGIN OPENSSH PRIVATE KEY-----", Some(KEY)),
-            ("{\"private_key\":\"-----BEGIN PRIVATE KEY-----\\nMII\"}", Some(KEY)),
-            ("-----BEGIN PGP PRIVATE KEY BLOCK-----", Some(KEY)),
-            ("-----BEGIN CERTIFICATE-----\nMIG", None),
-            ("-----BEGIN PUBLIC KEY-----\nMIG", None),
-            ("PuTTY-User-Key-File-3: ssh-ed25519", Some(KEY)),
-            ("[Interface]\nPrivateKey = yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk=", Some(KEY)),
-            ("ssl_certificate_key /etc/ssl/site.key;", None),
-            (&alloc::format!("joe:$apr1${hash}"), Some(PASSWORDS)),
-            ("joe:$2y$05$abcdefghijklmnopqrstuuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0", Some(PASSWORDS)),
-            (&alloc::format!("a\nroot:$6${hash}:19000:0:99999:7:::"), Some(PASSWORDS)),
-            (&alloc::format!("root:$y$j9T${hash}:19000"), Some(PASSWORDS)),
-            ("a:$argon2id$v=19$m=65536,t=3,p=4$c29tZXNhbHQ$aGFzaGhhc2g", Some(PASSWORDS)),
-            (&alloc::format!("userlist ops\n  user joe password $5${hash}"), Some(PASSWORDS)),
-            ("  user joe insecure-password tiger", Some(PASSWORDS)),
-            ("joe:{SHA}fEqNCco3Yq9h5ZUglD3CZJT4lBs=", Some(PASSWORDS)),
-            ("joe:{SSHA}0c0blFTXXNuAMHECS4uxrj3ZieMoWImr", Some(PASSWORDS)),
-            ("joe:rqXexS6ZhobKA\nann:abJnggxhB/yWI\n", Some(PASSWORDS)),
-            ("joe:rqXexS6ZhobKA\nlisten 80;\n", None),
-            ("machine a.example login joe password tiger", Some(PASSWORDS)),
-            ("machine a.example\n  login joe\n  password tiger", Some(PASSWORDS)),
-            ("a password for the login of a machine", None),
-            ("db.internal:5432:shop:joe:tiger", Some(PASSWORDS)),
-            ("*:*:*:joe:tiger", Some(PASSWORDS)),
-            ("# host:port:database:user:password", None),
-            ("root:x:0:0:root:/root:/bin/bash", None),
-            ("rewrite ^/(.*)/(.*)$ /index.php?a=$1$2&b=$args last;", None),
-            ("log_format main '$remote_addr - $remote_user [$time_local] \"$request\"';", None),
-            ("server_name a.example;\nlisten 80;\n", None),
-            ("", None),
-        ] {
-            assert_eq!(by_content(text), secret, "{text}");
-        }
-    }
-}

@@ -96,6 +96,21 @@ mod tests {
     }
 
     #[test]
+    fn what_is_pending_says_why() {
+        let window = Window { within: Some(Span::from_s(90)), hold: Some(Span::from_s(10)) };
+        let mut seen = Seen::default();
+        let mut look = |second: u64, status, reason: Option<&str>| {
+            let outcome = Outcome::new("a", "tcp", status, reason.map(Into::into));
+            window.judge(&mut seen, outcome, second * 1_000).0.reason.unwrap_or_default()
+        };
+        assert_eq!(look(0, Status::Fail, Some("refused")), "not yet, after 0s of 1m30s: refused");
+        assert_eq!(look(5, Status::Fail, None), "not yet, after 5s of 1m30s: it does not pass");
+        assert_eq!(look(6, Status::Pass, None), "true for 0s so far, 10s wanted");
+        assert_eq!(look(10, Status::Pass, None), "true for 4s so far, 10s wanted");
+        assert!(Window::default().is_none() && !window.is_none());
+    }
+
+    #[test]
     fn table() {
         use Status::{Fail, Pass, Unknown};
         for (within, hold, looks, statuses) in [

@@ -1,20 +1,18 @@
 //! `portcullis rehearse`: breaks a copy of a release in every way its checks should notice.
 
-use std::{
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
-};
+use std::{fs, path::PathBuf};
 
-use anyhow::{Context as _, anyhow};
+use anyhow::{Context as _, bail};
 use portcullis::{
     facts::Facts,
     manifest::{Manifest, VerifiedManifest},
     rehearse::{Sampling, plan},
+    signature::SigningKey,
     spec::Spec,
-    text::visible,
 };
+use zeroize::Zeroizing;
 
-use super::{answer::Answer, files, output, progress::Bar, release};
+use super::{answer::Answer, clock, files, output, progress::Bar, release};
 use agent::Agent;
 use report::Report;
 use scratch::Scratch;
@@ -33,7 +31,7 @@ mod undo;
 /// Copies the release's trees to a scratch folder (DIR itself is only read), breaks the copy in one way after another,
 /// and runs the real agent each time. Commands and other checks that look at files run where the copy lies over the real
 /// directories, in a mount namespace of their own. Exit code 0: everything would be noticed. 1: something would be
-/// missed. 2: it could not be told, for example because the unbroken copy does not pass.
+/// missed. 2: it could not be told, for example because the unbroken copy does not pass, or a check of it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:
   portcullis rehearse --manifest manifest.json --trust release.key.pub --root staging
@@ -87,7 +85,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> anyhow::Result<Answer> {
     let spec = args.spec.as_deref().map(files::read_spec).transpose()?;
     let scratch = Scratch::new(args.scratch.as_deref())?;
-    let (file, agent) = signed(args, &scratch)?;
+    let (file, agent) = signed(args, spec.as_ref(), &scratch)?;
     let trusted = release::verify::read_trusted(&agent.trust, agent.threshold)?;
     let manifest = VerifiedManifest::open(&files::read_envelope(&file)?, &trusted)
         .with_context(|| format!("failed to verify `{}`", files::shown(&file)))?
@@ -118,11 +116,14 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Answer> {
     } else {
         output::result(&report.text())?;
     }
+    if let Some(unclear) = report.unclear() {
+        bail!("{unclear}");
+    }
     Ok(report.answer())
 }
 
 /// The manifest to rehearse with, and the agent that believes it.
-fn signed(args: &Args, scratch: &Scratch) -> anyhow::Result<(PathBuf, Agent)> {
+fn signed(args: &Args, spec: Option<&Spec>, scratch: &Scratch) -> anyhow::Result<(PathBuf, Agent)> {
     let program = agent::find(args.agent.as_deref());
     if let Some(manifest) = &args.manifest {
         return Ok((
@@ -130,16 +131,22 @@ fn signed(args: &Args, scratch: &Scratch) -> anyhow::Result<(PathBuf, Agent)> {
             Agent { program, trust: args.trust.clone(), threshold: args.threshold, facts: args.fact.clone() },
         ));
     }
-    let spec = args.spec.as_deref().context("neither a manifest nor a spec")?;
-    let (key, manifest) = (scratch.file("release.key"), scratch.file("manifest.json"));
-    this_program(["key", "generate", "--out"].map(Path::new).into_iter().chain([&*key]))?;
-    let words = ["release", "build", "--release", "rehearsal", "--spec"].map(Path::new).into_iter();
-    let words = words.chain([spec, "--root".as_ref(), &args.root, "--key".as_ref(), &key, "--out".as_ref(), &manifest]);
-    this_program(words)?;
-    Ok((
-        manifest,
-        Agent { program, trust: vec![scratch.file("release.key.pub")], threshold: 1, facts: args.fact.clone() },
-    ))
+    let spec = spec.context("neither a manifest nor a spec")?.clone();
+    let (key, trust) = throwaway_key(scratch, "release.pub")?;
+    let out = scratch.file("manifest.json");
+    let (release, sequence) = ("rehearsal".into(), clock::unix_seconds());
+    let order = release::build::Order { spec, release, sequence, root: Some(&args.root), key: Some(&key), out: &out };
+    order.build()?;
+    Ok((out, Agent { program, trust: vec![trust], threshold: 1, facts: args.fact.clone() }))
+}
+
+/// A key for this rehearsal only, and the file with its public half.
+fn throwaway_key(scratch: &Scratch, name: &str) -> anyhow::Result<(SigningKey, PathBuf)> {
+    let mut random = Zeroizing::new([0; 32]);
+    getrandom::fill(&mut *random).context("failed to get random bytes")?;
+    let (key, trust) = (SigningKey::generate(&random), scratch.file(name));
+    fs::write(&trust, key.public().to_pem()).context("failed to write a key")?;
+    Ok((key, trust))
 }
 
 fn facts(given: &[String]) -> anyhow::Result<Facts> {
@@ -150,18 +157,6 @@ fn facts(given: &[String]) -> anyhow::Result<Facts> {
         facts.insert(name, &value).with_context(|| format!("failed to use the fact `{name}`"))?;
     }
     Ok(facts)
-}
-
-/// Runs another command of this program: what it does there is exactly what it does for the user.
-fn this_program<'a>(words: impl Iterator<Item = &'a Path>) -> anyhow::Result<()> {
-    let program = std::env::current_exe().context("failed to find this program")?;
-    let output =
-        Command::new(program).args(words).stdin(Stdio::null()).output().context("failed to run this program")?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    Err(anyhow!("failed to build the manifest: {}", visible(said.trim().trim_start_matches("error: "))))
 }
 
 /// What is rehearsed is the manifest; that the spec says something else is worth knowing.

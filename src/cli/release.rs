@@ -1,6 +1,6 @@
 //! `portcullis release`: manifests, from the spec to the signature.
 
-mod build;
+pub(crate) mod build;
 mod diff;
 mod learn;
 mod list;

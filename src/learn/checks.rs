@@ -11,7 +11,7 @@ use alloc::{
 };
 
 use super::{
-    observation::{Listening, Observation, Running},
+    observation::{Listening, Observation, Running, SeenCertificate},
     write::string,
 };
 use crate::spec::Spec;
@@ -24,12 +24,21 @@ pub(super) struct Proposed {
     pub(super) comment: String,
 }
 
+/// What is proposed besides trees.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Checks {
+    pub(super) proposed: Vec<Proposed>,
+    /// What of a check differs between instances, with how.
+    pub(super) asks: Vec<(String, String)>,
+}
+
 /// For everything that all instances have.
-pub(super) fn checks(observations: &[Observation]) -> Vec<Proposed> {
+pub(super) fn checks(observations: &[Observation]) -> Checks {
     let mut out: Vec<Proposed> = Vec::new();
+    let mut asks = Vec::new();
     let servers = in_all(observations, |one| one.servers.iter().cloned().collect());
     out.extend(servers.iter().filter_map(|server| web_server(server)));
-    out.extend(certificates(observations));
+    out.extend(certificates(observations, &mut asks));
     out.extend(running(observations));
     out.extend(listening(observations));
     // Names are unique among checks, whatever programs are called.
@@ -42,7 +51,7 @@ pub(super) fn checks(observations: &[Observation]) -> Vec<Proposed> {
         }
     }
     out.truncate(CHECKS_MAX);
-    out
+    Checks { proposed: out, asks }
 }
 
 fn web_server(server: &str) -> Option<Proposed> {
@@ -57,16 +66,55 @@ fn web_server(server: &str) -> Option<Proposed> {
     first_known(&format!("{server} configuration"), &[kind], comment)
 }
 
-fn certificates(observations: &[Observation]) -> Vec<Proposed> {
-    let all = in_all(observations, |one| one.certificates.iter().cloned().collect());
-    let check = |certificate: super::SeenCertificate| {
-        let key = certificate.key.map(|key| format!(", key = {}", string(&key))).unwrap_or_default();
-        let names: Vec<String> = certificate.names.iter().map(|name| string(name)).collect();
+/// One for each file that all instances show, with what all agree about; the rest of it is asked about.
+fn certificates(observations: &[Observation], asks: &mut Vec<(String, String)>) -> Vec<Proposed> {
+    let files: BTreeSet<&String> =
+        observations.iter().flat_map(|one| &one.certificates).map(|certificate| &certificate.file).collect();
+    let check = |file: &String| {
+        let agreed = Agreed::of(file, observations);
+        asks.extend(agreed.asks.into_iter().map(|why| (format!("certificate {file}"), why)));
+        let names: Vec<String> = agreed.names?.into_iter().map(|name| string(name)).collect();
+        let key = agreed.key.map(|key| format!(", key = {}", string(key))).unwrap_or_default();
         let names = if names.is_empty() { String::new() } else { format!(", names = [{}]", names.join(", ")) };
-        let kind = format!("certificate = {{ file = {}{key}{names} }}", string(&certificate.file));
-        first_known(&format!("certificate {}", certificate.file), &[kind], "a web server shows it".into())
+        let kind = format!("certificate = {{ file = {}{key}{names} }}", string(file));
+        first_known(&format!("certificate {file}"), &[kind], "a web server shows it".into())
     };
-    all.into_iter().filter_map(check).collect()
+    files.into_iter().filter_map(check).collect()
+}
+
+/// What all instances agree about, of the certificate in one file.
+struct Agreed<'a> {
+    key: Option<&'a String>,
+    /// `None` where an instance does not show it.
+    names: Option<BTreeSet<&'a String>>,
+    /// What they do not agree about.
+    asks: Vec<String>,
+}
+
+impl<'a> Agreed<'a> {
+    fn of(file: &str, observations: &'a [Observation]) -> Self {
+        let shown =
+            |one: &'a Observation| -> Vec<_> { one.certificates.iter().filter(|one| one.file == file).collect() };
+        let all: Vec<Vec<&SeenCertificate>> = observations.iter().map(shown).collect();
+        if all.iter().any(Vec::is_empty) {
+            return Self { key: None, names: None, asks: ["not on every instance".into()].into() };
+        }
+        let keys: BTreeSet<Option<&String>> = all.iter().flatten().map(|one| one.key.as_ref()).collect();
+        let other_keys = (keys.len() > 1).then(|| "its key is another file on each instance".into());
+        let names_of = |shown: &Vec<&'a SeenCertificate>| shown.iter().flat_map(|one| &one.names).collect();
+        let mut names = all.iter().map(names_of).collect::<Vec<BTreeSet<&String>>>().into_iter();
+        let (mut common, mut every) = (names.next().unwrap_or_default(), BTreeSet::new());
+        every.extend(common.iter().copied());
+        for names in names {
+            common.retain(|name| names.contains(name));
+            every.extend(names);
+        }
+        let some: Vec<&str> = every.difference(&common).map(|name| name.as_str()).collect();
+        let other_names = (!some.is_empty())
+            .then(|| format!("it has names that are not those of every instance: {}", some.join(", ")));
+        let key = keys.first().copied().flatten().filter(|_| keys.len() == 1);
+        Self { key, names: Some(common), asks: other_keys.into_iter().chain(other_names).collect() }
+    }
 }
 
 fn running(observations: &[Observation]) -> Vec<Proposed> {
@@ -244,9 +292,41 @@ mod tests {
             &[],
         );
         let two = observation(&[("10.0.0.2", 80, "/usr/sbin/nginx"), ("::1", 5_432, "/pg")], &[]);
-        let names = |all: &[Observation]| checks(all).into_iter().map(|check| check.name).collect::<Vec<_>>();
+        let names = |all: &[Observation]| checks(all).proposed.into_iter().map(|check| check.name).collect::<Vec<_>>();
         assert_eq!(names(core::slice::from_ref(&one)), ["nginx listens on 80", "php listens on 9000"]);
         assert_eq!(names(&[one, two]), ["nginx listens on 80"]);
+    }
+
+    #[test]
+    fn certificates_that_differ_are_checked_for_what_is_common_and_asked_about() {
+        let shows = |file: &str, key: &str, names: &[&str]| {
+            let names = names.iter().map(|name| (*name).into()).collect();
+            let certificate = SeenCertificate { file: file.into(), key: Some(key.into()), names };
+            Observation { version: 1, certificates: [certificate].into(), ..Observation::default() }
+        };
+        let first = shows("/a.pem", "/a.key", &["a.example", "one.example"]);
+        let line = |more: &str| alloc::vec![format!("certificate = {{ file = \"/a.pem\"{more} }}")];
+        for (second, lines, asked) in [
+            (first.clone(), line(", key = \"/a.key\", names = [\"a.example\", \"one.example\"]"), &[][..]),
+            (
+                shows("/a.pem", "/a.key", &["a.example", "two.example"]),
+                line(", key = \"/a.key\", names = [\"a.example\"]"),
+                &["it has names that are not those of every instance: one.example, two.example"],
+            ),
+            (
+                shows("/a.pem", "/b.key", &["b.example"]),
+                line(""),
+                &[
+                    "its key is another file on each instance",
+                    "it has names that are not those of every instance: a.example, b.example, one.example",
+                ],
+            ),
+            (shows("/b.pem", "/a.key", &[]), Vec::new(), &["not on every instance", "not on every instance"]),
+        ] {
+            let found = checks(&[first.clone(), second]);
+            assert_eq!(found.proposed.into_iter().map(|check| check.lines).collect::<Vec<_>>(), lines);
+            assert_eq!(found.asks.iter().map(|(_, why)| why.as_str()).collect::<Vec<_>>(), asked);
+        }
     }
 
     #[test]

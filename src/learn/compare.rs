@@ -10,7 +10,7 @@ use core::ops::Bound;
 
 use super::{
     names,
-    observation::{Kind, Observation, Seen, SeenTree, bytes},
+    observation::{Kind, Observation, Seen, SeenTree},
 };
 
 /// A tree as all instances have it.
@@ -96,16 +96,14 @@ impl<'a> Side<'a> {
         }
     }
 
-    /// Whether something on one of the instances is run, or read as configuration, or trusted.
-    pub(super) fn is_dangerous(&self, path: &str) -> bool {
-        let is_file = |one: &&Seen| matches!(one.kind, Kind::File);
-        let mut things = self.things.get(path).into_iter().flatten().flatten().copied();
-        let is_link = things.clone().any(|one| one.kind == Kind::Link);
-        let in_etc = self.is_configuration() && things.clone().any(|one| is_file(&one));
-        let volatile = names::volatile_ending(path).is_some();
-        is_link
-            || in_etc && !volatile
-            || things.any(|one| is_file(&one) && names::is_dangerous(&bytes(path), one.mode & 0o111 != 0))
+    /// Whether all that was seen there is known to be data. Of a link nobody knows where it will lead.
+    pub(super) fn is_harmless(&self, path: &str) -> bool {
+        let is_known = names::is_data(path) && (names::volatile(path).is_some() || !self.is_configuration());
+        self.things.get(path).into_iter().flatten().flatten().all(|one| match one.kind {
+            Kind::Dir | Kind::Other => true,
+            Kind::Link => false,
+            Kind::File => is_known && !one.code && one.mode & 0o111 == 0,
+        })
     }
 
     /// Whether the whole tree is configuration.

@@ -1,6 +1,11 @@
 //! From paths to patterns that say the same of tomorrow's paths, and never of code.
 
-use alloc::{collections::BTreeMap, format, string::String, vec::Vec};
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    format,
+    string::String,
+    vec::Vec,
+};
 
 use super::{compare::Side, names, observation::bytes};
 
@@ -11,11 +16,11 @@ pub(super) struct Reasoned {
     pub(super) why: String,
 }
 
-/// Patterns for harmless paths that differ (none of them dangerous, none below a directory that differs too).
+/// Patterns for harmless paths that differ (all of them known to be data, none below a directory that differs too).
 pub(super) fn patterns(side: &Side<'_>, paths: &[&str]) -> Vec<Reasoned> {
     let mut groups = BTreeMap::<(&str, String), Vec<&str>>::new();
     for path in paths {
-        let ending = names::volatile_ending(path).map_or_else(|| ending(path), String::from);
+        let ending = names::volatile(path).map_or_else(|| ending(path), |(ending, _)| ending.into());
         groups.entry((parent(path), ending)).or_default().push(path);
     }
     let mut out = Vec::new();
@@ -27,18 +32,15 @@ pub(super) fn patterns(side: &Side<'_>, paths: &[&str]) -> Vec<Reasoned> {
 
 /// Files of one directory with one ending.
 fn group(side: &Side<'_>, directory: &str, ending: &str, members: &[&str]) -> Vec<Reasoned> {
-    let is_volatile = members.iter().all(|path| names::volatile_ending(path).is_some());
+    let is_volatile = members.iter().all(|path| names::volatile(path).is_some());
     let prefix = if directory.is_empty() { String::new() } else { quoted(directory) };
     let siblings = side.things.keys().filter(|path| parent(path) == directory && !side.is_directory(path));
     let equal = siblings.filter(|path| path.ends_with(ending) && side.difference(path).is_none()).count();
     if !ending.is_empty() && (is_volatile || members.len() >= SEVERAL && equal == 0) {
-        let is_rotated = members.iter().any(|path| !path.ends_with(ending));
-        let tail = if is_rotated { "*" } else { "" };
         let why = if is_volatile { "comes and goes, by its name" } else { "differ, each of them" };
-        return Vec::from([Reasoned {
-            pattern: format!("{prefix}/*{}{tail}", quoted(ending)),
-            why: format!("{}: {}", counted(members.len()), why),
-        }]);
+        let why = format!("{}: {why}", counted(members.len()));
+        let pattern = |tail| Reasoned { pattern: format!("{prefix}/*{}{tail}", quoted(ending)), why: why.clone() };
+        return tails(members).into_iter().map(pattern).collect();
     }
     let exact = |path: &&str| {
         let what = side.difference(path).map_or("comes and goes, by its name", super::compare::What::as_str);
@@ -46,6 +48,25 @@ fn group(side: &Side<'_>, directory: &str, ending: &str, members: &[&str]) -> Ve
         Reasoned { pattern: format!("/{}{slash}", quoted(path)), why: what.into() }
     };
     members.iter().map(exact).collect()
+}
+
+/// What rotation puts behind the ending of these, and behind that of their successors. No `*`, which would take out `a.log.php`.
+fn tails(members: &[&str]) -> BTreeSet<String> {
+    let mut tails = BTreeSet::from([String::new()]);
+    for behind in members.iter().filter_map(|path| names::volatile(path)).map(|(_, behind)| behind) {
+        let (number, packed) = behind.find(".gz").map_or((behind, ".gz"), |at| behind.split_at(at));
+        if number.is_empty() {
+            continue;
+        }
+        let digits = number.bytes().filter(u8::is_ascii_digit).count();
+        let shape = number.replace(|c: char| c.is_ascii_digit(), DIGIT);
+        let longer = (digits == 1).then(|| format!("{shape}{DIGIT}"));
+        let shorter = (digits == 2).then(|| shape.replacen(DIGIT, "", 1));
+        for shape in [Some(shape), longer, shorter].into_iter().flatten() {
+            tails.extend([format!("{shape}{packed}"), shape]);
+        }
+    }
+    tails
 }
 
 fn counted(files: usize) -> String {
@@ -77,6 +98,9 @@ pub(super) fn quoted(path: &str) -> String {
     }
     out
 }
+
+/// In a pattern.
+const DIGIT: &str = "[0-9]";
 
 /// So many that it is no coincidence.
 const SEVERAL: usize = 3;

@@ -43,8 +43,8 @@ pub(super) fn ignores(side: &Side<'_>, explained: &BTreeSet<&str>) -> Ignores {
         }
     }
     let hidden = ignores.globs();
-    let asked = asked.into_iter().filter(|path| !hidden.hides(&bytes(path), side.is_directory(path)));
-    ignores.asks.extend(asked.map(|path| (path.to_string(), why_ask(side, path))));
+    let asked = asked.into_iter().filter(|path| !hidden.hides(&bytes(path), side.is_directory(path))).collect();
+    ignores.asks.extend(asks(side, asked));
     ignores.asks.extend(recent(side, &hidden).into_iter().map(|path| (path.into(), RECENT.into())));
     ignores
 }
@@ -70,21 +70,21 @@ fn volatile_directories<'a>(side: &Side<'a>) -> Vec<&'a str> {
     found
 }
 
-/// What to ignore of such a directory: all of it but what may be code or configuration and can be brought back, which only
+/// What to ignore of such a directory: all of it but what is not known to be data and can be brought back, which only
 /// works for what is directly in it.
 fn directory_patterns(side: &Side<'_>, directory: &str) -> Vec<Reasoned> {
     let inside: Vec<&str> = side.below(directory).collect();
-    let differ = inside.iter().filter(|path| side.difference(path).is_some() && !side.is_dangerous(path)).count();
+    let differ = inside.iter().filter(|path| side.difference(path).is_some() && side.is_harmless(path)).count();
     let comparable = side.instances > 1 && side.difference(directory).is_none();
     if comparable && differ == 0 && !inside.is_empty() {
         // The same on every instance: part of the release, whatever its name.
         return Vec::new();
     }
-    let dangerous: Vec<&str> = inside.iter().copied().filter(|path| side.is_dangerous(path)).collect();
+    let unknown: Vec<&str> = inside.iter().copied().filter(|path| !side.is_harmless(path)).collect();
     let is_direct = |path: &&str| !path[directory.len() + 1..].contains('/');
-    let harmless = inside.iter().filter(|path| !side.is_directory(path)).count() - dangerous.len();
-    if dangerous.len() > KEPT_MAX.min(harmless) || !dangerous.iter().all(is_direct) {
-        // A folder of code with a telling name, such as `lib/Cache`.
+    let harmless = inside.iter().filter(|path| !side.is_directory(path)).count() - unknown.len();
+    if unknown.len() > KEPT_MAX.min(harmless) || !unknown.iter().all(is_direct) {
+        // A folder of code with a telling name, such as `lib/Cache`, or of files whose names say nothing.
         return Vec::new();
     }
     let why = match (inside.len(), differ) {
@@ -96,13 +96,13 @@ fn directory_patterns(side: &Side<'_>, directory: &str) -> Vec<Reasoned> {
     let all = Reasoned { pattern: format!("{}/**", quoted(directory)), why };
     let keep =
         |path: &&str| Reasoned { pattern: format!("!{}", quoted(path)), why: "may be code or configuration".into() };
-    core::iter::once(all).chain(dangerous.iter().map(keep)).collect()
+    core::iter::once(all).chain(unknown.iter().map(keep)).collect()
 }
 
 /// Whether a path differs (or cannot be in a manifest, or comes and goes) and nothing proposed so far speaks of it.
 fn is_open(side: &Side<'_>, path: &str, hidden: &Ignore, explained: &BTreeSet<&str>) -> bool {
     let differs = side.difference(path).is_some();
-    let volatile = names::volatile_ending(path).is_some() && !side.is_directory(path);
+    let volatile = names::volatile(path).is_some() && !side.is_directory(path);
     let inside_another = path.match_indices('/').any(|(slash, _)| side.difference(&path[..slash]).is_some());
     (differs || volatile)
         && !inside_another
@@ -110,20 +110,35 @@ fn is_open(side: &Side<'_>, path: &str, hidden: &Ignore, explained: &BTreeSet<&s
         && !hidden.hides(&bytes(path), side.is_directory(path))
 }
 
-/// Code, configuration, links, and directories that hold such.
+/// All but what is known to be data. Of a directory that not all have nobody knows what will be in it.
 fn must_ask(side: &Side<'_>, path: &str) -> bool {
-    side.difference(path) != Some(What::Impossible)
-        && (side.is_dangerous(path)
-            || side.is_directory(path) && side.below(path).any(|inner| side.is_dangerous(inner)))
+    match side.difference(path) {
+        Some(What::Kind) => true,
+        Some(What::Presence) if side.is_directory(path) => true,
+        _ => !side.is_harmless(path),
+    }
+}
+
+/// Each by itself; of many in a directory whose name says that they come and go, the directory.
+fn asks(side: &Side<'_>, paths: Vec<&str>) -> Vec<(String, String)> {
+    let mut out: Vec<(String, String)> =
+        volatile_directories(side).into_iter().filter_map(|directory| ask_at_once(side, directory, &paths)).collect();
+    let told = |path: &&str| out.iter().any(|(directory, _)| path.starts_with(directory.as_str()));
+    let alone: Vec<&str> = paths.into_iter().filter(|path| !told(path)).collect();
+    out.extend(alone.into_iter().map(|path| (path.to_string(), why_ask(side, path))));
+    out
+}
+
+fn ask_at_once(side: &Side<'_>, directory: &str, paths: &[&str]) -> Option<(String, String)> {
+    let stem = format!("{directory}/");
+    let below = paths.iter().filter(|path| path.starts_with(&stem)).count();
+    let why = format!("{below} of {} there; {UNKNOWN}", side.below(directory).count());
+    (below > SEPARATE_MAX).then_some((stem, why))
 }
 
 fn why_ask(side: &Side<'_>, path: &str) -> String {
     let what = side.difference(path).map_or("comes and goes", What::as_str);
-    let kind = if side.is_directory(path) {
-        "a directory with code or configuration"
-    } else {
-        "may be code, configuration or a key"
-    };
+    let kind = if side.is_directory(path) { "a directory, and what will be in it" } else { UNKNOWN };
     format!("{what}; {kind}")
 }
 
@@ -141,11 +156,16 @@ fn recent<'a>(side: &Side<'a>, hidden: &Ignore) -> Vec<&'a str> {
 /// Whether a pattern takes out something that must not be taken out by a guess.
 fn hides_danger(side: &Side<'_>, pattern: &String) -> bool {
     let Ok(ignore) = Ignore::new(core::slice::from_ref(pattern)) else { return true };
-    side.things.keys().any(|path| side.is_dangerous(path) && ignore.hides(&bytes(path), false))
+    side.things.keys().any(|path| !side.is_harmless(path) && ignore.hides(&bytes(path), false))
 }
 
 /// More exceptions than this, and the directory is no place for what comes and goes.
 const KEPT_MAX: usize = 8;
+
+/// As many of one directory are asked about one by one.
+const SEPARATE_MAX: usize = 4;
+
+const UNKNOWN: &str = "may be code, configuration or a key";
 
 /// Where more than one in so many is recent, it was deployed just now.
 const FEW: usize = 20;

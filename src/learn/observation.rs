@@ -99,6 +99,9 @@ pub struct Seen {
     /// Of a small configuration file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
+    /// It begins like a program, a page, a key or a certificate, whatever its name.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub code: bool,
     /// It was changed within minutes of the observation.
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub recent: bool,

@@ -26,6 +26,8 @@ pub struct Proposal {
     pub templates: Vec<TemplateFile>,
     /// How much is left for a person to decide.
     pub questions: usize,
+    /// Two, by their index, that seem to be one instance: comparing it with itself says nothing.
+    pub twice: Option<(usize, usize)>,
 }
 
 /// A template that was found.
@@ -47,9 +49,18 @@ pub fn propose(observations: &[Observation]) -> Proposal {
         trees.push(draft);
     }
     outer_ignores(&mut trees);
-    let questions = trees.iter().map(|tree| tree.asks.len()).sum();
-    let spec = write::spec(observations.len(), &trees, &checks(observations));
-    Proposal { spec, templates, questions }
+    let checks = checks(observations);
+    let questions = trees.iter().map(|tree| tree.asks.len()).sum::<usize>() + checks.asks.len();
+    let spec = write::spec(observations.len(), &trees, &checks);
+    Proposal { spec, templates, questions, twice: twice(observations) }
+}
+
+/// The first two that are alike in everything, or by the name that the instance has for the controller.
+fn twice(observations: &[Observation]) -> Option<(usize, usize)> {
+    let name = |one: &Observation| one.facts.get("instance").cloned();
+    let is_same = |a: &Observation, b: &Observation| a == b || name(a).is_some() && name(a) == name(b);
+    let pairs = (0..observations.len()).flat_map(|second| (0..second).map(move |first| (first, second)));
+    pairs.into_iter().find(|&(first, second)| is_same(&observations[first], &observations[second]))
 }
 
 fn tree(
@@ -219,6 +230,7 @@ mod tests {
                 sha256: is_file.then(|| Digest::of(content.as_bytes())),
                 target: None,
                 text: is_file.then_some(content),
+                code: false,
                 recent: false,
             }
         };
@@ -246,15 +258,37 @@ mod tests {
                 0,
             ),
             (&["storage/a.log x"], &["storage/a.log y"], &["storage/*.log"], 0),
-            (&["storage/a.log.1.gz x", "app.pid 1"], &["app.pid 2"], &["/*.pid", "storage/*.log*"], 0),
+            (
+                &["storage/a.log.1.gz x", "app.pid 1"],
+                &["app.pid 2"],
+                &[
+                    "/*.pid",
+                    "storage/*.log",
+                    "storage/*.log.[0-9]",
+                    "storage/*.log.[0-9].gz",
+                    "storage/*.log.[0-9][0-9]",
+                    "storage/*.log.[0-9][0-9].gz",
+                ],
+                0,
+            ),
+            (
+                &["a.log-20261120 x"],
+                &[],
+                &[
+                    "/*.log",
+                    "/*.log-[0-9][0-9][0-9][0-9][0-9][0-9][0-9][0-9]",
+                    "/*.log-[0-9][0-9][0-9][0-9][0-9][0-9][0-9][0-9].gz",
+                ],
+                0,
+            ),
             // Code that differs is asked about.
             (&["lib/b.php x"], &["lib/b.php y"], &[], 1),
             (&["bin* x"], &["bin* y"], &[], 1),
             (&["lib/b.php x"], &[], &[], 1),
             // Code where things come and go is kept if it can be, and nothing is ignored if it cannot.
             (
-                &["cache/", "cache/.htaccess deny", "cache/x 1"],
-                &["cache/", "cache/.htaccess deny", "cache/x 2"],
+                &["cache/", "cache/.htaccess deny", "cache/x.png 1"],
+                &["cache/", "cache/.htaccess deny", "cache/x.png 2"],
                 &["cache/**", "!cache/.htaccess"],
                 0,
             ),
@@ -272,10 +306,18 @@ mod tests {
                 0,
             ),
             (&["img/", "img/[a].jpg 1"], &["img/", "img/[a].jpg 2"], &["/img/\\[a\\].jpg"], 0),
-            (&["new/", "new/a.txt 1"], &[], &["/new/"], 0),
+            (&["new/", "new/a.jpg 1"], &[], &[], 1),
             (&["new/", "new/a.php 1"], &[], &[], 1),
+            // What is not known is asked about, wherever it lies: one by one if they are few.
+            (&["cache/", "cache/x 1"], &["cache/", "cache/x 2"], &[], 1),
+            (&["cache/", "cache/x 1", "cache/y.png 1"], &["cache/", "cache/x 2"], &["cache/**", "!cache/x"], 1),
+            (&["cache/", "cache/1 a", "cache/2 a", "cache/3 a", "cache/4 a", "cache/5 a"], &["cache/"], &[], 1),
+            (&["server.crt a", "Makefile a", "d.svg a"], &["server.crt b", "Makefile b", "d.svg b"], &[], 3),
+            (&["a.php7 a", "a.phtml a", "a.phar a"], &["a.php7 b", "a.phtml b", "a.phar b"], &[], 3),
+            (&["a.jpg/"], &["a.jpg x"], &[], 1),
             // No manifest can have it.
             (&["php.s|"], &["php.s|"], &["/php.s"], 0),
+            (&["php.s|"], &["php.s x"], &[], 1),
         ] {
             let all = [instance("i-1", "/app", &[&APP, one].concat()), instance("i-2", "/app", &[&APP, two].concat())];
             assert_eq!(patterns(&all), ignored, "{one:?} {two:?}\n{}", propose(&all).spec);
@@ -304,6 +346,26 @@ mod tests {
         assert_eq!(found.questions, 0);
         let found = propose(&[instance("i-0a1", "a"), instance("i-0b2", "b")]);
         assert_eq!((found.templates.len(), found.questions), (0, 1), "{}", found.spec);
+    }
+
+    #[test]
+    fn the_same_instance_twice() {
+        let (one, two) = (instance("i-1", "/app", &APP), instance("i-2", "/app", &APP));
+        let mut later = one.clone();
+        later.trees[0].entries[0].mode = 0o600;
+        let mut nameless = two.clone();
+        nameless.facts.clear();
+        for (all, twice) in [
+            (&[&one, &two][..], None),
+            (&[&one, &two, &one], Some((0, 2))),
+            (&[&two, &one, &later], Some((1, 2))),
+            (&[&nameless, &two], None),
+            (&[&nameless, &nameless], Some((0, 1))),
+            (&[&one], None),
+        ] {
+            let all: Vec<Observation> = all.iter().map(|one| (*one).clone()).collect();
+            assert_eq!(propose(&all).twice, twice);
+        }
     }
 
     #[test]

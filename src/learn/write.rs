@@ -7,7 +7,10 @@ use alloc::{
 };
 use core::fmt::Write as _;
 
-use super::{checks::Proposed, generalise::Reasoned};
+use super::{
+    checks::{Checks, Proposed},
+    generalise::Reasoned,
+};
 use crate::text;
 
 /// A tree to be written.
@@ -27,7 +30,7 @@ pub(super) struct TreeDraft {
 }
 
 /// The whole file.
-pub(super) fn spec(instances: usize, trees: &[TreeDraft], checks: &[Proposed]) -> String {
+pub(super) fn spec(instances: usize, trees: &[TreeDraft], checks: &Checks) -> String {
     let mut out =
         String::from("# Proposed by `portcullis release learn`. Read it: it knows what it saw, not what you want.\n");
     out.push_str(match instances {
@@ -39,7 +42,11 @@ pub(super) fn spec(instances: usize, trees: &[TreeDraft], checks: &[Proposed]) -
         let _ = writeln!(out, "# Seen on {instances} instances.");
     }
     trees.iter().for_each(|draft| tree(&mut out, draft));
-    checks.iter().for_each(|proposed| check(&mut out, proposed));
+    if !checks.asks.is_empty() {
+        out.push('\n');
+        asks(&mut out, &checks.asks);
+    }
+    checks.proposed.iter().for_each(|proposed| check(&mut out, proposed));
     out
 }
 

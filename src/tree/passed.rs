@@ -219,5 +219,15 @@ mod tests {
         absurd[24 + 32..24 + 40].fill(0xff);
         assert_eq!(Passed::from_bytes(&absurd), None);
         assert_eq!(Passed::from_bytes(&[bytes, vec![0]].concat()), None);
+        let one = Fresh { path: b"a".to_vec(), size: 3, sha256: Digest::of(b"abc") };
+        let fresh = |count| Passed {
+            secret: [7; 16],
+            sum: Sum { stamps: 9, entries: 3 },
+            stamps: vec![0],
+            fresh_total: 1,
+            fresh: vec![one.clone(); count],
+        };
+        assert_eq!(Passed::from_bytes(&fresh(FRESH_MAX).to_bytes()), Some(fresh(FRESH_MAX)));
+        assert_eq!(Passed::from_bytes(&fresh(FRESH_MAX + 1).to_bytes()), None, "more than are kept");
     }
 }

@@ -206,3 +206,23 @@ fn the_root_of_everything() {
     bench.build("m.json", &[]);
     assert_eq!(bench.payload("m.json")["trees"][0]["entries"][0]["path"], "a");
 }
+
+/// Who signs sees how long a check may take to become true, and for how long it must stay so.
+#[test]
+fn windows_of_checks_are_shown() {
+    let bench = Bench::empty();
+    bench.write(
+        "portcullis.toml",
+        "[[tree]]\nname = \"app\"\nroot = \"/app\"\n\n[[check]]\nname = \"both\"\ncommand = [\"true\"]\nwithin = \"90s\"\nfor = \"10s\"\n\n\
+         [[check]]\nname = \"soon\"\ntcp = { connect = \"127.0.0.1:80\" }\nwithin = \"5s\"\n",
+    );
+    bench.write("stage/app/index.php", "x");
+    let build =
+        ["release", "build", "--spec", "portcullis.toml", "--release", "R", "--root", "stage", "--out", "m.json"];
+    let built = bench.run(&build).succeeded();
+    let shown = bench.run(&["release", "show", "m.json"]).succeeded();
+    for said in [&built, &shown] {
+        assert!(said.contains(" ms, true within 1m30s, true for 10s on end\n"), "{said}");
+        assert!(said.contains(" ms, true within 5s\n"), "{said}");
+    }
+}

@@ -105,6 +105,26 @@ fn secrets_are_not_kept_and_that_is_said() {
     run.succeeded();
 }
 
+/// Warnings name the first of them; JSON names all.
+#[test]
+fn everything_withheld_can_be_seen() {
+    let bench = bench("secret = [\"upstream*\", \"!upstream.txt\", \"typo*\", \"conf.d/\"]\n");
+    (0..22).for_each(|n| bench.write(&format!("stage/etc/nginx/a{n:02}.key"), "x"));
+    bench.write("stage/etc/nginx/upstream", "x");
+    let words =
+        ["release", "build", "--spec", "portcullis.toml", "--release", "R", "--root", "stage", "--out", "m.json"];
+    let run = bench.run(&[&words[..], &["--json"]].concat());
+    assert_eq!(run.stderr.matches("is not kept: ").count(), 20, "{run:?}");
+    assert!(run.stderr.contains("tree `nginx`: nor are the texts of 4 more files: `--json` names all\n"), "{run:?}");
+    // A pattern that says nothing may be a slip of the pen.
+    assert!(run.stderr.contains("warning: tree `nginx`: no file matches `typo*` of `secret`\n"), "{run:?}");
+    assert_eq!(run.stderr.matches("no file matches").count(), 1, "{run:?}");
+    let said: Value = serde_json::from_str(&run.succeeded()).unwrap();
+    let withheld = said["withheld"].as_array().unwrap();
+    assert_eq!(withheld.len(), 24);
+    assert_eq!(withheld[0], json!({"tree": "nginx", "path": "a00.key", "because": "a private key"}));
+}
+
 /// Texts are kept in the order of their paths until there is no room.
 #[test]
 fn all_texts_together_are_bounded() {

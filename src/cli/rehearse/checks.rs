@@ -18,12 +18,12 @@ use portcullis::{
     signature::{Envelope, SigningKey},
     tree::{self, NoProgress},
 };
-use zeroize::Zeroizing;
 
 use super::{
     agent::Agent,
     certificates::{self, Forged},
     scratch::Scratch,
+    throwaway_key,
     undo::{Obstacle, Undo, apply},
 };
 use crate::cli::files;
@@ -39,6 +39,8 @@ pub(super) enum Shown {
     Certificate { noticed: Vec<(&'static str, String)>, missed: Vec<(&'static str, &'static str)> },
     /// Nothing that can be done to a copy says anything about it.
     NotRehearsed(String),
+    /// It should have been rehearsed, and could not be.
+    Unclear(String),
 }
 
 /// Every check that is not a tree, and what came of it.
@@ -50,7 +52,7 @@ pub(super) fn rehearse(scratch: &Scratch, manifest: &Manifest, agent: &Agent) ->
     let place = Place::new(scratch, manifest, agent)?;
     match place.run() {
         Err(error) => {
-            settle(&mut shown, |_| Shown::NotRehearsed(format!("the copy cannot be put in their place: {error:#}")));
+            settle(&mut shown, |_| Shown::Unclear(format!("the copy cannot be put in their place: {error:#}")));
         }
         Ok(outcomes) => {
             for (one, check) in shown.iter_mut().zip(&manifest.checks) {
@@ -83,7 +85,7 @@ fn does_not_pass(outcome: Option<&Outcome>) -> Option<Shown> {
         Some(outcome) => outcome.reason.as_deref().unwrap_or("no reason given"),
         None => "the agent told nothing of it",
     };
-    Some(Shown::NotRehearsed(format!("it does not pass on this machine, unbroken: {reason}")))
+    Some(Shown::Unclear(format!("it does not pass even before anything is broken: {reason}")))
 }
 
 /// Where the copy lies over the real trees.
@@ -98,11 +100,7 @@ struct Place<'a> {
 
 impl<'a> Place<'a> {
     fn new(scratch: &'a Scratch, manifest: &'a Manifest, agent: &Agent) -> anyhow::Result<Self> {
-        let mut random = Zeroizing::new([0; 32]);
-        getrandom::fill(&mut *random).context("failed to get random bytes")?;
-        let key = SigningKey::generate(&random);
-        let trust = scratch.file("rehearsal.pub");
-        fs::write(&trust, key.public().to_pem()).context("failed to write a key")?;
+        let (key, trust) = throwaway_key(scratch, "rehearsal.pub")?;
         let bound = manifest
             .trees
             .iter()
@@ -173,7 +171,7 @@ impl<'a> Place<'a> {
             let forged = match certificates::forged(self.scratch, &place, key.as_deref(), names) {
                 Ok(forged) => forged,
                 Err(error) => {
-                    *one = Some(Shown::NotRehearsed(format!("{error:#}")));
+                    *one = Some(Shown::Unclear(format!("{error:#}")));
                     continue;
                 }
             };

@@ -27,7 +27,21 @@ impl Report<'_> {
     pub(super) fn answer(&self) -> Answer {
         let missed = self.tried.iter().any(|tried| matches!(tried, Tried::Missed(why) if !self.accepts(why)));
         let never = self.shown.iter().any(is_missed);
-        if missed || never { Answer::No } else { Answer::Yes }
+        match () {
+            () if self.unclear().is_some() => Answer::Unclear,
+            () if missed || never => Answer::No,
+            () => Answer::Yes,
+        }
+    }
+
+    /// What should have been rehearsed and could not be, with why: whatever else was noticed, the answer is not known.
+    pub(super) fn unclear(&self) -> Option<String> {
+        let all = self.manifest.checks.iter().zip(self.shown).filter_map(|(check, shown)| match shown {
+            Shown::Unclear(why) => Some(format!("check `{}`: {}", visible(&check.name), first_line(why))),
+            _ => None,
+        });
+        let all: Vec<String> = all.collect();
+        (!all.is_empty()).then(|| format!("failed to rehearse {}", all.join("; ")))
     }
 
     fn accepts(&self, why: &Why) -> bool {
@@ -53,6 +67,15 @@ impl Report<'_> {
             "\n{} ways to break it: {} noticed, {} missed ({} of them accepted), {} not tried",
             totals.breakages, totals.noticed, totals.missed, totals.accepted, totals.not_tried
         );
+        if !self.shown.is_empty() {
+            let (all, missed, unclear) = (self.shown.len(), totals.checks_that_miss, totals.checks_unclear);
+            let left_out = self.shown.iter().filter(|shown| matches!(shown, Shown::NotRehearsed(_))).count();
+            let noticed = all - missed - unclear - left_out;
+            let _ = writeln!(
+                out,
+                "{all} other checks: {noticed} seen failing, {missed} missed something, {left_out} not rehearsed, {unclear} unclear"
+            );
+        }
         out
     }
 
@@ -119,7 +142,7 @@ impl Report<'_> {
                      change  let it look at something that the release brings, or leave it out"
                 ),
                 Shown::Certificate { noticed, missed } => certificate(out, &name, noticed, missed),
-                Shown::NotRehearsed(why) => {
+                Shown::NotRehearsed(why) | Shown::Unclear(why) => {
                     writeln!(out, "\ncheck {name} ({kind}): not rehearsed\n  why     {}", first_line(why))
                 }
             };
@@ -135,6 +158,7 @@ impl Report<'_> {
             accepted: count(&|tried| matches!(tried, Tried::Missed(why) if self.accepts(why))),
             not_tried: count(&|tried| matches!(tried, Tried::Spared(_))),
             checks_that_miss: self.shown.iter().filter(|shown| is_missed(shown)).count(),
+            checks_unclear: self.shown.iter().filter(|shown| matches!(shown, Shown::Unclear(_))).count(),
         }
     }
 
@@ -193,7 +217,9 @@ fn check_row<'a>(check: &'a str, kind: &'static str, shown: &Shown) -> CheckRow<
             why: (!missed.is_empty()).then(|| missed.iter().map(|(what, _)| *what).collect::<Vec<_>>().join(", ")),
             ..row
         },
-        Shown::NotRehearsed(why) => CheckRow { result: "not rehearsed", why: Some(why.clone()), ..row },
+        Shown::NotRehearsed(why) | Shown::Unclear(why) => {
+            CheckRow { result: "not rehearsed", why: Some(why.clone()), ..row }
+        }
     }
 }
 
@@ -201,7 +227,7 @@ fn is_missed(shown: &Shown) -> bool {
     match shown {
         Shown::Never { .. } => true,
         Shown::Certificate { missed, .. } => !missed.is_empty(),
-        Shown::Fails { .. } | Shown::NotRehearsed(_) => false,
+        Shown::Fails { .. } | Shown::NotRehearsed(_) | Shown::Unclear(_) => false,
     }
 }
 
@@ -236,6 +262,8 @@ struct Totals {
     not_tried: usize,
     /// Checks that pass where they should not.
     checks_that_miss: usize,
+    /// Checks that should have been rehearsed, and could not be.
+    checks_unclear: usize,
 }
 
 #[derive(Serialize)]

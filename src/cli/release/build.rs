@@ -11,11 +11,12 @@ use portcullis::{
     digest::Digest,
     glob::Ignore,
     json::INTEGER_MAX,
-    manifest::{Extras, Manifest, PAYLOAD_TYPE, Tree},
-    signature::Envelope,
-    spec::Texts,
+    manifest::{EntryKind, Extras, Manifest, PAYLOAD_TYPE, Tree},
+    signature::{Envelope, SigningKey},
+    spec::{Spec, Texts},
     tree::{self, Contents, Withheld},
 };
+use serde::Serialize;
 
 use super::{
     offers,
@@ -96,21 +97,12 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Answer> {
     let key = args.key.as_deref().map(files::read_signing_key).transpose()?;
     let spec = files::read_spec(&args.spec)?;
     spec.warnings.iter().for_each(output::warning);
-    let texts = spec.texts.clone();
-    let mut manifest = spec.into_manifest(args.release.clone(), sequence(args.sequence)?);
-    read_trees(&mut manifest, &texts, args.root.as_deref(), &args.out)?;
-
-    let payload = manifest.to_payload();
-    Manifest::parse(&payload).context("failed to build a manifest that keeps the rules")?;
-    let digest = Digest::of(&payload);
-    let mut envelope = Envelope::unsigned(PAYLOAD_TYPE, payload);
-    if let Some(key) = &key {
-        envelope.sign(key);
-    }
-    files::replace(&args.out, &envelope.to_json())?;
+    let (release, sequence) = (args.release.clone(), sequence(args.sequence)?);
+    let order = Order { spec, release, sequence, root: args.root.as_deref(), key: key.as_ref(), out: &args.out };
+    let Built { manifest, digest, withheld } = order.build()?;
 
     if args.json {
-        output::json(&Summary::of(&manifest, &digest))?;
+        output::json(&Told { manifest: Summary::of(&manifest, &digest), withheld: &withheld })?;
     } else {
         let signer = key.map_or_else(|| "nobody yet".into(), |key| key.public().key_id());
         let (identity, content) = (summary::identity(&manifest, &digest), summary::content(&manifest));
@@ -120,6 +112,43 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Answer> {
         offers::tell(&manifest, args.root.as_deref());
     }
     Ok(Answer::Yes)
+}
+
+/// A manifest to be built.
+pub(crate) struct Order<'a> {
+    pub(crate) spec: Spec,
+    pub(crate) release: String,
+    pub(crate) sequence: u64,
+    /// What the roots of trees are put under.
+    pub(crate) root: Option<&'a Path>,
+    pub(crate) key: Option<&'a SigningKey>,
+    /// Where to write it.
+    pub(crate) out: &'a Path,
+}
+
+/// A manifest that was built and written.
+pub(crate) struct Built {
+    manifest: Manifest,
+    digest: Digest,
+    withheld: Vec<WithheldFile>,
+}
+
+impl Order<'_> {
+    /// Reads the trees, and writes the envelope.
+    pub(crate) fn build(self) -> anyhow::Result<Built> {
+        let texts = self.spec.texts.clone();
+        let mut manifest = self.spec.into_manifest(self.release, self.sequence);
+        let withheld = read_trees(&mut manifest, &texts, self.root, self.out)?;
+        let payload = manifest.to_payload();
+        Manifest::parse(&payload).context("failed to build a manifest that keeps the rules")?;
+        let digest = Digest::of(&payload);
+        let mut envelope = Envelope::unsigned(PAYLOAD_TYPE, payload);
+        if let Some(key) = self.key {
+            envelope.sign(key);
+        }
+        files::replace(self.out, &envelope.to_json())?;
+        Ok(Built { manifest, digest, withheld })
+    }
 }
 
 /// As asked for, else for builds that can be repeated (reproducible-builds.org), else now.
@@ -133,9 +162,32 @@ fn sequence(asked: Option<u64>) -> anyhow::Result<u64> {
     seconds.context("failed to use SOURCE_DATE_EPOCH: it is not a number of seconds")
 }
 
-fn read_trees(manifest: &mut Manifest, texts: &[Texts], root: Option<&Path>, out: &Path) -> anyhow::Result<()> {
+/// What is told of a build, for machines.
+#[derive(Serialize)]
+struct Told<'a> {
+    #[serde(flatten)]
+    manifest: Summary<'a>,
+    /// All of it: warnings name the first of each tree.
+    withheld: &'a [WithheldFile],
+}
+
+/// A file whose text is not kept.
+#[derive(Serialize)]
+struct WithheldFile {
+    tree: String,
+    path: String,
+    because: &'static str,
+}
+
+/// Fills the trees; gives what was withheld of them.
+fn read_trees(
+    manifest: &mut Manifest,
+    texts: &[Texts],
+    root: Option<&Path>,
+    out: &Path,
+) -> anyhow::Result<Vec<WithheldFile>> {
     let bar = Bar::new();
-    let mut budget = TEXTS_BYTES_MAX;
+    let (mut budget, mut withheld) = (TEXTS_BYTES_MAX, Vec::new());
     for (tree, texts) in manifest.trees.iter_mut().zip(texts) {
         bar.tree(&tree.name);
         let directory = under(root, tree)?;
@@ -149,8 +201,10 @@ fn read_trees(manifest: &mut Manifest, texts: &[Texts], root: Option<&Path>, out
         })?;
         warn_of(&name, texts, &contents);
         tree.entries = contents.entries;
+        let of_this = |Withheld { path, because }| WithheldFile { tree: tree.name.clone(), path, because };
+        withheld.extend(contents.withheld.into_iter().map(of_this));
     }
-    Ok(())
+    Ok(withheld)
 }
 
 /// What one may have expected to be kept, and is not.
@@ -160,7 +214,7 @@ fn warn_of(tree: &str, texts: &Texts, contents: &Contents) {
     }
     let more = contents.withheld.len().saturating_sub(WITHHELD_SHOWN);
     if more > 0 {
-        output::warning(&format_args!("tree `{tree}`: nor are the texts of {more} more files"));
+        output::warning(&format_args!("tree `{tree}`: nor are the texts of {more} more files: `--json` names all"));
     }
     if contents.over > 0 {
         let (files, max) = (contents.over, HumanBytes(TEXTS_BYTES_MAX as u64));
@@ -171,6 +225,19 @@ fn warn_of(tree: &str, texts: &Texts, contents: &Contents) {
     if !texts.templates.is_empty() && contents.entries.iter().all(|entry| entry.kind.template().is_none()) {
         output::warning(&format_args!("tree `{tree}`: no file matches `templates`"));
     }
+    for pattern in texts.secret.iter().filter(|pattern| matches_nothing(pattern, contents)) {
+        let pattern = portcullis::text::visible(pattern);
+        output::warning(&format_args!("tree `{tree}`: no file matches `{pattern}` of `secret`"));
+    }
+}
+
+/// Whether a pattern of `secret` says nothing of what is there: a slip of the pen leaves a secret readable. What it leads to
+/// with `!` was matched by another.
+fn matches_nothing(pattern: &String, contents: &Contents) -> bool {
+    let matches = |ignore: &Ignore| {
+        contents.entries.iter().any(|entry| ignore.hides(&entry.path, matches!(entry.kind, EntryKind::Directory)))
+    };
+    !pattern.starts_with('!') && Ignore::new(std::slice::from_ref(pattern)).is_ok_and(|ignore| !matches(&ignore))
 }
 
 /// A manifest inside a tree that it describes could never pass: it would have to hold its own digest.

@@ -23,7 +23,7 @@ mod walk;
 
 /// Propose a spec from one good instance, better from two
 ///
-/// Looks at trees, and at what listens and runs. What differs between two instances is ignored where that is harmless, rendered
+/// Looks at trees, and at what listens and runs. What differs between two instances is ignored where it is known to be data, rendered
 /// from a template where facts explain it, and asked about in a comment otherwise. With --save, what was seen of this
 /// instance is written to a file, to be compared with that of another. Nothing that looks like a secret is kept.
 #[derive(Debug, clap::Args)]
@@ -76,11 +76,21 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Answer> {
         let error = anyhow!("found no directory that may be a tree");
         return Err(error).hint(Some("name one with `--tree PATH`"));
     }
-    let Proposal { spec, templates, questions } = propose(&observations);
+    let Proposal { spec, templates, questions, twice } = propose(&observations);
     write_templates(&templates, args.templates_dir.as_deref())?;
     match &args.out {
         Some(path) => write_new(path, spec.as_bytes())?,
         None => output::result(&spec)?,
+    }
+    if let Some((first, second)) = twice {
+        let name = |index| {
+            files::shown(args.observations.get(index).or(args.root.get(index)).map_or(Path::new("/"), PathBuf::as_path))
+        };
+        output::warning(&format_args!(
+            "`{}` and `{}` seem to be the same instance: what differs between instances shows only when two are compared",
+            name(first),
+            name(second)
+        ));
     }
     if questions > 0 {
         output::warning(&format_args!("{questions} things are left for you to decide: see `decide` in the comments"));

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use indicatif::HumanBytes;
 use portcullis::{
-    check::command::quoted,
+    check::{command::quoted, window::Window},
     digest::Digest,
     manifest::{Check, CheckKind, EntryKind, Extras, Manifest, Scope, Tree},
     text::visible,
@@ -85,7 +85,10 @@ pub(crate) fn check_line(check: &Check) -> String {
         },
     };
     let guard = if check.guard { ", guards changes" } else { "" };
-    format!("{name}: {what} for at most {} ms{scope}{guard}", check.timeout_ms)
+    let Window { within, hold } = check.window;
+    let within = within.map(|within| format!(", true within {within}")).unwrap_or_default();
+    let hold = hold.map(|hold| format!(", true for {hold} on end")).unwrap_or_default();
+    format!("{name}: {what} for at most {} ms{within}{hold}{scope}{guard}", check.timeout_ms)
 }
 
 /// How much there is in a tree.

@@ -31,7 +31,7 @@ impl Pair {
             pair.write(instance, "etc/nginx/sites-available/default", "server { root /usr/share/wordpress; }\n");
             // What comes and goes, and what visitors bring.
             pair.write(instance, &format!("{APP}/wp-content/uploads/2026/{instance}.jpg"), "jpeg");
-            pair.write(instance, &format!("{APP}/wp-content/cache/page/{instance}.bin"), instance);
+            pair.write(instance, &format!("{APP}/wp-content/cache/page/{instance}.png"), instance);
             pair.write(instance, &format!("{APP}/wp-content/debug.log"), instance);
             pair.write(instance, &format!("{APP}/wp-content/debug.log.1"), instance);
         }
@@ -96,7 +96,8 @@ fn what_is_learned_of_two_is_accepted_and_both_pass() {
         "root = \"/usr/share/wordpress\"",
         "\"wp-content/uploads/**\",   # ",
         "\"wp-content/cache/**\",   # ",
-        "\"wp-content/*.log*\",   # ",
+        "\"wp-content/*.log\",   # ",
+        "\"wp-content/*.log.[0-9]\",   # ",
         "attributes = [\"mode\", \"owner\"]",
         "text = true",
     ] {
@@ -170,6 +171,66 @@ fn a_template_is_found_and_used() {
     assert!(ran.exits(0).contains("template not rendered                1       0"), "{ran:?}");
 }
 
+/// Only what is known to be data is ignored: by its name, and by how it begins.
+#[test]
+fn what_is_not_known_to_be_data_is_asked_about() {
+    let pair = Pair { folder: tempfile::tempdir().unwrap() };
+    let asked = [
+        "server.crt",
+        "authorized_keys",
+        "Makefile",
+        "Dockerfile",
+        "a.php7",
+        "a.phtml",
+        "a.phar",
+        "logo.svg",
+        "a.log.php",
+        "cache/noext",
+        "cache/shell.jpg",
+        "logs/shell.log",
+    ];
+    for instance in ["a", "b"] {
+        for name in asked {
+            pair.write(instance, &format!("srv/app/{name}"), &format!("<?php // {instance}"));
+        }
+        for name in ["app.pid", "cache/1.png", "cache/2.png", "logs/app.log"] {
+            pair.write(instance, &format!("srv/app/{name}"), &format!("{instance} 1\n<?php"));
+        }
+        pair.write(instance, "srv/app/cache/1.png", instance);
+        pair.write(instance, "srv/app/cache/2.png", instance);
+    }
+    let learned = pair.cli(&["release", "learn", "--root", "a", "--root", "b", "--tree", "/srv/app"]);
+    let spec = learned.exits(0);
+    for name in asked {
+        assert!(spec.contains(&format!("# differs: {name}: another content; may be code")), "{name}: {spec}");
+    }
+    assert!(learned.stderr.contains("12 things are left for you to decide"), "{}", learned.stderr);
+    // What was not decided is found, and what is ignored is not.
+    pair.build(spec, "a");
+    let ran = pair.check("b");
+    let found = ran.exits(1);
+    for name in asked {
+        assert!(found.contains(name), "{name}: {found}");
+    }
+    assert!(!found.contains("app.pid") && !found.contains("1.png") && !found.contains("app.log"), "{found}");
+}
+
+#[test]
+fn the_same_instance_twice_says_nothing_and_that_is_said() {
+    let pair = Pair { folder: tempfile::tempdir().unwrap() };
+    pair.write("a", "srv/app/index.php", "x");
+    let words = ["release", "learn", "--root", "a", "--tree", "/srv/app", "--facts", "instance=i-1", "--save"];
+    pair.cli(&[&words[..], &["a.json"]].concat()).exits(0);
+    for words in [&["a.json", "a.json"][..], &["--root", "a", "--root", "a", "--tree", "/srv/app"]] {
+        let ran = pair.cli(&[&["release", "learn"], words].concat());
+        ran.exits(0);
+        assert!(ran.stderr.contains("seem to be the same instance"), "{ran:?}");
+    }
+    let ran = pair.cli(&["release", "learn", "a.json"]);
+    ran.exits(0);
+    assert_eq!(ran.stderr, "");
+}
+
 #[test]
 fn code_that_differs_is_asked_about_and_a_socket_ignored() {
     let pair = Pair::new();
@@ -201,7 +262,7 @@ fn hostile_names() {
     let folder = tempfile::tempdir().unwrap();
     let pair = Pair { folder };
     for instance in ["a", "b"] {
-        for name in ["x\"]\nname = \"y.jpg", "[a]*.jpg", "\\.jpg", "# .jpg", "!x.jpg", "\u{202e}gpj"] {
+        for name in ["x\"]\nname = \"y.jpg", "[a]*.jpg", "\\.jpg", "# .jpg", "!x.jpg", "\u{202e}gpj.jpg"] {
             pair.write(instance, &format!("srv/app/{name}"), instance);
         }
         let odd = pair.at(instance).join("srv/app").join(std::ffi::OsStr::from_bytes(b"\xff.gif"));

@@ -226,7 +226,22 @@ fn commands_are_seen_failing() {
     assert_eq!((&nginx["result"], &answers["result"]), (&"noticed".into(), &"not rehearsed".into()), "{report:#}");
     assert!(nginx["when"].as_str().unwrap().contains("site.conf is replaced"), "{nginx}");
     assert_eq!(fs::read_to_string(site.join("main")).unwrap(), config, "the real one was never touched");
-    // The broken twin: a command that no breakage of files makes fail.
+    // One that does not pass even unbroken: nothing is known of it, whatever else is noticed.
+    let failing = spec.replace("[\"nginx\", \"-t\",", "[\"false\", \"-t\",");
+    let (code, report) = bench.rehearse(&failing, "root", &[]);
+    assert_eq!((code, &report["all_noticed"]), (Some(2), &false.into()), "{report:#}");
+    assert_eq!((&report["totals"]["missed"], &report["totals"]["checks_unclear"]), (&0.into(), &1.into()));
+    let ran = bench.cli(&["rehearse", "--spec", "portcullis.toml", "--root", "root"]);
+    ran.exits(2);
+    let error = "error: failed to rehearse check `nginx parses`: it does not pass even before anything is broken: ";
+    assert!(ran.stderr.contains(error), "{ran:?}");
+    bench.cli(&["rehearse", "--spec", "portcullis.toml", "--root", "root", "--trees-only"]).exits(0);
+    // The broken twin: a command that no breakage of files makes fail. It counts, whatever is accepted of trees.
+    bench.write("portcullis.toml", &spec.replace("[\"nginx\", \"-t\",", "[\"true\", \"-t\","));
+    let accept = ["rehearse", "--spec", "portcullis.toml", "--root", "root", "--accept", "ignored,extras,mode,owner"];
+    let ran = bench.cli(&accept);
+    let summary = "\n2 other checks: 0 seen failing, 1 missed something, 1 not rehearsed, 0 unclear\n";
+    assert!(ran.exits(1).contains(summary), "{ran:?}");
     let (code, report) = bench.rehearse(&spec.replace("[\"nginx\", \"-t\",", "[\"true\", \"-t\","), "root", &[]);
     assert_eq!((code, &report["checks"][0]["result"]), (Some(1), &"missed".into()), "{report:#}");
 }

@@ -100,6 +100,7 @@ impl Looking<'_> {
             sha256: None,
             target: None,
             text: None,
+            code: false,
             recent: age_s < RECENT_S,
         };
         match seen.kind {
@@ -112,8 +113,9 @@ impl Looking<'_> {
                 let wants_text = metadata.len() <= TEXT_BYTES_MAX.min(self.budget.text_bytes) as u64
                     && (self.is_etc || learn::is_configuration(path))
                     && !learn::is_secret(path);
-                if let Some((digest, bytes)) = hash(item, metadata, wants_text) {
+                if let Some(Hashed { digest, beginning, bytes }) = hash(item, metadata, wants_text) {
                     seen.sha256 = Some(digest);
+                    seen.code = learn::is_code(path, &beginning);
                     seen.text = String::from_utf8(bytes).ok().filter(|text| wants_text && !learn::is_secret_text(text));
                     self.budget.text_bytes -= seen.text.as_ref().map_or(0, String::len);
                 }
@@ -138,12 +140,22 @@ fn kind(metadata: &Metadata, device: u64) -> Kind {
     }
 }
 
-/// The digest of a file, and its bytes if they are asked for; `None` when it cannot be read or changes meanwhile.
-fn hash(path: &Path, was: &Metadata, keep: bool) -> Option<(Digest, Vec<u8>)> {
+/// What was read of a file.
+struct Hashed {
+    digest: Digest,
+    /// At most [`READ_BYTES`] of it.
+    beginning: Vec<u8>,
+    /// All of it, if it was asked for.
+    bytes: Vec<u8>,
+}
+
+/// Reads a file, and keeps its bytes if they are asked for; `None` when it cannot be read or changes meanwhile.
+fn hash(path: &Path, was: &Metadata, keep: bool) -> Option<Hashed> {
     // Should it be a FIFO by now, nobody waits for its writer.
     let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
     let mut file = File::options().read(true).custom_flags(flags.bits().cast_signed()).open(path).ok()?;
     let (mut hasher, mut kept, mut buffer) = (Sha256::new(), Vec::new(), vec![0; READ_BYTES]);
+    let mut beginning = Vec::new();
     let mut left = was.len();
     loop {
         let read = file.read(&mut buffer).ok()?;
@@ -152,6 +164,9 @@ fn hash(path: &Path, was: &Metadata, keep: bool) -> Option<(Digest, Vec<u8>)> {
         }
         left = left.checked_sub(read as u64)?;
         hasher.update(&buffer[..read]);
+        if beginning.is_empty() {
+            beginning.extend(&buffer[..read]);
+        }
         if keep {
             kept.extend(&buffer[..read]);
         }
@@ -159,7 +174,7 @@ fn hash(path: &Path, was: &Metadata, keep: bool) -> Option<(Digest, Vec<u8>)> {
     let is = file.metadata().ok()?;
     let same =
         (is.ino(), is.len(), is.mtime(), is.mtime_nsec()) == (was.ino(), was.len(), was.mtime(), was.mtime_nsec());
-    (left == 0 && same).then(|| (Digest::from_bytes(hasher.finalize().into()), kept))
+    (left == 0 && same).then(|| Hashed { digest: Digest::from_bytes(hasher.finalize().into()), beginning, bytes: kept })
 }
 
 const READ_BYTES: usize = 128 << 10;
