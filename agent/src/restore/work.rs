@@ -128,7 +128,7 @@ impl<'a> Work<'a> {
                 changes.trouble(format!("{}: {because}", text::visible(&tree.name)));
             }
         }
-        for line in changes.lines.iter().chain(&changes.troubles) {
+        for line in changes.lines.iter().chain(&changes.notes).chain(&changes.troubles) {
             self.tell(line);
         }
         if kept.exists() {
