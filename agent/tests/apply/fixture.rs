@@ -377,6 +377,16 @@ impl Drop for Applying {
     }
 }
 
+/// The agent beside the test; killed when dropped.
+pub(crate) struct Agent(pub(crate) Child);
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// Looks until there is something to see.
 #[track_caller]
 pub(crate) fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {

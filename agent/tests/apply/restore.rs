@@ -1,25 +1,10 @@
 //! For those who never type `apply`: a live edit that breaks a guard goes by itself, if its tree says so.
 
-use std::{
-    fs,
-    process::{Child, Stdio},
-    thread,
-    time::Duration,
-};
+use std::{fs, process::Stdio, thread, time::Duration};
 
-use crate::fixture::{Machine, eventually};
+use crate::fixture::{Agent, Machine, eventually};
 
 const SITE: &str = "etc/nginx/conf.d/site.conf";
-
-/// The agent beside the test; killed when dropped.
-struct Agent(Child);
-
-impl Drop for Agent {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 fn watched(machine: &Machine) -> Agent {
     let log = fs::File::create(machine.path("agent.log")).unwrap();
