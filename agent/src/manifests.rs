@@ -48,7 +48,8 @@ struct Kept {
     _memory: Option<File>,
 }
 
-type Seal = [u64; 5];
+/// How a file looks while it is left alone.
+pub(crate) type Seal = [u64; 5];
 
 impl Release {
     /// The envelope.
@@ -63,7 +64,8 @@ impl Release {
     }
 }
 
-fn seal(file: &Path) -> Option<Seal> {
+/// How it looks now; `None` where it is gone.
+pub(crate) fn seal(file: &Path) -> Option<Seal> {
     use std::os::unix::fs::MetadataExt as _;
     let metadata = fs::metadata(file).ok()?;
     let changed = metadata.ctime().cast_unsigned();

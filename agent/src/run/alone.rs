@@ -20,6 +20,7 @@ use crate::{
     manifests::{self, Release, Rules},
     pace,
     restore::Restorer,
+    standing::Checked,
 };
 
 /// All that it takes.
@@ -52,7 +53,7 @@ impl Alone {
         while let Some(news) = self.patrol.until(due, &mut self.board, nobody).await {
             match news {
                 News::Round => return self.checker.hurry(),
-                News::Differs(looked, _) => self.board.checked(*looked),
+                News::Differs(looked, _) => self.drifted(*looked),
             }
         }
     }
@@ -67,13 +68,12 @@ impl Alone {
                 let round = self.checker.check(&release, What::All);
                 match self.patrol.unless_overtaken(round, &mut self.board, nobody).await {
                     Ok(checked) => {
-                        self.restorer.after(&release, &checked.outcomes);
+                        self.restore_if_serving(&release, &checked);
                         self.board.checked(checked);
                     }
                     Err(news) => {
                         if let News::Differs(looked, _) = news {
-                            self.restorer.after(&release, &looked.outcomes);
-                            self.board.checked(*looked);
+                            self.drifted(*looked);
                         }
                         return Duration::ZERO;
                     }
@@ -85,6 +85,21 @@ impl Alone {
             }
         }
         if self.board.now().is_ready() { self.intervals.serving } else { self.intervals.waiting }
+    }
+
+    /// A look found it: nothing waits for the next round.
+    fn drifted(&mut self, looked: Checked) {
+        if let Some(release) = self.patrol.release() {
+            self.restore_if_serving(release, &looked);
+        }
+        self.board.checked(looked);
+    }
+
+    /// Before it serves nothing is restored: what is there was never right.
+    fn restore_if_serving(&self, release: &Release, checked: &Checked) {
+        if self.board.now().serves() {
+            self.restorer.after(release, &checked.outcomes);
+        }
     }
 }
 

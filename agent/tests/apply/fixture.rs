@@ -192,6 +192,13 @@ impl Machine {
         self
     }
 
+    /// Rounds come once an hour: what is noticed sooner was noticed by watching.
+    pub(crate) fn hourly(self) -> Self {
+        let config = self.text("agent.toml").replace("_s = 1\n", "_s = 3600\n");
+        fs::write(self.path("agent.toml"), config).unwrap();
+        self
+    }
+
     /// With a controller instead of a manifest in a file.
     pub(crate) fn controlled_by(mut self, controller: SocketAddr) -> Self {
         self.source = format!(

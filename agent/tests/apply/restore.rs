@@ -1,8 +1,13 @@
 //! For those who never type `apply`: a live edit that breaks a guard goes by itself, if its tree says so.
 
-use std::{fs, process::Stdio, thread, time::Duration};
+use std::{
+    fs,
+    process::Stdio,
+    thread,
+    time::{Duration, Instant},
+};
 
-use crate::fixture::{Agent, Machine, eventually};
+use crate::fixture::{Agent, Machine, eventually, free_address};
 
 const SITE: &str = "etc/nginx/conf.d/site.conf";
 
@@ -36,7 +41,7 @@ fn an_edit_that_breaks_a_guard_is_undone() {
     let agent = watched(&machine);
     let right = machine.text(SITE);
     // Well-formed, loaded, and nobody is served any more.
-    let wrong = right.replace(&machine.web.to_string(), &crate::fixture::free_address().to_string());
+    let wrong = right.replace(&machine.web.to_string(), &free_address().to_string());
     fs::write(machine.path(SITE), &wrong).unwrap();
     machine.nginx(&["-s", "reload"]);
     eventually("put back", || (machine.text(SITE) == right).then_some(()));
@@ -50,6 +55,49 @@ fn an_edit_that_breaks_a_guard_is_undone() {
     eventually("ready again", || (machine.run("status", &["--listen", &address]).exit == Some(0)).then_some(()));
     machine.run("status", &["--listen", &address]).is(0, "restoring nginx: guard `web answers`: fail");
     drop(agent);
+}
+
+/// No round is due for an hour: the guards are asked as soon as the edit is seen.
+#[test]
+fn an_edit_is_undone_long_before_a_round() {
+    let machine = restored().hourly();
+    let _agent = watched(&machine);
+    let right = machine.text(SITE);
+    for times in 1..=2 {
+        let began = Instant::now();
+        fs::write(machine.path(SITE), "no such directive;").unwrap();
+        eventually("put back", || (machine.text(SITE) == right).then_some(()));
+        assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+        eventually("done", || (log(&machine).matches("guard `nginx parses`: pass").count() == times).then_some(()));
+    }
+}
+
+/// First the edit, which is no harm by itself, then, a moment later, the reload, which no watch tells of.
+#[test]
+fn the_guards_are_asked_for_a_while() {
+    let machine = restored().hourly();
+    let _agent = watched(&machine);
+    let right = machine.text(SITE);
+    fs::write(machine.path(SITE), right.replace(&machine.web.to_string(), &free_address().to_string())).unwrap();
+    eventually("looked into", || machine.path("state/restored/lock").exists().then_some(()));
+    thread::sleep(Duration::from_secs(2));
+    assert!(machine.text(SITE) != right, "nothing is wrong yet");
+    machine.nginx(&["-s", "reload"]);
+    eventually("put back", || (machine.text(SITE) == right).then_some(()));
+    machine.until_page("one");
+}
+
+/// What was never right is a deploy's business.
+#[test]
+fn not_before_it_serves() {
+    let machine = restored();
+    fs::write(machine.path(SITE), "no such directive;").unwrap();
+    let log = fs::File::create(machine.path("agent.log")).unwrap();
+    let _agent = Agent(machine.agent("run", &[]).stderr(Stdio::from(log)).spawn().unwrap());
+    eventually("checked", || machine.text("agent.log").contains("checks_failing").then_some(()));
+    thread::sleep(Duration::from_secs(4));
+    assert_eq!(machine.text(SITE), "no such directive;");
+    assert!(!machine.path("state/restored").exists());
 }
 
 #[test]
