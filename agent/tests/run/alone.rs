@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::fixture::{Machine, PAGE};
+use super::fixture::{Machine, PAGE, eventually};
 
 #[test]
 fn ready_is_what_passed_last_where_that_is_wanted() {
@@ -68,6 +68,35 @@ fn another_manifest_is_noticed_at_once() {
     fs::write(machine.path("manifest.json"), machine.release("three", &[]).envelope).unwrap();
     agent.until_readyz_says("release three");
     assert!(!agent.get("/readyz?verbose").1.contains("drift since"));
+}
+
+/// What serves is watched by the last manifest that was believed, and nothing is due for an hour.
+#[test]
+fn a_manifest_that_is_not_believed_ends_no_watching() {
+    let machine = Machine::new();
+    fs::write(machine.path("manifest.json"), machine.release("one", &["true"]).envelope).unwrap();
+    let agent = machine.configured("[checks]\nmanifest = \"manifest.json\"\n").hourly().start();
+    agent.until_ready();
+    let stranger = portcullis::signature::SigningKey::generate(&[8; 32]);
+    fs::write(machine.path("manifest.json"), machine.release_by("evil", &[], &stranger).envelope).unwrap();
+    agent.until_readyz_says("not a manifest to believe");
+    for _ in 0..2 {
+        fs::write(machine.path("site/index.html"), "drift").unwrap();
+        agent.until_readyz_says("drift since");
+        let (status, said) = agent.get("/readyz?verbose");
+        assert!(status == 200 && said.contains("content: index.html"), "{said}");
+        assert!(said.contains("not a manifest to believe") && said.contains("release one"), "{said}");
+        fs::write(machine.path("site/index.html"), PAGE).unwrap();
+        eventually("mended", || (!agent.get("/readyz?verbose").1.contains("drift since")).then_some(()));
+        assert!(agent.get("/readyz?verbose").1.contains("not a manifest to believe"));
+    }
+    fs::remove_file(machine.path("manifest.json")).unwrap();
+    fs::write(machine.path("site/index.html"), "drift").unwrap();
+    agent.until_readyz_says("drift since");
+    fs::write(machine.path("site/index.html"), PAGE).unwrap();
+    fs::write(machine.path("manifest.json"), machine.release("two", &[]).envelope).unwrap();
+    agent.until_readyz_says("release two");
+    eventually("believed", || (!agent.get("/readyz?verbose").1.contains("manifest.json")).then_some(()));
 }
 
 /// Long before a round is due.
