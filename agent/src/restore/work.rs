@@ -33,6 +33,7 @@ use crate::{
     },
     clock,
     config::Config,
+    facts,
     manifests::{self, Rules, Seal},
     state::{self, read_capped},
 };
@@ -105,7 +106,11 @@ impl<'a> Work<'a> {
         let bytes = read_capped(envelope, EnvelopeLimits::MANIFEST.bytes_max).map_err(|error| error.to_string())?;
         let rules = Rules { trust: config.trust.clone(), pin: config.pin.clone() };
         // Only the very manifest that was checked by: a later one may want what is there.
-        let (_, manifest) = manifests::open(&bytes, Some(digest), &rules).map_err(|error| error.to_string())?;
+        let (_, mut manifest) = manifests::open(&bytes, Some(digest), &rules).map_err(|error| error.to_string())?;
+        // What was compared is what is put back: templates as they render here. One with a fact that is not known here, such
+        // as the id that a controller goes by, stays as it is found.
+        let facts = facts::gather(&manifest, &config.checks.facts, true);
+        manifest.trees = manifest.trees.iter().map(|tree| tree.rendered(&facts).into_owned()).collect();
         let guards = Guards::new(manifest.clone(), config.checks.user, config.checks.root_commands.clone());
         Ok(Some(Self { config, home, manifest, guards, envelope, seal, _lock: lock }))
     }

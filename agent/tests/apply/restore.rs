@@ -7,6 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use portcullis::{facts::Template, manifest::EntryKind};
+
 use crate::fixture::{Agent, Machine, eventually, free_address};
 
 const SITE: &str = "etc/nginx/conf.d/site.conf";
@@ -163,6 +165,28 @@ fn secrets_cannot_be_restored() {
         log(&machine).contains("secret.pem: content: not restored: the manifest does not have its text").then_some(())
     });
     assert_eq!(machine.text("etc/nginx/secret.pem"), "another");
+}
+
+/// A file that is rendered from a template is put back as it renders here.
+#[test]
+fn what_is_rendered_is_restored() {
+    let mut machine = Machine::new();
+    fs::write(machine.path("etc/nginx/name.conf"), "name shop;\n").unwrap();
+    machine.sign();
+    let tree = &mut machine.manifest.trees[0];
+    tree.restore = true;
+    let entry = tree.entries.iter_mut().find(|entry| entry.path == b"name.conf").unwrap();
+    entry.kind = EntryKind::Template { template: Template::parse("name {{ name }};\n").unwrap() };
+    machine.sign_as_it_is();
+    let machine = machine.with("[facts]\nname = \"shop\"");
+    let _agent = watched(&machine);
+    let right = machine.text(SITE);
+    fs::write(machine.path("etc/nginx/name.conf"), "name other;\n").unwrap();
+    fs::write(machine.path(SITE), "no such directive;").unwrap();
+    eventually("put back", || (machine.text(SITE) == right).then_some(()));
+    eventually("done", || log(&machine).contains("guard `nginx parses`: pass").then_some(()));
+    assert_eq!(machine.text("etc/nginx/name.conf"), "name shop;\n", "{}", log(&machine));
+    assert!(!log(&machine).contains("not restored"), "{}", log(&machine));
 }
 
 /// While a change is tried it is `apply`'s business.

@@ -1,6 +1,14 @@
 //! Without a controller.
 
-use std::fs;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use portcullis::{
+    manifest::{Manifest, Tree},
+    tree::{self, NoProgress},
+};
 
 use super::fixture::{Machine, PAGE, eventually};
 
@@ -115,4 +123,43 @@ fn drift_makes_unready_at_once_and_its_end_ready() {
     assert!(agent.get("/v1/report").1.contains("\"command\",\"status\":\"pass\""), "{:?}", agent.get("/v1/report"));
     fs::write(machine.path("site/index.html"), PAGE).unwrap();
     agent.until_ready();
+}
+
+/// The threads that read a serving instance's files run only when no other wants to, and read when no other reads: the kernel takes the
+/// class of a thread's reads from `SCHED_IDLE`. Before it serves, nothing on it matters more than being proven.
+#[test]
+fn a_serving_instance_is_read_at_idle_priority() {
+    let machine = Machine::new();
+    let content = vec![b'x'; 48 << 20];
+    fs::write(machine.path("site/index.html"), &content).unwrap();
+    let tree = Tree::new("site", machine.path("site").to_str().unwrap());
+    let tree = Tree { entries: tree::read(&tree, &machine.path("site"), &NoProgress).unwrap(), ..tree };
+    let manifest =
+        Manifest { product: "shop".into(), release: "one".into(), sequence: 1, trees: vec![tree], checks: vec![] };
+    fs::write(machine.path("manifest.json"), machine.signed(&manifest).envelope).unwrap();
+    fs::write(machine.path("site/extra"), "").unwrap();
+    let agent = machine.configured("[checks]\nmanifest = \"manifest.json\"\ncache = false\n").start();
+    let (idle, usual) = (("5".to_string(), "19".to_string()), ("0".to_string(), "0".to_string()));
+    let mut seen = Vec::new();
+    eventually("read", || {
+        seen.extend(checking(agent.pid()));
+        agent.get("/readyz?verbose").1.contains("site: extra").then_some(())
+    });
+    assert!(seen.contains(&usual) && !seen.contains(&idle), "{seen:?}");
+    fs::remove_file(machine.path("site/extra")).unwrap();
+    agent.until_ready();
+    eventually("read at idle priority", || checking(agent.pid()).contains(&idle).then_some(()));
+}
+
+/// Policy and niceness of each thread of the processes that check.
+fn checking(agent: u32) -> Vec<(String, String)> {
+    let stats = |dir: PathBuf| fs::read_dir(dir).into_iter().flatten().flatten().map(|item| item.path());
+    let fields = |path: &Path| {
+        let stat = fs::read_to_string(path.join("stat")).unwrap_or_default();
+        let (_, fields) = stat.rsplit_once(')').unwrap_or_default();
+        fields.split_ascii_whitespace().map(String::from).collect::<Vec<_>>()
+    };
+    let children = stats("/proc".into()).filter(|path| fields(path).get(1) == Some(&agent.to_string()));
+    let threads = children.flat_map(|child| stats(child.join("task")));
+    threads.map(|thread| fields(&thread)).filter_map(|f| Some((f.get(38)?.clone(), f.get(16)?.clone()))).collect()
 }
