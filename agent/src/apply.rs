@@ -150,7 +150,7 @@ impl Undone {
         if self.changes_total == 0 {
             lines.push("no file had to be put back".into());
         }
-        lines.extend(self.commands.iter().chain(&self.guards).cloned());
+        lines.extend(self.notes.iter().chain(&self.commands).chain(&self.guards).cloned());
         lines
     }
 }

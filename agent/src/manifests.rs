@@ -17,7 +17,7 @@ use std::{
 use portcullis::{
     digest::Digest,
     manifest::{Manifest, OpenError, VerifiedManifest},
-    signature::TrustedKeys,
+    signature::{EnvelopeLimits, TrustedKeys},
     text,
 };
 use rustix::fs::MemfdFlags;
@@ -49,7 +49,8 @@ struct Kept {
     _memory: Option<File>,
 }
 
-type Seal = [u64; 5];
+/// How a file looks while it is left alone.
+pub(crate) type Seal = [u64; 5];
 
 impl Release {
     /// The envelope.
@@ -64,7 +65,8 @@ impl Release {
     }
 }
 
-fn seal(file: &Path) -> Option<Seal> {
+/// How it looks now; `None` where it is gone.
+pub(crate) fn seal(file: &Path) -> Option<Seal> {
     use std::os::unix::fs::MetadataExt as _;
     let metadata = fs::metadata(file).ok()?;
     let changed = metadata.ctime().cast_unsigned();
@@ -193,6 +195,22 @@ pub(crate) async fn from_file(
         Some(release) => Ok(release),
         None => verified(path.into(), None, None, rules, program).await,
     }
+}
+
+/// What `release` was verified from, in a file of ours; verified again there.
+pub(crate) async fn copy(
+    release: &Release,
+    copy: PathBuf,
+    rules: Arc<Rules>,
+    program: PathBuf,
+) -> Result<Release, ManifestError> {
+    let (from, to) = (release.file().to_path_buf(), copy.clone());
+    let copying = move || {
+        state::make_private(to.parent().unwrap_or(Path::new("."))).map_err(io::Error::other)?;
+        state::copy(&from, &to, EnvelopeLimits::MANIFEST.bytes_max as u64)
+    };
+    on_thread(copying).await??;
+    verified(copy, None, Some(release.digest), rules, program).await
 }
 
 /// By a process of its own: it takes many times the manifest's size.

@@ -166,6 +166,8 @@ impl Rounds {
                     rules,
                     program,
                     last: None,
+                    believed: None,
+                    copy: config.state_dir.join(BELIEVED),
                     checker,
                     patrol,
                     board,
@@ -254,6 +256,8 @@ fn warnings(config: &Config) -> Vec<String> {
     warnings
 }
 
+/// In the state directory: the last manifest from a file that was believed.
+const BELIEVED: &str = "believed.json";
 /// Checking, verifying and writing come one after the other; one more of each for what hangs.
 const BLOCKING_THREADS_MAX: usize = 8;
 /// The kernel's has 36.

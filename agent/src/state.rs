@@ -216,6 +216,15 @@ fn open_regular(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
+/// Puts what is in `from`, up to so many bytes, in the place of what is at `to`.
+pub(crate) fn copy(from: &Path, to: &Path, bytes_max: u64) -> io::Result<()> {
+    let draft = to.with_extension("new");
+    let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&draft)?;
+    io::copy(&mut open_regular(from)?.take(bytes_max), &mut file)?;
+    file.sync_all()?;
+    fs::rename(&draft, to)
+}
+
 /// Puts `bytes` in the place of what is at `path`: whoever reads it, even after a crash, sees the old or the new, whole.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let draft = path.with_extension("new");

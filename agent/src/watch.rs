@@ -4,7 +4,8 @@
 //! finds is the truth, and the looks that come from time to time anyway find what no event told of:
 //! - a write through a shared mapping is told when the file is closed, if ever;
 //! - nothing is told of what happens to a network's file system elsewhere, or of a file that is reached by another mount;
-//! - a mount put over a directory is not told.
+//! - a mount put over a directory is not told;
+//! - a write by another name of the same file (a hard link) is told to the directory of that name only.
 //!
 //! One inotify watch a directory, none on what the tree ignores, never through a link or into a mount; and one on each
 //! directory above a root, for the day on which that is put in its place. When directories come, go or move, or when the

@@ -1,6 +1,7 @@
 //! `apply`: remembers, sees that somebody waits to undo, runs the command, demands what it must show, and tells.
 
 use std::{
+    env,
     ffi::OsString,
     fs::{self, File},
     io,
@@ -12,6 +13,7 @@ use std::{
 };
 
 use portcullis::{glob::Ignore, manifest::Manifest, outcome::Outcome, signature::EnvelopeLimits, text};
+use rustix::fs::{Access, access};
 use tokio::{
     process::Command,
     signal::unix::{Signal, SignalKind, signal},
@@ -74,6 +76,7 @@ pub enum Ended {
 pub fn apply(request: &Request<'_>) -> Result<Ended, ApplyError> {
     let home = journal::home(&request.config.state_dir)?;
     let _alone = alone(&home)?;
+    can_be_run(&request.command)?;
     let manifest = manifest(request.config)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     // Before anything can be changed: an interrupt must not end us unheard.
@@ -117,6 +120,23 @@ fn alone(home: &Path) -> Result<File, ApplyError> {
         Err(fs::TryLockError::WouldBlock) => Err(ApplyError::new("another change is just beginning or ending")),
         Err(fs::TryLockError::Error(error)) => Err(error.into()),
     }
+}
+
+/// Whether the command is there, as the kernel and the caller's `PATH` will have it.
+fn can_be_run(command: &[OsString]) -> Result<(), ApplyError> {
+    let program = command.first().ok_or_else(|| ApplyError::new("there is no command"))?;
+    let runs = |path: &Path| path.is_file() && access(path, Access::EXEC_OK).is_ok();
+    let dirs = env::var_os("PATH").unwrap_or_default();
+    let is_path = program.as_encoded_bytes().contains(&b'/');
+    if is_path && runs(Path::new(program)) || !is_path && env::split_paths(&dirs).any(|dir| runs(&dir.join(program))) {
+        return Ok(());
+    }
+    Err(cannot_be_run(&format!("`{}` is no program", text::visible(&program.to_string_lossy()))))
+}
+
+fn cannot_be_run(because: &str) -> ApplyError {
+    ApplyError::new(format!("the command cannot be run: {because}"))
+        .hint("nothing was changed; no shell reads it unless one is named: `-- sh -c '…'`")
 }
 
 /// What was verified last.
@@ -316,7 +336,7 @@ impl Change<'_> {
         let spawned = Command::new(program).args(arguments).env("PORTCULLIS_APPLY", id).spawn();
         let mut child = match spawned {
             Ok(child) => child,
-            Err(error) => return Ok(Some(format!("the command cannot be run: {error}"))),
+            Err(error) => return self.not_begun(&error.to_string()),
         };
         let running = child.id().and_then(|pid| i32::try_from(pid).ok()).map(Process::of);
         self.transaction.update(|journal| {
@@ -331,6 +351,16 @@ impl Change<'_> {
             true
         })?;
         Ok(why(status))
+    }
+
+    /// Such as a script without its interpreter: there is nothing to undo, and the one who waits may go. Who asked for its
+    /// undoing in this very moment has it all the same.
+    fn not_begun(&self, because: &str) -> Result<Option<String>, ApplyError> {
+        if !self.transaction.step(Stage::Confirmed { by: "nobody: nothing was run".into() })? {
+            return Ok(None);
+        }
+        let _ = fs::remove_dir_all(&self.transaction.dir);
+        Err(cannot_be_run(because))
     }
 
     /// Somebody else decided: a person by `confirm` or `undo`, or the one who waits, at the deadline. While there is nobody who
@@ -434,7 +464,7 @@ fn why(status: ExitStatus) -> Option<String> {
 
 /// Who asks: by `sudo`, or by number.
 pub fn person() -> String {
-    let name = ["SUDO_USER", "LOGNAME", "USER"].into_iter().find_map(|name| std::env::var(name).ok());
+    let name = ["SUDO_USER", "LOGNAME", "USER"].into_iter().find_map(|name| env::var(name).ok());
     let uid = rustix::process::getuid().as_raw();
     name.map_or_else(
         || format!("user {uid}"),

@@ -108,6 +108,9 @@ pub struct Undone {
     pub changes: Vec<String>,
     /// How much was put back, listed or not.
     pub changes_total: u64,
+    /// What stays though it was added, and what went and was not kept; and why.
+    #[serde(default)]
+    pub notes: Vec<String>,
     /// Each command that was run after it, and what came of it.
     pub commands: Vec<String>,
     /// Each guard, and how it stands now.

@@ -33,24 +33,31 @@ impl Keeper {
         Self { dir, must, bytes_left: BYTES_MAX }
     }
 
-    /// Keeps a thing that is to go. The error says why it may not go.
-    pub(crate) fn keep(&mut self, dir: &Dir, name: &CStr, stat: &Stat, tree: &str, path: &[u8]) -> Result<(), String> {
+    /// Keeps a thing that is to go; why it could not be kept, where it goes all the same. The error says why it may not go.
+    pub(crate) fn keep(
+        &mut self,
+        dir: &Dir,
+        name: &CStr,
+        stat: &Stat,
+        tree: &str,
+        path: &[u8],
+    ) -> Result<Option<String>, String> {
         let kept = match file_type(stat) {
             FileType::RegularFile => self.file(dir, name, stat, tree, path),
             FileType::Symlink => self.link(dir, name, tree, path),
             _ => Ok(()),
         };
-        if self.must {
-            kept.map_err(|because| format!("left as it is, as it cannot be kept: {because}"))
-        } else {
-            Ok(())
+        match kept {
+            Ok(()) => Ok(None),
+            Err(because) if self.must => Err(format!("left as it is, as it cannot be kept: {because}")),
+            Err(because) => Ok(Some(because)),
         }
     }
 
     fn file(&mut self, dir: &Dir, name: &CStr, stat: &Stat, tree: &str, path: &[u8]) -> Result<(), String> {
         let size = u64::try_from(stat.st_size).unwrap_or(u64::MAX);
         if size > self.bytes_left {
-            return Err(format!("more than {BYTES_MAX} bytes"));
+            return Err(format!("no more than {} MiB are kept", BYTES_MAX >> 20));
         }
         let from = dir.file(name).map_err(words)?;
         let copied = self.place(tree, path).and_then(|place| {

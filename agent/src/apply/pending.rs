@@ -66,11 +66,17 @@ pub fn undo_pending(state_dir: &Path, at_boot: bool) -> Result<Vec<Journal>, App
 /// When the agent starts, before anything else: what a reboot left half-way is undone first. Waits for it, not for ever.
 pub fn at_start(state_dir: &Path) {
     let started = clock::monotonic();
+    let mut woken = started;
     wake(state_dir);
     let home = state_dir.join(HOME);
     let is_due = |changes: Vec<(Transaction, Journal)>| changes.iter().any(|(_, journal)| due(journal) == Due::Undo);
     while journal::unsettled(&home).is_ok_and(is_due) && started.elapsed() < START_PATIENCE {
         thread::sleep(POLL);
+        // Who seemed to wait may have been about to end.
+        if woken.elapsed() >= LOOK_EVERY {
+            wake(state_dir);
+            woken = clock::monotonic();
+        }
     }
 }
 

@@ -47,6 +47,8 @@ pub(crate) struct Changes {
     pub(crate) lines: Vec<String>,
     /// How much was done, listed or not.
     pub(crate) total: u64,
+    /// At most [`NOTES_MAX`] of what stays though it was added, and of what goes and is not kept.
+    pub(crate) notes: Vec<String>,
     /// At most [`LINES_MAX`] of what could not be done.
     pub(crate) troubles: Vec<String>,
 }
@@ -59,6 +61,13 @@ impl Changes {
         }
     }
 
+    /// Each once: what stays is met by every pass.
+    pub(crate) fn note(&mut self, line: String) {
+        if self.notes.len() < NOTES_MAX && !self.notes.contains(&line) {
+            self.notes.push(line);
+        }
+    }
+
     pub(crate) fn trouble(&mut self, line: String) {
         if self.troubles.len() < LINES_MAX {
             self.troubles.push(line);
@@ -68,7 +77,7 @@ impl Changes {
 
 /// Puts one tree back.
 pub(crate) fn put_back(target: &Target<'_>, keeper: &mut Keeper, changes: &mut Changes) {
-    let mut work = Work { target, keeper, changes, path: Vec::new() };
+    let mut work = Work { target, keeper, changes, path: Vec::new(), spared: None };
     match super::root::open(target.real) {
         Ok((root, was_replaced)) => {
             if was_replaced {
@@ -85,6 +94,8 @@ struct Work<'a> {
     keeper: &'a mut Keeper,
     changes: &'a mut Changes,
     path: Vec<u8>,
+    /// What was met last that is ignored.
+    spared: Option<Vec<u8>>,
 }
 
 /// Of one name.
@@ -104,6 +115,11 @@ impl Work<'_> {
     fn trouble(&mut self, because: &str) {
         let line = format!("{}: {because}", self.shown());
         self.changes.trouble(line);
+    }
+
+    fn note(&mut self, what: &str) {
+        let line = format!("{}: {what}", self.shown());
+        self.changes.note(line);
     }
 
     fn told(&mut self, done: Done) {
@@ -157,27 +173,34 @@ impl Work<'_> {
             stat => stat.map_err(words)?,
         };
         if self.target.ignore.matches(&self.path, file_type(&stat) == FileType::Directory) {
+            self.spared = Some(self.path.clone());
             return Ok(());
         }
         if name == DRAFT && file_type(&stat) != FileType::Directory {
             // Ours: of an undoing that was cut short.
             return dir.unlink(name).map_err(words);
         }
-        match self.remove(dir, name, &stat, depth) {
-            Ok(true) => {
-                self.did("removed, it was not there");
-                Ok(())
-            }
-            // What is left in it is ignored.
-            Ok(false) => Ok(()),
-            Err(because) => Err(because),
+        self.spared = None;
+        if self.remove(dir, name, &stat, depth)? {
+            self.did("removed, it was not there");
+        } else if let Some(spared) = self.spared.clone() {
+            self.note(&format!("stays, though it was not there: `{}` in it is ignored", text::escape(&spared)));
         }
+        Ok(())
+    }
+
+    /// Keeps what is to go, or tells that it is lost.
+    fn keep(&mut self, dir: &Dir, name: &CStr, stat: &Stat) -> Done {
+        if let Some(because) = self.keeper.keep(dir, name, stat, self.target.name, &self.path)? {
+            self.note(&format!("what was there is lost: {because}"));
+        }
+        Ok(())
     }
 
     /// Removes whatever is there, but for what is ignored; whether it is gone.
     fn remove(&mut self, dir: &Dir, name: &CStr, stat: &Stat, depth: usize) -> Result<bool, String> {
         if file_type(stat) != FileType::Directory {
-            self.keeper.keep(dir, name, stat, self.target.name, &self.path)?;
+            self.keep(dir, name, stat)?;
             return dir.unlink(name).map(|()| true).map_err(words);
         }
         if depth >= DEPTH_MAX {
@@ -261,7 +284,7 @@ impl Work<'_> {
         }
         let there = attributes::of(&is, stat).map_err(words)?;
         if !same {
-            self.keeper.keep(dir, name, stat, self.target.name, &self.path)?;
+            self.keep(dir, name, stat)?;
         }
         self.draft(dir, name, content, &Wanted { modified: wanted.modified, ..filled(wanted, &there) })?;
         self.did("content put back");
@@ -413,6 +436,8 @@ pub(crate) const DRAFT: &CStr = c".portcullis-put-back";
 
 /// A report is read by people.
 pub(crate) const LINES_MAX: usize = 1_000;
+/// Each is looked for among the others.
+const NOTES_MAX: usize = 100;
 /// In one directory: as many as a manifest may list.
 const NAMES_MAX: usize = portcullis::manifest::ENTRIES_MAX;
 const FILE_MODE: u32 = 0o644;

@@ -115,7 +115,7 @@ fn try_to_undo(transaction: &Transaction, after: After) -> std::io::Result<bool>
         running.kill_all();
     }
     let changes = until_it_stands(transaction, &journal);
-    for line in changes.lines.iter().chain(&changes.troubles) {
+    for line in changes.lines.iter().chain(&changes.notes).chain(&changes.troubles) {
         transaction.log(line);
     }
     let mut undone = Undone {
@@ -123,6 +123,7 @@ fn try_to_undo(transaction: &Transaction, after: After) -> std::io::Result<bool>
         at: clock::now(),
         changes: changes.lines,
         changes_total: changes.total,
+        notes: changes.notes,
         commands: Vec::new(),
         guards: Vec::new(),
         well: true,
@@ -149,7 +150,7 @@ fn until_it_stands(transaction: &Transaction, journal: &Journal) -> Changes {
     let mut all = Changes::default();
     let mut keeper = Keeper::new(transaction.dir.join(REPLACED), false);
     for attempt in 0..PASSES_MAX {
-        let mut pass = Changes::default();
+        let mut pass = Changes { notes: std::mem::take(&mut all.notes), ..Changes::default() };
         for (index, tree) in journal.trees.iter().enumerate() {
             if let Err(error) = one_tree(transaction, journal, index, &mut keeper, &mut pass) {
                 pass.trouble(format!("{}: {error}", portcullis::text::visible(&tree.name)));
@@ -159,7 +160,7 @@ fn until_it_stands(transaction: &Transaction, journal: &Journal) -> Changes {
         all.total += pass.total;
         all.lines.append(&mut pass.lines);
         all.lines.truncate(put_back::LINES_MAX);
-        all.troubles = pass.troubles;
+        (all.notes, all.troubles) = (pass.notes, pass.troubles);
         if stands && all.troubles.is_empty() {
             return all;
         }

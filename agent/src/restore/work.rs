@@ -5,6 +5,8 @@ use std::{
     io::Write as _,
     path::{Path, PathBuf},
     process::ExitCode,
+    thread,
+    time::Duration,
 };
 
 use portcullis::{
@@ -31,7 +33,8 @@ use crate::{
     },
     clock,
     config::Config,
-    manifests::{self, Rules},
+    facts,
+    manifests::{self, Rules, Seal},
     state::{self, read_capped},
 };
 
@@ -67,17 +70,29 @@ fn tell(home: &Path, line: &str) {
     let _ = log.and_then(|mut log| log.write_all(line.as_bytes()));
 }
 
+/// What came of one look.
+enum Looked {
+    /// All is well, or nothing here would help.
+    Well,
+    Restored,
+    /// It was tried often enough.
+    GaveUp,
+}
+
 struct Work<'a> {
     config: &'a Config,
     home: PathBuf,
     manifest: Manifest,
     guards: Guards,
+    /// The manifest's envelope, and how that looked when it was opened.
+    envelope: &'a Path,
+    seal: Option<Seal>,
     /// One at a time.
     _lock: File,
 }
 
 impl<'a> Work<'a> {
-    fn new(config: &'a Config, envelope: &Path, digest: Digest) -> Result<Option<Self>, String> {
+    fn new(config: &'a Config, envelope: &'a Path, digest: Digest) -> Result<Option<Self>, String> {
         state::make_private(&config.state_dir).map_err(|error| error.to_string())?;
         let home = fs::canonicalize(&config.state_dir).map_err(|error| error.to_string())?.join(HOME);
         state::make_private(&home).map_err(|error| error.to_string())?;
@@ -87,32 +102,52 @@ impl<'a> Work<'a> {
         if lock.try_lock().is_err() {
             return Ok(None);
         }
-        let envelope = read_capped(envelope, EnvelopeLimits::MANIFEST.bytes_max).map_err(|error| error.to_string())?;
+        let seal = manifests::seal(envelope);
+        let bytes = read_capped(envelope, EnvelopeLimits::MANIFEST.bytes_max).map_err(|error| error.to_string())?;
         let rules = Rules { trust: config.trust.clone(), pin: config.pin.clone() };
         // Only the very manifest that was checked by: a later one may want what is there.
-        let (_, manifest) = manifests::open(&envelope, Some(digest), &rules).map_err(|error| error.to_string())?;
+        let (_, mut manifest) = manifests::open(&bytes, Some(digest), &rules).map_err(|error| error.to_string())?;
+        // What was compared is what is put back: templates as they render here. One with a fact that is not known here, such
+        // as the id that a controller goes by, stays as it is found.
+        let facts = facts::gather(&manifest, &config.checks.facts, true);
+        manifest.trees = manifest.trees.iter().map(|tree| tree.rendered(&facts).into_owned()).collect();
         let guards = Guards::new(manifest.clone(), config.checks.user, config.checks.root_commands.clone());
-        Ok(Some(Self { config, home, manifest, guards, _lock: lock }))
+        Ok(Some(Self { config, home, manifest, guards, envelope, seal, _lock: lock }))
     }
 
+    /// Looks again for a while, longer and longer apart: the reload that shows what an edit is worth comes after it, is told
+    /// by nothing, and is not done when it returns. Whatever happens while this restores is seen as well.
     fn look(&self) -> Result<(), String> {
-        if apply::is_open(&self.config.state_dir) {
-            return Ok(());
+        let mut pauses = PAUSES_MS.iter();
+        // A change that is tried is `apply`'s business, and another manifest may want what is there.
+        while !apply::is_open(&self.config.state_dir) && manifests::seal(self.envelope) == self.seal {
+            match self.look_once()? {
+                Looked::Well => {}
+                Looked::Restored => pauses = PAUSES_MS.iter(),
+                Looked::GaveUp => break,
+            }
+            let Some(pause) = pauses.next() else { break };
+            thread::sleep(Duration::from_millis(*pause));
         }
+        Ok(())
+    }
+
+    fn look_once(&self) -> Result<Looked, String> {
         let trees: Vec<_> = self.manifest.trees.iter().filter(|tree| tree.restore).map(check).collect();
         let guards = self.guards.told(clock::boot_ms() + GUARDS_MS_MAX);
         let boot_id = apply::boot_id(&self.config.boot_id_file).unwrap_or_default();
         let mut history = History::read(&self.home, &boot_id);
         let now_ms = clock::boot_ms();
         match should_restore(&Facts { trees: &trees, guards: &guards, history_ms: &history.at_ms, now_ms }) {
-            Decision::Nothing => Ok(()),
+            Decision::Nothing => Ok(Looked::Well),
             Decision::Shout(because) => {
                 self.tell(&format!("not restored: {because}"));
-                Ok(())
+                Ok(Looked::GaveUp)
             }
             Decision::Restore { trees, because } => {
                 history.add(&self.home, now_ms).map_err(|error| error.to_string())?;
-                self.restore(&trees, &because)
+                self.restore(&trees, &because)?;
+                Ok(Looked::Restored)
             }
         }
     }
@@ -128,7 +163,7 @@ impl<'a> Work<'a> {
                 changes.trouble(format!("{}: {because}", text::visible(&tree.name)));
             }
         }
-        for line in changes.lines.iter().chain(&changes.troubles) {
+        for line in changes.lines.iter().chain(&changes.notes).chain(&changes.troubles) {
             self.tell(line);
         }
         if kept.exists() {
@@ -208,6 +243,8 @@ fn put_back_tree(tree: &Tree, keeper: &mut Keeper, changes: &mut Changes) -> Res
     Ok(())
 }
 
+/// Between looks: eight seconds in all, a handful of guards' runs an edit.
+const PAUSES_MS: [u64; 5] = [500, 500, 1_000, 2_000, 4_000];
 /// How long guards may take to be told, windows included.
 const GUARDS_MS_MAX: u64 = 30_000;
 /// How long a service may take to be well again, before it is told how it stands.

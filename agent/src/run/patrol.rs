@@ -28,7 +28,7 @@ use crate::{
     checking::What,
     clock,
     config::{Config, Source},
-    manifests::Release,
+    manifests::{self, Release, Seal},
     metrics::Metrics,
     pace::Budget,
     standing::{Checked, Standing, same},
@@ -47,6 +47,8 @@ pub(super) struct Patrol {
     metrics: Arc<Metrics>,
     budget: Budget,
     release: Option<Release>,
+    /// The manifest's file as it was when it was not believed; another is worth a round.
+    refused: Option<Option<Seal>>,
     /// A look is due: something happened, and no look that began afterwards has ended.
     due: bool,
     overflows: u64,
@@ -75,6 +77,7 @@ impl Patrol {
             metrics,
             budget: Budget::default(),
             release: None,
+            refused: None,
             due: false,
             overflows: 0,
         }
@@ -92,7 +95,7 @@ impl Patrol {
 
     /// From now on it is about this release: to be called before a round reads anything, so that nothing falls between.
     pub(super) async fn over(&mut self, release: Option<&Release>, board: &mut Board) {
-        self.release = release.cloned();
+        (self.release, self.refused) = (release.cloned(), None);
         let Some(watch) = &mut self.watch else {
             return board.sight(&Sight::None { because: "it is switched off".into() });
         };
@@ -100,6 +103,18 @@ impl Patrol {
         let trees = trees.map(|tree| Target::new(tree, self.image.as_deref()));
         watch.over(trees.chain(self.manifest.as_deref().map(Target::file)).collect()).await;
         board.sight(watch.sight());
+    }
+
+    /// The same, with `release` in the place of what is in the manifest's file, which looked like that when it was read.
+    pub(super) async fn over_instead(&mut self, release: Option<&Release>, refused: Option<Seal>, board: &mut Board) {
+        self.over(release, board).await;
+        self.refused = Some(refused);
+    }
+
+    /// Whether there is another manifest than the one that was not believed.
+    fn is_replaced(&self) -> bool {
+        let (refused, manifest) = (self.refused.as_ref(), self.manifest.as_deref());
+        refused.zip(manifest).is_some_and(|(refused, manifest)| manifests::seal(manifest) != *refused)
     }
 
     /// The next news until `due`. A challenge is asked for (`ask`) before a look that may have something to report.
@@ -176,7 +191,7 @@ impl Patrol {
         self.overflows += overflows;
         self.metrics.overflowed(overflows);
         board.sight(watch.sight());
-        let found = match self.release.clone().filter(Release::is_there) {
+        let found = match self.release.clone().filter(|release| release.is_there() && !self.is_replaced()) {
             None => Found::Round,
             Some(release) => {
                 let looked = self.checker.check(&release, What::Trees).await;

@@ -50,6 +50,20 @@ async fn stays_calm(watch: &mut Watch) -> bool {
 const PATIENCE: Duration = Duration::from_secs(10);
 const CALM: Duration = Duration::from_millis(200);
 
+/// A limit, and what is relied on to be told of it: the next round reads the file all the same.
+#[tokio::test]
+async fn a_write_by_a_name_outside_is_not_heard() {
+    let site = Site::new(&[]);
+    let outside = site.dir.path().join("outside");
+    fs::create_dir(&outside).unwrap();
+    fs::hard_link(site.at("lib/a"), outside.join("a")).unwrap();
+    let mut watch = site.watched().await;
+    fs::write(outside.join("a"), "other").unwrap();
+    assert!(stays_calm(&mut watch).await, "if the kernel tells by now, the limit can go");
+    fs::write(site.at("lib/a"), "more").unwrap();
+    assert!(stirs(&mut watch).await);
+}
+
 #[tokio::test]
 async fn every_change_is_heard() {
     let site = Site::new(&[]);

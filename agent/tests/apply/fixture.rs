@@ -48,7 +48,7 @@ impl Machine {
         let mut machine = Self { dir, web, manifest, more: String::new(), source, program: AGENT.into() };
         machine.make_files();
         machine.nginx(&[]);
-        eventually("nginx answers", || (machine.page() == "one").then_some(()));
+        machine.until_page("one");
         machine.manifest.checks = vec![
             Check {
                 guard: true,
@@ -136,8 +136,23 @@ impl Machine {
         fetch(self.web).unwrap_or_default()
     }
 
+    /// Until the page says so, and nobody is left who could say anything else: after a reload the workers of before go on
+    /// accepting for a moment beside the new ones.
     pub(crate) fn until_page(&self, word: &str) {
-        eventually(&format!("the page says {word}, not {}", self.page()), || (self.page() == word).then_some(()));
+        let is_settled = || self.page() == word && self.workers() == 1;
+        eventually(&format!("the page says {word}, not {}", self.page()), || is_settled().then_some(()));
+    }
+
+    /// How many workers nginx has: 1 when no reload is under way.
+    fn workers(&self) -> usize {
+        let Ok(master) = fs::read_to_string(self.path("run/nginx.pid")) else { return 0 };
+        let is_child = |path: &Path| {
+            let stat = fs::read_to_string(path.join("stat")).unwrap_or_default();
+            // After the name: the state, then the parent.
+            let fields = stat.rsplit_once(')').map(|(_, fields)| fields).unwrap_or_default();
+            fields.split_whitespace().nth(1) == Some(master.trim())
+        };
+        fs::read_dir("/proc").unwrap().flatten().filter(|item| is_child(&item.path())).count()
     }
 
     /// Reads the trees anew, with their texts, and signs.
@@ -174,6 +189,13 @@ impl Machine {
     pub(crate) fn with(mut self, more: &str) -> Self {
         self.more = more.into();
         self.configure();
+        self
+    }
+
+    /// Rounds come once an hour: what is noticed sooner was noticed by watching.
+    pub(crate) fn hourly(self) -> Self {
+        let config = self.text("agent.toml").replace("_s = 1\n", "_s = 3600\n");
+        fs::write(self.path("agent.toml"), config).unwrap();
         self
     }
 
@@ -359,6 +381,16 @@ impl Drop for Applying {
             let _ = child.kill();
             let _ = child.wait();
         }
+    }
+}
+
+/// The agent beside the test; killed when dropped.
+pub(crate) struct Agent(pub(crate) Child);
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 

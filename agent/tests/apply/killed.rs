@@ -4,10 +4,10 @@ use std::{
     fs,
     process::{Command, Stdio},
     thread,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
-use crate::fixture::{AGENT, Machine, Ran, eventually, kill};
+use crate::fixture::{AGENT, Agent, Machine, Ran, eventually, kill};
 
 #[test]
 fn the_shell_and_apply_are_killed() {
@@ -212,6 +212,26 @@ fn the_machine_is_started_anew_half_way() {
         }
         assert_eq!(machine.picture(), before);
     }
+}
+
+/// Killed, but not gone yet, when the agent looks who waits: it looks again.
+#[test]
+fn whoever_waits_ends_while_the_agent_starts() {
+    let machine = Machine::new();
+    let applying = machine.applying(&["--confirm-within", "1h"], "true");
+    machine.until_exited();
+    kill("-KILL", &[-applying.pid()]);
+    kill("-KILL", &machine.undoers());
+    let lock = fs::File::open(machine.change().join("undoer.lock")).unwrap();
+    lock.lock().unwrap();
+    fs::write(machine.path("boot_id"), "boot-2\n").unwrap();
+    let now = || SystemTime::UNIX_EPOCH.elapsed().unwrap();
+    let began = now();
+    let _agent = Agent(machine.agent("run", &[]).stderr(Stdio::null()).spawn().unwrap());
+    thread::sleep(Duration::from_millis(500));
+    drop(lock);
+    machine.until_at("undone");
+    assert!(now() - began < Duration::from_secs(30), "{:?}", now() - began);
 }
 
 /// One that was confirmed is nobody's business after a reboot; one that had not begun is forgotten.

@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::PermissionsExt as _, process::Command};
 
-use crate::fixture::{Machine, Ran};
+use crate::fixture::{Machine, Ran, eventually};
 
 /// The command would have left a trace.
 #[track_caller]
@@ -87,6 +87,32 @@ fn refusals() {
     not_begun(&machine, "the state directory");
     fs::write(machine.path("manifest.json"), "{}").unwrap();
     not_begun(&machine, "no manifest that says what is managed");
+}
+
+/// Nothing is remembered, run or undone; nor is it where only the kernel can tell.
+#[test]
+fn a_command_that_cannot_be_run() {
+    let machine = Machine::new();
+    fs::write(machine.path("text"), "#!/bin/sh\n").unwrap();
+    let script = machine.path("script");
+    fs::write(&script, "#!/no/such/interpreter\n").unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    let text = machine.text("agent.toml");
+    let trace = machine.path("trace");
+    let undo = format!("undo = [[\"touch\",\"{}\"],", trace.display());
+    fs::write(machine.path("agent.toml"), text.replace("undo = [", &undo)).unwrap();
+    for (command, said) in [
+        ("no-such-program", "the command cannot be run: `no-such-program` is no program"),
+        ("/no/such/program", "the command cannot be run: `/no/such/program` is no program"),
+        (machine.path("text").to_str().unwrap(), "/text` is no program"),
+        (machine.path("etc").to_str().unwrap(), "/etc` is no program"),
+        (script.to_str().unwrap(), "the command cannot be run: No such file"),
+    ] {
+        machine.run("apply", &["--confirm-within", "1h", "--", command]).is(2, said);
+        assert!(machine.journal().is_none(), "nothing is left of it: {command}");
+        assert!(!trace.exists(), "no undo command ran: {command}");
+    }
+    eventually("nobody waits", || machine.undoers().is_empty().then_some(()));
 }
 
 #[test]

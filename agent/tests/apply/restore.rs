@@ -1,25 +1,12 @@
 //! For those who never type `apply`: a live edit that breaks a guard goes by itself, if its tree says so.
 
-use std::{
-    fs,
-    process::{Child, Stdio},
-    thread,
-    time::Duration,
-};
+use std::{fs, process::Stdio, thread, time::Duration};
 
-use crate::fixture::{Machine, eventually};
+use portcullis::{facts::Template, manifest::EntryKind};
+
+use crate::fixture::{Agent, Machine, eventually, free_address};
 
 const SITE: &str = "etc/nginx/conf.d/site.conf";
-
-/// The agent beside the test; killed when dropped.
-struct Agent(Child);
-
-impl Drop for Agent {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 fn watched(machine: &Machine) -> Agent {
     let log = fs::File::create(machine.path("agent.log")).unwrap();
@@ -51,7 +38,7 @@ fn an_edit_that_breaks_a_guard_is_undone() {
     let agent = watched(&machine);
     let right = machine.text(SITE);
     // Well-formed, loaded, and nobody is served any more.
-    let wrong = right.replace(&machine.web.to_string(), &crate::fixture::free_address().to_string());
+    let wrong = right.replace(&machine.web.to_string(), &free_address().to_string());
     fs::write(machine.path(SITE), &wrong).unwrap();
     machine.nginx(&["-s", "reload"]);
     eventually("put back", || (machine.text(SITE) == right).then_some(()));
@@ -65,6 +52,47 @@ fn an_edit_that_breaks_a_guard_is_undone() {
     eventually("ready again", || (machine.run("status", &["--listen", &address]).exit == Some(0)).then_some(()));
     machine.run("status", &["--listen", &address]).is(0, "restoring nginx: guard `web answers`: fail");
     drop(agent);
+}
+
+/// No round is due for an hour: the guards are asked as soon as the edit is seen.
+#[test]
+fn an_edit_is_undone_long_before_a_round() {
+    let machine = restored().hourly();
+    let _agent = watched(&machine);
+    let right = machine.text(SITE);
+    for times in 1..=2 {
+        fs::write(machine.path(SITE), "no such directive;").unwrap();
+        eventually("put back", || (machine.text(SITE) == right).then_some(()));
+        eventually("done", || (log(&machine).matches("guard `nginx parses`: pass").count() == times).then_some(()));
+    }
+}
+
+/// First the edit, which is no harm by itself, then, a moment later, the reload, which no watch tells of.
+#[test]
+fn the_guards_are_asked_for_a_while() {
+    let machine = restored().hourly();
+    let _agent = watched(&machine);
+    let right = machine.text(SITE);
+    fs::write(machine.path(SITE), right.replace(&machine.web.to_string(), &free_address().to_string())).unwrap();
+    eventually("looked into", || machine.path("state/restored/lock").exists().then_some(()));
+    thread::sleep(Duration::from_secs(2));
+    assert!(machine.text(SITE) != right, "nothing is wrong yet");
+    machine.nginx(&["-s", "reload"]);
+    eventually("put back", || (machine.text(SITE) == right).then_some(()));
+    machine.until_page("one");
+}
+
+/// What was never right is a deploy's business.
+#[test]
+fn not_before_it_serves() {
+    let machine = restored();
+    fs::write(machine.path(SITE), "no such directive;").unwrap();
+    let log = fs::File::create(machine.path("agent.log")).unwrap();
+    let _agent = Agent(machine.agent("run", &[]).stderr(Stdio::from(log)).spawn().unwrap());
+    eventually("checked", || machine.text("agent.log").contains("checks_failing").then_some(()));
+    thread::sleep(Duration::from_secs(4));
+    assert_eq!(machine.text(SITE), "no such directive;");
+    assert!(!machine.path("state/restored").exists());
 }
 
 #[test]
@@ -130,6 +158,28 @@ fn secrets_cannot_be_restored() {
         log(&machine).contains("secret.pem: content: not restored: the manifest does not have its text").then_some(())
     });
     assert_eq!(machine.text("etc/nginx/secret.pem"), "another");
+}
+
+/// A file that is rendered from a template is put back as it renders here.
+#[test]
+fn what_is_rendered_is_restored() {
+    let mut machine = Machine::new();
+    fs::write(machine.path("etc/nginx/name.conf"), "name shop;\n").unwrap();
+    machine.sign();
+    let tree = &mut machine.manifest.trees[0];
+    tree.restore = true;
+    let entry = tree.entries.iter_mut().find(|entry| entry.path == b"name.conf").unwrap();
+    entry.kind = EntryKind::Template { template: Template::parse("name {{ name }};\n").unwrap() };
+    machine.sign_as_it_is();
+    let machine = machine.with("[facts]\nname = \"shop\"");
+    let _agent = watched(&machine);
+    let right = machine.text(SITE);
+    fs::write(machine.path("etc/nginx/name.conf"), "name other;\n").unwrap();
+    fs::write(machine.path(SITE), "no such directive;").unwrap();
+    eventually("put back", || (machine.text(SITE) == right).then_some(()));
+    eventually("done", || log(&machine).contains("guard `nginx parses`: pass").then_some(()));
+    assert_eq!(machine.text("etc/nginx/name.conf"), "name shop;\n", "{}", log(&machine));
+    assert!(!log(&machine).contains("not restored"), "{}", log(&machine));
 }
 
 /// While a change is tried it is `apply`'s business.

@@ -95,14 +95,28 @@ fn what_is_ignored_is_untouched() {
     fs::write(machine.path("www/a.log"), "line\n").unwrap();
     let script = "echo line >>www/a.log; echo 2 >www/cache/one; echo new >www/cache/two; mkdir www/kept; \
                   echo x >www/kept/b.log; echo gone >www/kept/file";
-    machine
-        .apply(&[], &format!("cd {}; {script}; exit 1", machine.path("").display()))
-        .is(1, "site: kept/file: removed");
+    let ran = machine.apply(&[], &format!("cd {}; {script}; exit 1", machine.path("").display()));
+    ran.is(1, "site: kept/file: removed");
+    let stays = "site: kept: stays, though it was not there: `kept/b.log` in it is ignored";
+    assert_eq!(ran.said.matches(stays).count(), 1, "{ran:?}");
+    assert!(fs::read_to_string(machine.change().join("log")).unwrap().contains(stays));
     assert_eq!(machine.text("www/a.log"), "line\nline\n");
     assert_eq!((machine.text("www/cache/one"), machine.text("www/cache/two")), ("2\n".into(), "new\n".into()));
     // A directory that came with something ignored in it keeps that, and nothing else.
     assert_eq!(machine.text("www/kept/b.log"), "x\n");
     assert!(!machine.path("www/kept/file").exists());
+}
+
+/// More than is kept of what goes: it goes, and that is said.
+#[test]
+fn what_is_lost_is_told() {
+    let machine = Machine::new();
+    let lost = "what was there is lost: no more than 64 MiB are kept";
+    let said = undone(&machine, "truncate -s 65M www/large; truncate -s 65M etc/nginx/part-1; echo x >www/small");
+    assert!(said.contains(&format!("site: large: {lost}")), "{said}");
+    assert!(said.contains(&format!("nginx: part-1: {lost}")), "{said}");
+    assert_eq!(said.matches(lost).count(), 2, "{said}");
+    assert!(machine.change().join("replaced/tree site/small").exists());
 }
 
 /// The command plants links where directories were: nothing behind them is touched.

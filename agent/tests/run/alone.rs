@@ -1,8 +1,16 @@
 //! Without a controller.
 
-use std::fs;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
-use super::fixture::{Machine, PAGE};
+use portcullis::{
+    manifest::{Manifest, Tree},
+    tree::{self, NoProgress},
+};
+
+use super::fixture::{Machine, PAGE, eventually};
 
 #[test]
 fn ready_is_what_passed_last_where_that_is_wanted() {
@@ -70,6 +78,35 @@ fn another_manifest_is_noticed_at_once() {
     assert!(!agent.get("/readyz?verbose").1.contains("drift since"));
 }
 
+/// What serves is watched by the last manifest that was believed, and nothing is due for an hour.
+#[test]
+fn a_manifest_that_is_not_believed_ends_no_watching() {
+    let machine = Machine::new();
+    fs::write(machine.path("manifest.json"), machine.release("one", &["true"]).envelope).unwrap();
+    let agent = machine.configured("[checks]\nmanifest = \"manifest.json\"\n").hourly().start();
+    agent.until_ready();
+    let stranger = portcullis::signature::SigningKey::generate(&[8; 32]);
+    fs::write(machine.path("manifest.json"), machine.release_by("evil", &[], &stranger).envelope).unwrap();
+    agent.until_readyz_says("not a manifest to believe");
+    for _ in 0..2 {
+        fs::write(machine.path("site/index.html"), "drift").unwrap();
+        agent.until_readyz_says("drift since");
+        let (status, said) = agent.get("/readyz?verbose");
+        assert!(status == 200 && said.contains("content: index.html"), "{said}");
+        assert!(said.contains("not a manifest to believe") && said.contains("release one"), "{said}");
+        fs::write(machine.path("site/index.html"), PAGE).unwrap();
+        eventually("mended", || (!agent.get("/readyz?verbose").1.contains("drift since")).then_some(()));
+        assert!(agent.get("/readyz?verbose").1.contains("not a manifest to believe"));
+    }
+    fs::remove_file(machine.path("manifest.json")).unwrap();
+    fs::write(machine.path("site/index.html"), "drift").unwrap();
+    agent.until_readyz_says("drift since");
+    fs::write(machine.path("site/index.html"), PAGE).unwrap();
+    fs::write(machine.path("manifest.json"), machine.release("two", &[]).envelope).unwrap();
+    agent.until_readyz_says("release two");
+    eventually("believed", || (!agent.get("/readyz?verbose").1.contains("manifest.json")).then_some(()));
+}
+
 /// Long before a round is due.
 #[test]
 fn drift_makes_unready_at_once_and_its_end_ready() {
@@ -86,4 +123,43 @@ fn drift_makes_unready_at_once_and_its_end_ready() {
     assert!(agent.get("/v1/report").1.contains("\"command\",\"status\":\"pass\""), "{:?}", agent.get("/v1/report"));
     fs::write(machine.path("site/index.html"), PAGE).unwrap();
     agent.until_ready();
+}
+
+/// The threads that read a serving instance's files run only when no other wants to, and read when no other reads: the kernel takes the
+/// class of a thread's reads from `SCHED_IDLE`. Before it serves, nothing on it matters more than being proven.
+#[test]
+fn a_serving_instance_is_read_at_idle_priority() {
+    let machine = Machine::new();
+    let content = vec![b'x'; 48 << 20];
+    fs::write(machine.path("site/index.html"), &content).unwrap();
+    let tree = Tree::new("site", machine.path("site").to_str().unwrap());
+    let tree = Tree { entries: tree::read(&tree, &machine.path("site"), &NoProgress).unwrap(), ..tree };
+    let manifest =
+        Manifest { product: "shop".into(), release: "one".into(), sequence: 1, trees: vec![tree], checks: vec![] };
+    fs::write(machine.path("manifest.json"), machine.signed(&manifest).envelope).unwrap();
+    fs::write(machine.path("site/extra"), "").unwrap();
+    let agent = machine.configured("[checks]\nmanifest = \"manifest.json\"\ncache = false\n").start();
+    let (idle, usual) = (("5".to_string(), "19".to_string()), ("0".to_string(), "0".to_string()));
+    let mut seen = Vec::new();
+    eventually("read", || {
+        seen.extend(checking(agent.pid()));
+        agent.get("/readyz?verbose").1.contains("site: extra").then_some(())
+    });
+    assert!(seen.contains(&usual) && !seen.contains(&idle), "{seen:?}");
+    fs::remove_file(machine.path("site/extra")).unwrap();
+    agent.until_ready();
+    eventually("read at idle priority", || checking(agent.pid()).contains(&idle).then_some(()));
+}
+
+/// Policy and niceness of each thread of the processes that check.
+fn checking(agent: u32) -> Vec<(String, String)> {
+    let stats = |dir: PathBuf| fs::read_dir(dir).into_iter().flatten().flatten().map(|item| item.path());
+    let fields = |path: &Path| {
+        let stat = fs::read_to_string(path.join("stat")).unwrap_or_default();
+        let (_, fields) = stat.rsplit_once(')').unwrap_or_default();
+        fields.split_ascii_whitespace().map(String::from).collect::<Vec<_>>()
+    };
+    let children = stats("/proc".into()).filter(|path| fields(path).get(1) == Some(&agent.to_string()));
+    let threads = children.flat_map(|child| stats(child.join("task")));
+    threads.map(|thread| fields(&thread)).filter_map(|f| Some((f.get(38)?.clone(), f.get(16)?.clone()))).collect()
 }

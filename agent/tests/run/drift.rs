@@ -3,6 +3,7 @@
 
 use std::{
     fs,
+    net::TcpListener,
     os::unix::fs::{PermissionsExt as _, symlink},
     process::Command,
     thread,
@@ -10,8 +11,11 @@ use std::{
 };
 
 use portcullis::{
+    check::{CheckKind, tcp::Tcp},
+    manifest::{Check, EntryKind, Manifest, Tree},
     outcome::{Problem, Status},
     report::Report,
+    tree::{self, NoProgress},
 };
 
 use super::{
@@ -245,6 +249,41 @@ fn a_restart_stays_ready_and_tells_what_happened_meanwhile_and_a_reboot_proves_a
     assert!(!agent.get("/readyz?verbose").1.contains("drift since"), "it does not serve");
     fs::write(machine.path("site/index.html"), PAGE).unwrap();
     agent.until_ready();
+}
+
+/// With `restore = true`, by the manifest that the controller handed out; while it waits to be admitted nothing is undone.
+#[test]
+fn an_edit_that_breaks_a_guard_is_undone_under_a_controller() {
+    let (machine, controller) = (Machine::new(), Controller::start());
+    let service = TcpListener::bind("127.0.0.1:0").unwrap();
+    let connect = service.local_addr().unwrap().to_string();
+    let tree = Tree { restore: true, ..Tree::new("site", machine.path("site").to_str().unwrap()) };
+    let mut tree = Tree { entries: tree::read(&tree, &machine.path("site"), &NoProgress).unwrap(), ..tree };
+    let EntryKind::File { text, .. } = &mut tree.entries[0].kind else { panic!("the page") };
+    *text = Some(PAGE.into());
+    let guard = CheckKind::Tcp(Tcp { connect: connect.clone(), send: None, expect: None });
+    let checks = vec![Check { guard: true, ..Check::new("service", guard) }];
+    let manifest = Manifest { product: "shop".into(), release: "one".into(), sequence: 1, trees: vec![tree], checks };
+    controller.promotes(&machine.signed(&manifest));
+    controller.script().poll_after_s = SELDOM_S;
+    let agent = machine.configured_for(controller.address).start();
+    let page = || fs::read_to_string(machine.path("site/index.html")).unwrap();
+    agent.until_readyz_says("held: because");
+    drop(service);
+    fs::write(machine.path("site/index.html"), "half a deploy").unwrap();
+    thread::sleep(Duration::from_secs(3));
+    assert_eq!(page(), "half a deploy", "it does not serve yet");
+    drop(agent);
+    fs::write(machine.path("site/index.html"), PAGE).unwrap();
+
+    let service = TcpListener::bind(&connect).unwrap();
+    controller.says("admitted");
+    let agent = machine.hourly().start();
+    agent.until_ready();
+    drop(service);
+    fs::write(machine.path("site/index.html"), "drift").unwrap();
+    eventually("put back", || (page() == PAGE).then_some(()));
+    reported(&controller, "drift", |report| names(report, Problem::Content, "index.html"));
 }
 
 #[test]

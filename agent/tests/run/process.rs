@@ -79,5 +79,5 @@ fn the_cache_can_be_switched_off() {
     fs::write(machine.path("manifest.json"), machine.release("one", &[]).envelope).unwrap();
     let agent = machine.configured("[checks]\nmanifest = \"manifest.json\"\ncache = false\n").start();
     agent.until_ready();
-    assert!(!machine.path("state").exists());
+    assert!(!machine.path("state/cache").exists());
 }
