@@ -13,9 +13,12 @@ mod explain;
 mod files;
 mod key;
 mod output;
+mod r#override;
+mod pause;
 mod progress;
 mod rehearse;
 mod release;
+mod resume;
 mod status;
 mod token;
 
@@ -47,6 +50,9 @@ commands! {
     Status(status),
     Explain(explain),
     Events(events),
+    Override(r#override),
+    Pause(pause),
+    Resume(resume),
     Token(token),
     Rehearse(rehearse),
 }

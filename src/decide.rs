@@ -6,8 +6,8 @@
 //! (`retry`), the lease, and the budget of calls (`budget`).
 //!
 //! The order of the rules is an argument: what cannot be completed comes first (`no_hook`, `waits`), then what was done already
-//! and cannot be undone (`admitted`, `rejected`), then what proof allows (`admit`), then what its absence demands (`give_up`,
-//! `hold`). `hold` takes every waiting instance that is left, so none is without a reason.
+//! and cannot be undone (`admitted`, `rejected`) and what an operator says (`operator`), then what proof allows (`admit`), then
+//! what its absence demands (`give_up`, `hold`). `hold` takes every waiting instance that is left, so none is without a reason.
 
 use alloc::{
     collections::{BTreeMap, BTreeSet},
@@ -33,6 +33,7 @@ mod give_up;
 mod heartbeat;
 mod hold;
 mod no_hook;
+mod operator;
 mod opinion;
 mod pacing;
 mod proof;
@@ -75,8 +76,17 @@ pub fn decide(observed: &Observed, policy: &Policy, now: Timestamp) -> Decision 
 type Rule = fn(&Case<'_>) -> Option<Opinion>;
 
 /// The first that answers wins.
-const RULES: [Rule; 8] =
-    [serving::rule, no_hook::rule, waits::rule, admitted::rule, rejected::rule, admit::rule, give_up::rule, hold::rule];
+const RULES: [Rule; 9] = [
+    serving::rule,
+    no_hook::rule,
+    waits::rule,
+    admitted::rule,
+    operator::rule,
+    rejected::rule,
+    admit::rule,
+    give_up::rule,
+    hold::rule,
+];
 
 fn opinions(observed: &Observed, policy: &Policy, now: Timestamp) -> BTreeMap<InstanceId, Opinion> {
     let cases = observed.instances.iter().filter_map(|(id, instance)| Case::of(id, instance, observed, policy, now));

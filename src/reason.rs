@@ -5,7 +5,7 @@ use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{digest::Digest, report::Cause, text, timestamp::Timestamp};
+use crate::{digest::Digest, record::Warrant, report::Cause, text, timestamp::Timestamp};
 
 /// Why an instance has its verdict. Every "no" is one of these.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,12 +28,31 @@ pub enum Reason {
     Ungated,
     /// It serves, and no admission of it is on record.
     Bypassed,
+    /// An operator let it in without proof.
+    OperatorAdmits {
+        /// Who, and why.
+        warrant: Warrant,
+    },
 
     // --- held
     /// Two keys claim to be this instance: neither is believed.
     IdentityDisputed {
         /// Since when.
         at: Timestamp,
+    },
+    /// An operator holds it.
+    OperatorHolds {
+        /// Who, and why.
+        warrant: Warrant,
+        /// Until when.
+        until: Timestamp,
+    },
+    /// An operator paused its group: it is neither admitted nor given up.
+    Paused {
+        /// Who, and why.
+        warrant: Warrant,
+        /// Until when.
+        until: Timestamp,
     },
     /// No release is promoted for the group.
     NoRelease,
@@ -109,6 +128,11 @@ pub enum Reason {
     },
 
     // --- rejected
+    /// An operator gives it up.
+    OperatorRejects {
+        /// Who, and why.
+        warrant: Warrant,
+    },
     /// It was not ready by its deadline.
     DeadlinePassed {
         /// When that was.
@@ -126,6 +150,10 @@ impl Reason {
             Self::ObservedOnly { .. } => "observed_only",
             Self::Ungated => "ungated",
             Self::Bypassed => "bypassed",
+            Self::OperatorAdmits { .. } => "operator_admits",
+            Self::OperatorHolds { .. } => "operator_holds",
+            Self::Paused { .. } => "paused",
+            Self::OperatorRejects { .. } => "operator_rejects",
             Self::IdentityDisputed { .. } => "identity_disputed",
             Self::NoRelease => "no_release",
             Self::WaitNotRecorded => "wait_not_recorded",
@@ -159,6 +187,10 @@ impl fmt::Display for Reason {
             Self::IdentityDisputed { at } => {
                 write!(f, "since {at} two keys claim to be this instance: neither is believed")
             }
+            Self::OperatorAdmits { warrant } => write!(f, "admitted without proof by {warrant}"),
+            Self::OperatorHolds { warrant, until } => write!(f, "held until {until} by {warrant}"),
+            Self::Paused { warrant, until } => write!(f, "its group is paused until {until} by {warrant}"),
+            Self::OperatorRejects { warrant } => write!(f, "given up by {warrant}"),
             Self::NoRelease => f.write_str("no release is promoted for its group"),
             Self::WaitNotRecorded => f.write_str("its wait is being recorded"),
             Self::NoReport { since } => write!(f, "no report since {since}"),
@@ -183,6 +215,12 @@ impl fmt::Display for Reason {
             Self::Refused { because, wanted } => write!(f, "the cloud refuses: {}; {wanted}", text::visible(because)),
             Self::DeadlinePassed { deadline, last } => write!(f, "not ready by {deadline}; {last}"),
         }
+    }
+}
+
+impl fmt::Display for Warrant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", text::visible(&self.by), text::visible(&self.because))
     }
 }
 

@@ -11,13 +11,15 @@ use crate::{
     timestamp::Timestamp,
 };
 
-/// Where a record is kept. Written as a path: `group/NAME`, `wait/ID`, `admission/ID`, `rejection/ID`,
-/// `dispute/ID`.
+/// Where a record is kept. Written as a path: `group/NAME`, `pause/NAME`, `wait/ID`, `admission/ID`, `rejection/ID`,
+/// `dispute/ID`, `override/ID`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Key {
     /// What a group accepts.
     Group(GroupName),
+    /// Whether an operator paused a group.
+    Pause(GroupName),
     /// An instance's waits.
     Wait(InstanceId),
     /// An instance's last admission.
@@ -26,6 +28,8 @@ pub enum Key {
     Rejection(InstanceId),
     /// Whether somebody else claims to be an instance.
     Dispute(InstanceId),
+    /// What an operator said of an instance.
+    Override(InstanceId),
 }
 
 impl Key {
@@ -33,10 +37,12 @@ impl Key {
     pub fn path(&self) -> String {
         let (family, name) = match self {
             Self::Group(name) => ("group/", &name.0),
+            Self::Pause(name) => ("pause/", &name.0),
             Self::Wait(id) => ("wait/", &id.0),
             Self::Admission(id) => ("admission/", &id.0),
             Self::Rejection(id) => ("rejection/", &id.0),
             Self::Dispute(id) => ("dispute/", &id.0),
+            Self::Override(id) => ("override/", &id.0),
         };
         [family, name].concat()
     }
@@ -46,10 +52,12 @@ impl Key {
         let (family, name) = path.split_once('/')?;
         match family {
             "group" => Some(Self::Group(name.into())),
+            "pause" => Some(Self::Pause(name.into())),
             "wait" => Some(Self::Wait(name.into())),
             "admission" => Some(Self::Admission(name.into())),
             "rejection" => Some(Self::Rejection(name.into())),
             "dispute" => Some(Self::Dispute(name.into())),
+            "override" => Some(Self::Override(name.into())),
             _ => None,
         }
     }
@@ -75,6 +83,10 @@ pub enum Record {
     Rejection(RejectionRecord),
     /// Under [`Key::Dispute`].
     Dispute(DisputeRecord),
+    /// Under [`Key::Pause`].
+    Pause(PauseRecord),
+    /// Under [`Key::Override`].
+    Override(OverrideRecord),
 }
 
 /// What a group accepts: written by operators' promotions.
@@ -110,6 +122,9 @@ pub struct AdmissionRecord {
     pub manifest: Option<Digest>,
     /// When it was decided.
     pub at: Timestamp,
+    /// Who let it in without proof, where an operator did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warrant: Option<Warrant>,
 }
 
 /// Written before ABANDON is sent: paces the group, also across a restart.
@@ -123,6 +138,58 @@ pub struct RejectionRecord {
     pub at: Timestamp,
     /// Why, as text: for people.
     pub because: String,
+    /// Whose word it was, where it was an operator's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warrant: Option<Warrant>,
+}
+
+/// Whose word it was, and why: for the audit, and for whoever asks at night.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Warrant {
+    /// The operator.
+    pub by: String,
+    /// The reason that was given.
+    pub because: String,
+}
+
+/// An operator's word on one wait of one instance. It outweighs the rules, for a time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OverrideRecord {
+    /// The group it waits in.
+    pub group: GroupName,
+    /// Which wait: for another, it means nothing.
+    pub wait: WaitId,
+    /// What is to be done.
+    pub word: Word,
+    /// Who said so, and why.
+    pub warrant: Warrant,
+    /// When it was said.
+    pub at: Timestamp,
+    /// When it is no longer in effect.
+    pub until: Timestamp,
+}
+
+/// What an operator may say of a waiting instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Word {
+    /// Let it into service without proof.
+    Admit,
+    /// Hold it, proven or not, and past its deadline too.
+    Hold,
+    /// End it, without waiting for its deadline.
+    Reject,
+}
+
+/// An operator's word that nothing is to be done to the waiting instances of a group, for a time: they are kept waiting.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PauseRecord {
+    /// Who said so, and why.
+    pub warrant: Warrant,
+    /// When it was said.
+    pub at: Timestamp,
+    /// When it is no longer in effect.
+    pub until: Timestamp,
 }
 
 /// Written when a second key, with an identity as good as the first one's, claims an instance: the first may have been the

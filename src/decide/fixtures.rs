@@ -20,7 +20,10 @@ use crate::{
     outcome::Status,
     policy::{GroupPolicy, Mode, Policy},
     reason::Reason,
-    record::{AdmissionRecord, DisputeRecord, GroupRecord, Key, Record, RejectionRecord, WaitRecord},
+    record::{
+        AdmissionRecord, DisputeRecord, GroupRecord, Key, OverrideRecord, PauseRecord, Record, RejectionRecord,
+        WaitRecord, Warrant, Word,
+    },
     report::{Cause, Evidence, Readiness},
     timestamp::Timestamp,
 };
@@ -149,13 +152,41 @@ impl Scene {
 
     pub(super) fn admission_of(self, wait: u64, boot: Option<&str>, release: Option<&str>) -> Self {
         let (boot, manifest) = (boot.map(Into::into), release.map(|name| Digest::of(name.as_bytes())));
-        let record = AdmissionRecord { group: web(), wait: WaitId(wait), boot, manifest, at: at(96) };
+        let record = AdmissionRecord { group: web(), wait: WaitId(wait), boot, manifest, at: at(96), warrant: None };
         self.stored(Key::Admission(i1()), Record::Admission(record))
     }
 
+    /// Admitted without proof, on an operator's word.
+    pub(super) fn warranted(self, wait: u64, boot: Option<&str>) -> Self {
+        let (wait, boot, warrant) = (WaitId(wait), boot.map(Into::into), Some(warrant()));
+        let record = AdmissionRecord { group: web(), wait, boot, manifest: None, at: at(96), warrant };
+        self.stored(Key::Admission(i1()), Record::Admission(record))
+    }
+
+    /// Its rejection is on an operator's word.
+    pub(super) fn on_a_word(mut self) -> Self {
+        if let Some((_, Record::Rejection(record))) = self.observed.records.get_mut(&Key::Rejection(i1())) {
+            record.warrant = Some(warrant());
+        }
+        self
+    }
+
     pub(super) fn rejection(self, id: &str, wait: u64, seconds: u64) -> Self {
-        let record = RejectionRecord { group: web(), wait: WaitId(wait), at: at(seconds), because: "late".into() };
+        let (wait, at, because) = (WaitId(wait), at(seconds), "late".into());
+        let record = RejectionRecord { group: web(), wait, at, because, warrant: None };
         self.stored(Key::Rejection(id.into()), Record::Rejection(record))
+    }
+
+    /// An operator's word on a wait, and when it was said and ends.
+    pub(super) fn said(self, word: Word, wait: u64, since: u64, until: u64) -> Self {
+        let (group, wait, at, until) = (web(), WaitId(wait), at(since), at(until));
+        let record = OverrideRecord { group, wait, word, warrant: warrant(), at, until };
+        self.stored(Key::Override(i1()), Record::Override(record))
+    }
+
+    pub(super) fn paused(self, until: u64) -> Self {
+        let record = PauseRecord { warrant: warrant(), at: at(1), until: at(until) };
+        self.stored(Key::Pause(web()), Record::Pause(record))
     }
 
     /// Somebody else claimed to be the instance.
@@ -266,6 +297,10 @@ impl Evidence {
     pub(super) fn of_release(self, name: &str) -> Self {
         Self { manifest: Digest::of(name.as_bytes()), ..self }
     }
+}
+
+pub(super) fn warrant() -> Warrant {
+    Warrant { by: "ada".into(), because: "I looked".into() }
 }
 
 pub(super) fn unknown() -> Answer {

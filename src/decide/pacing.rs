@@ -43,33 +43,35 @@ pub(super) fn next_turn(case: &Case<'_>) -> Timestamp {
 }
 
 /// Of several instances of a group whose turn it could be, only the one that waits longest (since its last turn, if it had
-/// one) gets it.
+/// one) gets it. An operator's word waits for no turn, and takes everybody else's.
 pub(super) fn one_each(
     opinions: &mut BTreeMap<InstanceId, Opinion>,
     observed: &Observed,
     policy: &Policy,
     now: Timestamp,
 ) {
-    let mut first: BTreeMap<GroupName, (Timestamp, InstanceId)> = BTreeMap::new();
+    let mut first: BTreeMap<GroupName, (bool, Timestamp, InstanceId)> = BTreeMap::new();
     for (id, opinion) in opinions.iter() {
-        let Some(group) = wished_for(opinion) else { continue };
-        let candidate = (waits_since(observed, id), id.clone());
+        let Some((group, on_a_word)) = wished_for(opinion) else { continue };
+        let candidate = (!on_a_word, waits_since(observed, id), id.clone());
         let known = first.entry(group.clone()).or_insert_with(|| candidate.clone());
         *known = candidate.min(known.clone());
     }
     for (id, opinion) in opinions.iter_mut() {
-        let Some(group) = wished_for(opinion) else { continue };
-        if first[group].1 != *id {
+        let Some((group, on_a_word)) = wished_for(opinion) else { continue };
+        if !on_a_word && first[group].2 != *id {
             let until = now + policy.groups.get(group).map_or(Duration::ZERO, |group| longest(group, &policy.limits));
             postpone(opinion, until);
         }
     }
 }
 
-/// The group of the rejection that an opinion wishes to record.
-fn wished_for(opinion: &Opinion) -> Option<&GroupName> {
+/// The group of the rejection that an opinion wishes to record, and whether an operator gave the word.
+fn wished_for(opinion: &Opinion) -> Option<(&GroupName, bool)> {
     opinion.wishes.iter().find_map(|wish| match wish {
-        Action::Record { record: Record::Rejection(rejection), .. } => Some(&rejection.group),
+        Action::Record { record: Record::Rejection(rejection), .. } => {
+            Some((&rejection.group, rejection.warrant.is_some()))
+        }
         Action::Record { .. } | Action::Describe(_) | Action::Admit(_) | Action::KeepWaiting(_) | Action::GiveUp(_) => {
             None
         }
@@ -160,6 +162,20 @@ mod tests {
         assert_eq!(turns(&anew.wait_of("i-3", 2, at(700), false)).0, ["rejection/i-2"]);
         let tied = three().wait_of("i-3", 1, before(5), false);
         assert_eq!(turns(&tied).0, ["rejection/i-2"]);
+    }
+
+    #[test]
+    fn an_operators_word_waits_for_no_turn() {
+        let two = || {
+            let scene = waiting().beside("i-2", PendingWait).wait_of("i-2", 1, before(5), false).described(2_000);
+            scene.said(crate::record::Word::Reject, 1, 1_990, 3_000)
+        };
+        assert_eq!(
+            turns(&two()),
+            (["rejection/i-1".into()].into(), ["rejection_not_recorded", "abandon_paced"].into())
+        );
+        let after = two().rejection("i-2", 1, 1_999);
+        assert_eq!(turns(&after).0, ["rejection/i-1"]);
     }
 
     #[test]
