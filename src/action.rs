@@ -81,7 +81,7 @@ impl AttemptKey {
                 Key::Wait(id) | Key::Admission(id) | Key::Rejection(id) | Key::Dispute(id) | Key::Override(id),
             ) => Some(id),
             Self::Admit(id, _) | Self::KeepWaiting(id, _) | Self::GiveUp(id, _) => Some(id),
-            Self::Record(Key::Group(_) | Key::Pause(_)) | Self::Describe(_) => None,
+            Self::Record(Key::Group(_) | Key::Pause(_) | Key::Breaker(_)) | Self::Describe(_) => None,
         }
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! Every instance of a gated group is a `Case`; a list of rules looks at it, and the first that answers wins. A rule is pure,
 //! and its `Opinion` holds the ruling, the actions it wishes for, and the moment at which it could change by time alone. What
-//! concerns more than one instance comes after: one abandon a group at a time (`pacing`), attempts under way and backoff
+//! concerns more than one instance comes after: none is given up while launches keep failing for one cause (`breaker`), else one
+//! of a group at a time (`pacing`), attempts under way and backoff
 //! (`retry`), the lease, and the budget of calls (`budget`).
 //!
 //! The order of the rules is an argument: what cannot be completed comes first (`no_hook`, `waits`), then what was done already
@@ -14,15 +15,22 @@ use alloc::{
     vec::Vec,
 };
 
+pub use breaker::Breaker;
 use case::Case;
 use opinion::Opinion;
 
 use crate::{
-    action::Action, instance::InstanceId, observed::Observed, policy::Policy, timestamp::Timestamp, verdict::Ruling,
+    action::Action,
+    instance::{GroupName, InstanceId},
+    observed::Observed,
+    policy::Policy,
+    timestamp::Timestamp,
+    verdict::Ruling,
 };
 
 mod admit;
 mod admitted;
+mod breaker;
 mod budget;
 mod case;
 mod complete;
@@ -47,6 +55,8 @@ mod waits;
 pub struct Decision {
     /// One for each instance that waits or serves in a gated group.
     pub rulings: BTreeMap<InstanceId, Ruling>,
+    /// One for each gated group: whether it replaces what fails.
+    pub breakers: BTreeMap<GroupName, Breaker>,
     /// To be attempted once each, most urgent first. Empty without the lease.
     pub actions: Vec<Action>,
     /// The earliest moment after now at which this decision could change by itself, if nothing is observed before. What is
@@ -57,9 +67,10 @@ pub struct Decision {
 /// Decides from scratch. Pure: the same knowledge, policy and moment give the same decision.
 pub fn decide(observed: &Observed, policy: &Policy, now: Timestamp) -> Decision {
     let mut opinions = opinions(observed, policy, now);
-    pacing::one_each(&mut opinions, observed, policy, now);
     let mut wakes: BTreeSet<Timestamp> = opinions.values().filter_map(|opinion| opinion.wake_at).collect();
     let mut wishes = describe::due(observed, policy, now, &mut wakes);
+    let breakers = breaker::veto(&mut opinions, observed, policy, now, &mut wishes, &mut wakes);
+    pacing::one_each(&mut opinions, &breakers, observed, policy, now);
     let mut rulings = BTreeMap::new();
     for (id, opinion) in opinions {
         wishes.extend(opinion.wishes);
@@ -70,7 +81,7 @@ pub fn decide(observed: &Observed, policy: &Policy, now: Timestamp) -> Decision 
     if !leads(observed, policy, now, &mut wakes) {
         actions.clear();
     }
-    Decision { rulings, actions, wake_at: wakes.into_iter().find(|at| *at > now) }
+    Decision { rulings, breakers, actions, wake_at: wakes.into_iter().find(|at| *at > now) }
 }
 
 type Rule = fn(&Case<'_>) -> Option<Opinion>;

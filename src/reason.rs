@@ -1,11 +1,18 @@
 //! Why: the one source for the text of logs, metrics, API, command line and dashboard.
 
-use alloc::{boxed::Box, string::String, vec::Vec};
+use alloc::{
+    boxed::Box,
+    collections::BTreeSet,
+    format,
+    string::{String, ToString as _},
+    vec,
+    vec::Vec,
+};
 use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{digest::Digest, record::Warrant, report::Cause, text, timestamp::Timestamp};
+use crate::{digest::Digest, outcome::Status, record::Warrant, report::Cause, text, timestamp::Timestamp};
 
 /// Why an instance has its verdict. Every "no" is one of these.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -114,6 +121,15 @@ pub enum Reason {
         last: Box<Reason>,
     },
 
+    /// Past its deadline; launches of its group keep failing for the same cause, so that nothing is replaced for a while.
+    BreakerOpen {
+        /// What they have in common.
+        cause: String,
+        /// When one more may be replaced.
+        until: Timestamp,
+        /// Why it is held.
+        last: Box<Reason>,
+    },
     /// Past its deadline; its rejection is not on record yet.
     RejectionNotRecorded {
         /// Why it is held.
@@ -169,10 +185,42 @@ impl Reason {
             Self::NoHook { .. } => "no_hook",
             Self::Listening { .. } => "listening",
             Self::AbandonPaced { .. } => "abandon_paced",
+            Self::BreakerOpen { .. } => "breaker_open",
             Self::RejectionNotRecorded { .. } => "rejection_not_recorded",
             Self::Refused { .. } => "refused",
             Self::DeadlinePassed { .. } => "deadline_passed",
         }
+    }
+}
+
+impl Reason {
+    /// What a failure has in common with others, whatever the instance: `app: missing` for a check, else the
+    /// [`code`](Self::code).
+    pub fn causes(&self) -> Vec<String> {
+        match self {
+            Self::ChecksFailing { causes } => keys(causes, Status::Fail),
+            Self::ChecksUnknown { causes } => keys(causes, Status::Unknown),
+            Self::AbandonPaced { last, .. }
+            | Self::BreakerOpen { last, .. }
+            | Self::RejectionNotRecorded { last }
+            | Self::DeadlinePassed { last, .. } => last.causes(),
+            Self::Refused { wanted, .. } => wanted.causes(),
+            other => vec![other.code().into()],
+        }
+    }
+}
+
+fn keys(causes: &[Cause], status: Status) -> Vec<String> {
+    let of_status = causes.iter().filter(|cause| cause.status == status);
+    let keys: BTreeSet<_> = of_status.map(Cause::key).collect();
+    keys.into_iter().collect()
+}
+
+impl Cause {
+    /// The check and its problem, without what is different on every instance.
+    fn key(&self) -> String {
+        let problem = self.problem.map_or_else(|| self.status.to_string(), |problem| problem.to_string());
+        format!("{}: {problem}", text::visible(&self.check))
     }
 }
 
@@ -209,6 +257,10 @@ impl fmt::Display for Reason {
             }
             Self::Listening { until } => write!(f, "past its deadline; agents are listened to until {until} first"),
             Self::AbandonPaced { until, last } => write!(f, "past its deadline; abandoned not before {until}; {last}"),
+            Self::BreakerOpen { cause, until, last } => {
+                write!(f, "past its deadline; kept for a look, since launches of its group keep failing ({cause}); ")?;
+                write!(f, "the next is replaced at {until}; {last}")
+            }
             Self::RejectionNotRecorded { last } => {
                 write!(f, "past its deadline; its rejection is being recorded; {last}")
             }

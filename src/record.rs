@@ -11,7 +11,7 @@ use crate::{
     timestamp::Timestamp,
 };
 
-/// Where a record is kept. Written as a path: `group/NAME`, `pause/NAME`, `wait/ID`, `admission/ID`, `rejection/ID`,
+/// Where a record is kept. Written as a path: `group/NAME`, `pause/NAME`, `breaker/NAME`, `wait/ID`, `admission/ID`, `rejection/ID`,
 /// `dispute/ID`, `override/ID`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -20,6 +20,8 @@ pub enum Key {
     Group(GroupName),
     /// Whether an operator paused a group.
     Pause(GroupName),
+    /// Whether a group goes on replacing what fails.
+    Breaker(GroupName),
     /// An instance's waits.
     Wait(InstanceId),
     /// An instance's last admission.
@@ -38,6 +40,7 @@ impl Key {
         let (family, name) = match self {
             Self::Group(name) => ("group/", &name.0),
             Self::Pause(name) => ("pause/", &name.0),
+            Self::Breaker(name) => ("breaker/", &name.0),
             Self::Wait(id) => ("wait/", &id.0),
             Self::Admission(id) => ("admission/", &id.0),
             Self::Rejection(id) => ("rejection/", &id.0),
@@ -53,6 +56,7 @@ impl Key {
         match family {
             "group" => Some(Self::Group(name.into())),
             "pause" => Some(Self::Pause(name.into())),
+            "breaker" => Some(Self::Breaker(name.into())),
             "wait" => Some(Self::Wait(name.into())),
             "admission" => Some(Self::Admission(name.into())),
             "rejection" => Some(Self::Rejection(name.into())),
@@ -85,6 +89,8 @@ pub enum Record {
     Dispute(DisputeRecord),
     /// Under [`Key::Pause`].
     Pause(PauseRecord),
+    /// Under [`Key::Breaker`].
+    Breaker(BreakerRecord),
     /// Under [`Key::Override`].
     Override(OverrideRecord),
 }
@@ -94,6 +100,9 @@ pub enum Record {
 pub struct GroupRecord {
     /// The wanted manifest first, former ones after it. Empty: none is promoted.
     pub accepted: Vec<Digest>,
+    /// When that was last changed.
+    #[serde(default)]
+    pub at: Timestamp,
 }
 
 /// A wait of an instance at its launch hook: written when it is first seen.
@@ -138,6 +147,9 @@ pub struct RejectionRecord {
     pub at: Timestamp,
     /// Why, as text: for people.
     pub because: String,
+    /// Why, as [`Reason::causes`](crate::reason::Reason::causes) has it: what the breaker counts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub causes: Vec<String>,
     /// Whose word it was, where it was an operator's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warrant: Option<Warrant>,
@@ -190,6 +202,23 @@ pub struct PauseRecord {
     pub at: Timestamp,
     /// When it is no longer in effect.
     pub until: Timestamp,
+}
+
+/// That launches of a group keep failing: written when it stops replacing them, when another one failed all the same, and when
+/// it goes on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BreakerRecord {
+    /// What they have in common.
+    pub cause: String,
+    /// When replacing stopped.
+    pub since: Timestamp,
+    /// When this was written.
+    pub at: Timestamp,
+    /// When one more may be replaced, to see whether it still fails.
+    pub until: Timestamp,
+    /// When one was proven after all. None while replacing is stopped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closed_at: Option<Timestamp>,
 }
 
 /// Written when a second key, with an identity as good as the first one's, claims an instance: the first may have been the

@@ -21,8 +21,8 @@ use crate::{
     policy::{GroupPolicy, Mode, Policy},
     reason::Reason,
     record::{
-        AdmissionRecord, DisputeRecord, GroupRecord, Key, OverrideRecord, PauseRecord, Record, RejectionRecord,
-        WaitRecord, Warrant, Word,
+        AdmissionRecord, BreakerRecord, DisputeRecord, GroupRecord, Key, OverrideRecord, PauseRecord, Record,
+        RejectionRecord, WaitRecord, Warrant, Word,
     },
     report::{Cause, Evidence, Readiness},
     timestamp::Timestamp,
@@ -104,7 +104,7 @@ impl Scene {
     /// What the group accepts; nothing at all is no release.
     pub(super) fn accepting(self, releases: &[&str]) -> Self {
         let accepted = releases.iter().map(|name| Digest::of(name.as_bytes())).collect();
-        self.stored(Key::Group(web()), Record::Group(GroupRecord { accepted }))
+        self.stored(Key::Group(web()), Record::Group(GroupRecord { accepted, at: before(600) }))
     }
 
     pub(super) fn hooks(mut self, names: &[&str]) -> Self {
@@ -173,7 +173,8 @@ impl Scene {
 
     pub(super) fn rejection(self, id: &str, wait: u64, seconds: u64) -> Self {
         let (wait, at, because) = (WaitId(wait), at(seconds), "late".into());
-        let record = RejectionRecord { group: web(), wait, at, because, warrant: None };
+        let causes = vec!["no_report".into()];
+        let record = RejectionRecord { group: web(), wait, at, because, causes, warrant: None };
         self.stored(Key::Rejection(id.into()), Record::Rejection(record))
     }
 
@@ -187,6 +188,27 @@ impl Scene {
     pub(super) fn paused(self, until: u64) -> Self {
         let record = PauseRecord { warrant: warrant(), at: at(1), until: at(until) };
         self.stored(Key::Pause(web()), Record::Pause(record))
+    }
+
+    /// A promotion at that time.
+    pub(super) fn promoted(self, seconds: u64) -> Self {
+        let accepted = vec![Digest::of(b"new"), Digest::of(b"old")];
+        self.stored(Key::Group(web()), Record::Group(GroupRecord { accepted, at: at(seconds) }))
+    }
+
+    /// The breaker opened at the first, was last written at the second, and tries again at the third.
+    pub(super) fn broken(self, since: u64, written: u64, until: u64) -> Self {
+        let (since, written, until) = (at(since), at(written), at(until));
+        let record = BreakerRecord { cause: "no_report".into(), since, at: written, until, closed_at: None };
+        self.stored(Key::Breaker(web()), Record::Breaker(record))
+    }
+
+    /// It was closed.
+    pub(super) fn mended(mut self, seconds: u64) -> Self {
+        if let Some((_, Record::Breaker(record))) = self.observed.records.get_mut(&Key::Breaker(web())) {
+            record.closed_at = Some(at(seconds));
+        }
+        self
     }
 
     /// Somebody else claimed to be the instance.

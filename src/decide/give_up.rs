@@ -46,7 +46,8 @@ pub(super) fn write(case: &Case<'_>, wait: &WaitRecord, last: &Reason, warrant: 
     let key = Key::Rejection(case.id.clone());
     let group = case.instance.group.clone();
     let because = alloc::string::ToString::to_string(last);
-    let record = RejectionRecord { group, wait: wait.wait, at: case.now, because, warrant };
+    let causes = last.causes();
+    let record = RejectionRecord { group, wait: wait.wait, at: case.now, because, causes, warrant };
     Action::Record { revision: case.revision(&key), key, record: Record::Rejection(record) }
 }
 

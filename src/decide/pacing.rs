@@ -7,7 +7,7 @@
 use alloc::collections::BTreeMap;
 use core::time::Duration;
 
-use super::{case::Case, opinion::Opinion};
+use super::{breaker::Breaker, case::Case, opinion::Opinion};
 use crate::{
     action::{Action, AttemptKey},
     attempt::Attempts,
@@ -43,9 +43,10 @@ pub(super) fn next_turn(case: &Case<'_>) -> Timestamp {
 }
 
 /// Of several instances of a group whose turn it could be, only the one that waits longest (since its last turn, if it had
-/// one) gets it. An operator's word waits for no turn, and takes everybody else's.
+/// one) gets it; or the youngest, where it is given up to try whether its replacement fails. An operator's word waits for no turn, and takes everybody else's.
 pub(super) fn one_each(
     opinions: &mut BTreeMap<InstanceId, Opinion>,
+    breakers: &BTreeMap<GroupName, Breaker>,
     observed: &Observed,
     policy: &Policy,
     now: Timestamp,
@@ -53,7 +54,10 @@ pub(super) fn one_each(
     let mut first: BTreeMap<GroupName, (bool, Timestamp, InstanceId)> = BTreeMap::new();
     for (id, opinion) in opinions.iter() {
         let Some((group, on_a_word)) = wished_for(opinion) else { continue };
-        let candidate = (!on_a_word, waits_since(observed, id), id.clone());
+        let since = waits_since(observed, id);
+        let tries = matches!(breakers.get(group), Some(Breaker::HalfOpen { .. }));
+        let order = if tries { Timestamp(u64::MAX - since.0) } else { since };
+        let candidate = (!on_a_word, order, id.clone());
         let known = first.entry(group.clone()).or_insert_with(|| candidate.clone());
         *known = candidate.min(known.clone());
     }
@@ -144,7 +148,8 @@ mod tests {
     #[test]
     fn the_one_that_waits_longest_has_the_turn() {
         let three = || {
-            let scene = waiting().beside("i-2", PendingWait).beside("i-3", PendingWait).described(2_000);
+            let mut scene = waiting().beside("i-2", PendingWait).beside("i-3", PendingWait).described(2_000);
+            scene.group_policy().breaker_failures = 9;
             scene.wait_of("i-2", 1, before(5), false).wait_of("i-3", 1, before(4), false)
         };
         let (paced, granted) = ("abandon_paced", "rejection_not_recorded");
