@@ -248,6 +248,14 @@ pub struct Override {
     pub for_s: u64,
 }
 
+/// `POST /v1/groups/{group}/retry`: replace one instance of a group that stopped replacing, to see whether it still fails.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Retry {
+    /// Why.
+    pub reason: String,
+}
+
 /// `POST /v1/groups/{group}/pause`: neither admit nor give up any of a group's waiting instances, for a time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -19,6 +19,7 @@ mod progress;
 mod rehearse;
 mod release;
 mod resume;
+mod retry;
 mod status;
 mod token;
 
@@ -53,6 +54,7 @@ commands! {
     Override(r#override),
     Pause(pause),
     Resume(resume),
+    Retry(retry),
     Token(token),
     Rehearse(rehearse),
 }

@@ -206,7 +206,7 @@ pub struct PauseRecord {
 
 /// That launches of a group keep failing: written when it stops replacing them, when another one failed all the same, and when
 /// it goes on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct BreakerRecord {
     /// What they have in common.
     pub cause: String,

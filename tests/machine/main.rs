@@ -13,7 +13,7 @@ use portcullis::{
     outcome::Status,
     policy::{GroupPolicy, Limits, Mode, Policy},
     reason::Reason,
-    record::{GroupRecord, Key, OverrideRecord, PauseRecord, Record, RejectionRecord, Warrant, Word},
+    record::{BreakerRecord, GroupRecord, Key, OverrideRecord, PauseRecord, Record, RejectionRecord, Warrant, Word},
     report::{Cause, Evidence, Readiness},
     timestamp::Timestamp,
     verdict::Verdict,
@@ -154,7 +154,7 @@ impl StateMachineTest for Machine {
     type Reference = Anything;
 
     fn init_test((): &()) -> Self {
-        let group = GroupPolicy { mode: Mode::Enforce, ..GroupPolicy::default() };
+        let group = GroupPolicy { mode: Mode::Enforce, breaker_failures: 2, ..GroupPolicy::default() };
         let policy = Policy { groups: [(web(), group)].into(), limits: Limits::default() };
         let mut machine = Self {
             observed: Observed::default(),
@@ -167,7 +167,7 @@ impl StateMachineTest for Machine {
             taken: BTreeMap::new(),
             listening_since: None,
         };
-        machine.writes(Key::Group(web()), Record::Group(GroupRecord { accepted: vec![release(1)] }));
+        machine.writes(Key::Group(web()), Record::Group(GroupRecord { accepted: vec![release(1)], at: Timestamp(0) }));
         machine.leads(5_000);
         machine
     }
@@ -182,7 +182,7 @@ impl StateMachineTest for Machine {
             Transition::Act { nth, answer } => machine.acts(nth, answer),
             Transition::Promote { releases } => {
                 let accepted = releases.into_iter().map(release).collect();
-                machine.writes(Key::Group(web()), Record::Group(GroupRecord { accepted }));
+                machine.writes(Key::Group(web()), Record::Group(GroupRecord { accepted, at: machine.now }));
             }
             Transition::Say { instance, word, before, seconds } => machine.says(&id(instance), word, before, seconds),
             Transition::Pause { seconds } => {
@@ -459,11 +459,14 @@ fn timeless(mut decision: Decision) -> (BTreeMap<InstanceId, portcullis::verdict
             Record::Admission(admission) => admission.at = Timestamp(0),
             Record::Rejection(rejection) => rejection.at = Timestamp(0),
             Record::Dispute(dispute) => dispute.at = Timestamp(0),
+            Record::Breaker(breaker) => {
+                *breaker = BreakerRecord { cause: breaker.cause.clone(), ..BreakerRecord::default() }
+            }
             Record::Group(_) | Record::Pause(_) | Record::Override(_) => {}
         }
     }
     for ruling in decision.rulings.values_mut() {
-        if let Reason::AbandonPaced { until, .. } = &mut ruling.reason {
+        if let Reason::AbandonPaced { until, .. } | Reason::BreakerOpen { until, .. } = &mut ruling.reason {
             *until = Timestamp(0);
         }
     }

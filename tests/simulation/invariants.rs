@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use portcullis::{
     action::{Action, AttemptKey, Held},
-    decide::Decision,
+    decide::{Breaker, Decision},
     digest::Digest,
     instance::{GroupName, InstanceId, LifecycleState, WaitId},
     policy::{Mode, Policy},
@@ -26,6 +26,8 @@ const TRUTH_AGE_MAX: u64 = 18_500;
 const PROMOTION_AGE_MAX: u64 = 16_000;
 /// From a decision to its effect.
 const CALL: u64 = 4_000;
+/// From a rejection's record to the last moment at which its ABANDON may be taken.
+const TURN: u64 = 13_000;
 /// More turns than that in a second are a treadmill.
 const TURNS_PER_SECOND_MAX: usize = 400;
 
@@ -37,6 +39,8 @@ pub(crate) struct Invariants {
     /// What operators said, and when the next word took its place.
     words: BTreeMap<InstanceId, Vec<(OverrideRecord, u64)>>,
     given_up_at: BTreeMap<GroupName, u64>,
+    /// Who was given up, when, and why; since the group was last proven or promoted.
+    failed: BTreeMap<GroupName, Vec<(u64, Vec<String>)>>,
     admitted: BTreeMap<(InstanceId, WaitId), u64>,
     leads_since: BTreeMap<(usize, u64), u64>,
     turns: BTreeMap<usize, (u64, usize)>,
@@ -51,6 +55,7 @@ impl Invariants {
             accepted: BTreeMap::new(),
             words: BTreeMap::new(),
             given_up_at: BTreeMap::new(),
+            failed: BTreeMap::new(),
             admitted: BTreeMap::new(),
             leads_since: BTreeMap::new(),
             turns: BTreeMap::new(),
@@ -78,6 +83,7 @@ impl Invariants {
     }
 
     pub(crate) fn promoted(&mut self, group: &GroupName, accepted: &[Digest], now: u64) {
+        self.failed.remove(group);
         self.accepted.entry(group.clone()).or_default().push((now, accepted.to_vec()));
     }
 
@@ -174,6 +180,7 @@ impl Invariants {
         self.must(ready, || format!("1: {id} was admitted, and is {:?} and not ready", machine.agent.kind));
         let accepted = self.was_accepted(&held.group, &machine.agent.release, now.saturating_sub(PROMOTION_AGE_MAX));
         self.must(accepted, || format!("1: {id} was admitted with a release that is not accepted"));
+        self.failed.remove(&held.group);
         let first = self.admitted.insert((id.clone(), held.wait), now).is_none();
         self.must(first, || format!("8: two CONTINUE for wait {} of {id} were taken", held.wait));
     }
@@ -227,11 +234,33 @@ impl Invariants {
             _ => false,
         };
         self.must(on_record, || format!("6: {id} was given up, and no record says so"));
+        self.breaks_off(held, store, now);
         self.spares_the_ready(held, machine, now);
+    }
+
+    /// Once launches keep failing for one cause, they are replaced one at a time, and seldom.
+    fn breaks_off(&mut self, held: &Held, store: &Store, now: u64) {
+        let Some((_, Record::Rejection(rejection))) = store.get(&Key::Rejection(held.instance.clone())) else { return };
+        let policy = &self.policy.groups[&held.group];
+        let (window, pause) = (policy.breaker_window.as_millis() as u64, policy.breaker_retry_after.as_millis() as u64);
+        let failed = self.failed.entry(held.group.clone()).or_default();
+        failed.retain(|(at, _)| at + window > now);
+        let same = failed.iter().filter(|(_, causes)| causes.iter().any(|cause| rejection.causes.contains(cause)));
+        let last = same.map(|(at, _)| *at).max();
+        failed.push((now, rejection.causes.clone()));
+        let stopped = last.is_none_or(|last| now - last + TURN >= pause);
+        self.must(stopped, || {
+            format!("2: {} was given up soon after another, for the same cause: {:?}", held.instance, rejection.causes)
+        });
     }
 
     /// 6: rejected by one who listened; another turn for a rejected one needs no more of it.
     pub(crate) fn recorded(&mut self, by: (usize, u64), key: &Key, record: &Record, store: &Store, now: u64) {
+        if let Record::Admission(admission) = record
+            && admission.manifest.is_some()
+        {
+            self.failed.remove(&admission.group);
+        }
         let (Key::Rejection(id), Record::Rejection(record)) = (key, record) else { return };
         if let Some(warrant) = &record.warrant {
             let said = matches!(store.get(&Key::Override(id.clone())), Some((_, Record::Override(said)))
@@ -279,7 +308,9 @@ impl Invariants {
             let longest = self.longest_wait(name, group.desired as u64);
             for (id, machine) in members() {
                 let since = machine.wait.as_ref().map_or(now, |wait| wait.began_at);
-                self.must(now - since <= longest, || format!("5: {id} waits for ever, since {since} ms"));
+                let kept = matches!(decision.breakers.get(name), Some(Breaker::Open { .. } | Breaker::HalfOpen { .. }));
+                let kept = kept && group.hopeless;
+                self.must(kept || now - since <= longest, || format!("5: {id} waits for ever, since {since} ms"));
             }
         }
     }
@@ -293,7 +324,8 @@ impl Invariants {
     fn longest_wait(&self, name: &GroupName, desired: u64) -> u64 {
         let (policy, limits) = (&self.policy.groups[name], &self.policy.limits);
         let turn = policy.abandon_interval_min + limits.call_timeout * 4 + limits.describe_every;
-        (limits.listen_min + policy.admission_deadline * 2 + turn * (desired as u32 + 1)).as_millis() as u64
+        let tries = policy.breaker_retry_after + policy.admission_deadline;
+        (limits.listen_min + policy.admission_deadline * 2 + tries + turn * (desired as u32 + 1)).as_millis() as u64
     }
 }
 

@@ -59,6 +59,10 @@ pub(crate) enum Bug {
     LastReportCounts,
     /// `described`: absence in a part of a description counts.
     PartIsWhole,
+    /// `breaker`: it never opens.
+    BreakerNeverOpens,
+    /// `breaker`: once open, it never tries again.
+    BreakerNeverTries,
     /// `operator`: a word never ends.
     WordForEver,
     /// `operator`: a word on one wait is taken for one on any.
@@ -70,7 +74,7 @@ pub(crate) enum Bug {
 }
 
 impl Bug {
-    pub(crate) const ALL: [Self; 24] = [
+    pub(crate) const ALL: [Self; 26] = [
         Self::HoldForever,
         Self::NeverWake,
         Self::AdmitOnAnyReport,
@@ -91,6 +95,8 @@ impl Bug {
         Self::DescribeOnNoticeOnly,
         Self::LastReportCounts,
         Self::PartIsWhole,
+        Self::BreakerNeverOpens,
+        Self::BreakerNeverTries,
         Self::WordForEver,
         Self::WordForAnyWait,
         Self::HoldIgnored,
@@ -130,6 +136,8 @@ impl Bug {
             match self {
                 Self::HoldForever => group.admission_deadline = Duration::MAX,
                 Self::AbandonEarly => group.admission_deadline /= 2,
+                Self::BreakerNeverOpens => group.breaker_failures = usize::MAX,
+                Self::BreakerNeverTries => group.breaker_retry_after = Duration::MAX,
                 Self::AbandonUnpaced => group.abandon_interval_min = Duration::ZERO,
                 _ => {}
             }

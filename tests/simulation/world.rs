@@ -25,8 +25,9 @@ mod fleet;
 
 /// When chaos ends and healing begins.
 pub(crate) const CHAOS: u64 = 150_000;
-/// When everything must have settled: a last look at a deadline (100 s), three turns of abandons, a launch.
-const END: u64 = CHAOS + 420_000;
+/// When everything must have settled: a last look at a deadline (100 s), a breaker's time and one launch that is tried (200 s),
+/// three turns of abandons, a launch.
+const END: u64 = CHAOS + 700_000;
 const LEASE: u64 = 15_000;
 const LEASE_RENEWAL: u64 = 3_000;
 const REPORT_EVERY: u64 = 3_000;

@@ -64,7 +64,7 @@ impl Scene {
         Self {
             mode: Mode::Enforce,
             now,
-            group: GroupRecord { accepted: vec![proven] },
+            group: GroupRecord { accepted: vec![proven], at: now },
             admission: AdmissionRecord {
                 group: "web".into(),
                 wait: WaitId(1),

@@ -23,7 +23,7 @@ impl World {
             _ => vec![release(3)],
         };
         self.invariants.promoted(group, &accepted, self.now);
-        self.writes(&Key::Group(group.clone()), &Record::Group(GroupRecord { accepted }));
+        self.writes(&Key::Group(group.clone()), &Record::Group(GroupRecord { accepted, at: Timestamp(self.now) }));
     }
 
     /// On one that waits, as far as anybody knows, or on the whole group.

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use portcullis::{
-    api::{Override, Pause, WORD_S_MAX},
+    api::{Override, Pause, Retry, WORD_S_MAX},
     instance::{GroupName, InstanceId},
     policy::Mode,
-    record::{Key, OverrideRecord, PauseRecord, Record, WaitRecord, Warrant, Word},
+    record::{BreakerRecord, Key, OverrideRecord, PauseRecord, Record, WaitRecord, Warrant, Word},
     text,
     timestamp::Timestamp,
 };
@@ -66,6 +66,28 @@ pub(super) fn pause(app: &App, group: &GroupName, wish: &Pause, operator: &str) 
     let write = records::put(path, before.map(|(revision, _)| revision), &Record::Pause(record.clone()));
     let what = if wish.for_s == 0 { "pause ended".into() } else { format!("paused until {until}") };
     let event = line("pause", at, (group, None), operator, &format!("{what}: {}", record.warrant.because));
+    app.store.commit(Batch { writes: vec![write], events: vec![event] })?;
+    Ok(record)
+}
+
+/// Lets a group that stopped replacing replace one more, now.
+pub(super) fn retry(app: &App, group: &GroupName, wish: &Retry, operator: &str) -> Result<BreakerRecord, Refusal> {
+    let warrant = warrant(&wish.reason, operator)?;
+    if !app.config.policy.groups.contains_key(group) {
+        return Err(Refusal::new(Kind::NotFound, format!("`{group}` is not a gated group")));
+    }
+    let path = Key::Breaker(group.clone()).path();
+    let before = match records::read::<Record>(&*app.store, &path)? {
+        Some((revision, Record::Breaker(record))) if record.closed_at.is_none() => Some((revision, record)),
+        _ => None,
+    };
+    let goes_on =
+        || Refusal::new(Kind::OverrideRefused, format!("{group} replaces what fails: there is nothing to retry"));
+    let (revision, before) = before.ok_or_else(goes_on)?;
+    let at = app.clock.now();
+    let record = BreakerRecord { at, until: at, ..before };
+    let write = records::put(path, Some(revision), &Record::Breaker(record.clone()));
+    let event = line("retry", at, (group, None), operator, &format!("one more is replaced: {}", warrant.because));
     app.store.commit(Batch { writes: vec![write], events: vec![event] })?;
     Ok(record)
 }

@@ -1,13 +1,13 @@
 use portcullis::{
     api::{Event, ReleaseSummary, Status},
     policy::Mode,
-    record::{GroupRecord, OverrideRecord, Word},
+    record::{BreakerRecord, GroupRecord, OverrideRecord, Record, Word},
     signature::SigningKey,
 };
 use serde_json::json;
 
 use super::world::{TOKEN, World, request, signed_manifest};
-use crate::providers::Call;
+use crate::{providers::Call, records, stores::Batch};
 
 fn promote(world: &World, group: &str, wish: &serde_json::Value) -> super::world::Reply {
     world.operator("POST", &format!("/v1/groups/{group}/promote"), wish.to_string().as_bytes())
@@ -199,6 +199,39 @@ async fn a_group_can_be_paused_for_a_time() {
     world.until("it is paused", |world| (code(world) == Some("paused")).then_some(())).await;
     pause("web", json!({"reason": "moved", "for_s": 0})).is(200);
     world.until("it is not", |world| (code(world) == Some("no_report")).then_some(())).await;
+    world.controller.stop().await;
+}
+
+/// Only where the group stopped; and everybody sees that it did.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_that_stopped_replacing_can_be_told_to_try() {
+    let world = World::start().await;
+    let retry = |group: &str, reason: &str| {
+        world.operator("POST", &format!("/v1/groups/{group}/retry"), json!({"reason": reason}).to_string().as_bytes())
+    };
+    retry("nobody", "x").is_problem("not-found", 404);
+    retry("web", "x").is_problem("override-refused", 409);
+    let (since, until) = (world.clock.now(), world.clock.now() + std::time::Duration::from_secs(1_800));
+    let record = BreakerRecord { cause: "app: missing".into(), since, at: since, until, closed_at: None };
+    let put = |expected, record: &BreakerRecord| {
+        let write = records::put("breaker/web".into(), expected, &Record::Breaker(record.clone()));
+        world.store.commit(Batch { writes: vec![write], events: vec![] }).unwrap()
+    };
+    put(None, &record);
+    let warned = |world: &World, words: &str| {
+        let status: Status = world.operator("GET", "/v1/status", b"").is(200).json();
+        let web = status.groups.into_iter().find(|group| group.group.as_str() == "web").unwrap();
+        web.warnings.iter().any(|warning| warning.contains(words)).then_some(())
+    };
+    world.until("it is told", |world| warned(world, "keep failing (app: missing): none is replaced until")).await;
+    retry("web", "").is_problem("malformed", 400);
+    let tried: BreakerRecord = retry("web", "renewed").is(200).json();
+    assert_eq!((tried.since, tried.until), (since, tried.at));
+    world.until("it is told", |world| warned(world, "one more is replaced now")).await;
+    let closed = BreakerRecord { closed_at: Some(tried.at), ..tried };
+    let revision = world.store.get("breaker/web").unwrap().unwrap().revision;
+    put(Some(revision), &closed);
+    retry("web", "x").is_problem("override-refused", 409);
     world.controller.stop().await;
 }
 
