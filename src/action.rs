@@ -77,9 +77,11 @@ impl AttemptKey {
     /// The instance it is about; `None` for what concerns a whole group.
     pub const fn instance(&self) -> Option<&InstanceId> {
         match self {
-            Self::Record(Key::Wait(id) | Key::Admission(id) | Key::Rejection(id) | Key::Dispute(id)) => Some(id),
+            Self::Record(
+                Key::Wait(id) | Key::Admission(id) | Key::Rejection(id) | Key::Dispute(id) | Key::Override(id),
+            ) => Some(id),
             Self::Admit(id, _) | Self::KeepWaiting(id, _) | Self::GiveUp(id, _) => Some(id),
-            Self::Record(Key::Group(_)) | Self::Describe(_) => None,
+            Self::Record(Key::Group(_) | Key::Pause(_) | Key::Breaker(_)) | Self::Describe(_) => None,
         }
     }
 }

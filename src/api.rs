@@ -8,6 +8,7 @@ use crate::{
     digest::Digest,
     instance::{BootId, GroupName, InstanceId, LifecycleState, WaitId},
     reason::Reason,
+    record::Word,
     timestamp::Timestamp,
     verdict::Verdict,
 };
@@ -232,6 +233,49 @@ pub struct Promote {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
+
+/// `POST /v1/instances/{instance}/override`: an operator's word on the present wait of an instance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Override {
+    /// What is to be done; absent: what was said before no longer counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub word: Option<Word>,
+    /// Why, for the audit and for whoever asks.
+    pub reason: String,
+    /// For how long, in seconds: 1 to [`WORD_S_MAX`].
+    #[serde(default = "word_s_default")]
+    pub for_s: u64,
+}
+
+/// `POST /v1/groups/{group}/retry`: replace one instance of a group that stopped replacing, to see whether it still fails.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Retry {
+    /// Why.
+    pub reason: String,
+}
+
+/// `POST /v1/groups/{group}/pause`: neither admit nor give up any of a group's waiting instances, for a time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pause {
+    /// Why.
+    pub reason: String,
+    /// For how long, in seconds: up to [`WORD_S_MAX`]; 0 ends a pause.
+    #[serde(default = "word_s_default")]
+    pub for_s: u64,
+}
+
+const fn word_s_default() -> u64 {
+    WORD_S_DEFAULT
+}
+
+/// How long an operator's word counts unless said otherwise: 30 minutes, long enough to look.
+pub const WORD_S_DEFAULT: u64 = 30 * 60;
+
+/// The longest that an operator's word counts: 4 hours. What should last longer is a policy.
+pub const WORD_S_MAX: u64 = 4 * 3_600;
 
 #[cfg(test)]
 mod tests {

@@ -13,9 +13,13 @@ mod explain;
 mod files;
 mod key;
 mod output;
+mod r#override;
+mod pause;
 mod progress;
 mod rehearse;
 mod release;
+mod resume;
+mod retry;
 mod status;
 mod token;
 
@@ -47,6 +51,10 @@ commands! {
     Status(status),
     Explain(explain),
     Events(events),
+    Override(r#override),
+    Pause(pause),
+    Resume(resume),
+    Retry(retry),
     Token(token),
     Rehearse(rehearse),
 }

@@ -2,27 +2,35 @@
 //!
 //! Every instance of a gated group is a `Case`; a list of rules looks at it, and the first that answers wins. A rule is pure,
 //! and its `Opinion` holds the ruling, the actions it wishes for, and the moment at which it could change by time alone. What
-//! concerns more than one instance comes after: one abandon a group at a time (`pacing`), attempts under way and backoff
+//! concerns more than one instance comes after: none is given up while launches keep failing for one cause (`breaker`), else one
+//! of a group at a time (`pacing`), attempts under way and backoff
 //! (`retry`), the lease, and the budget of calls (`budget`).
 //!
 //! The order of the rules is an argument: what cannot be completed comes first (`no_hook`, `waits`), then what was done already
-//! and cannot be undone (`admitted`, `rejected`), then what proof allows (`admit`), then what its absence demands (`give_up`,
-//! `hold`). `hold` takes every waiting instance that is left, so none is without a reason.
+//! and cannot be undone (`admitted`, `rejected`) and what an operator says (`operator`), then what proof allows (`admit`), then
+//! what its absence demands (`give_up`, `hold`). `hold` takes every waiting instance that is left, so none is without a reason.
 
 use alloc::{
     collections::{BTreeMap, BTreeSet},
     vec::Vec,
 };
 
+pub use breaker::Breaker;
 use case::Case;
 use opinion::Opinion;
 
 use crate::{
-    action::Action, instance::InstanceId, observed::Observed, policy::Policy, timestamp::Timestamp, verdict::Ruling,
+    action::Action,
+    instance::{GroupName, InstanceId},
+    observed::Observed,
+    policy::Policy,
+    timestamp::Timestamp,
+    verdict::Ruling,
 };
 
 mod admit;
 mod admitted;
+mod breaker;
 mod budget;
 mod case;
 mod complete;
@@ -33,6 +41,7 @@ mod give_up;
 mod heartbeat;
 mod hold;
 mod no_hook;
+mod operator;
 mod opinion;
 mod pacing;
 mod proof;
@@ -46,6 +55,8 @@ mod waits;
 pub struct Decision {
     /// One for each instance that waits or serves in a gated group.
     pub rulings: BTreeMap<InstanceId, Ruling>,
+    /// One for each gated group: whether it replaces what fails.
+    pub breakers: BTreeMap<GroupName, Breaker>,
     /// To be attempted once each, most urgent first. Empty without the lease.
     pub actions: Vec<Action>,
     /// The earliest moment after now at which this decision could change by itself, if nothing is observed before. What is
@@ -56,9 +67,10 @@ pub struct Decision {
 /// Decides from scratch. Pure: the same knowledge, policy and moment give the same decision.
 pub fn decide(observed: &Observed, policy: &Policy, now: Timestamp) -> Decision {
     let mut opinions = opinions(observed, policy, now);
-    pacing::one_each(&mut opinions, observed, policy, now);
     let mut wakes: BTreeSet<Timestamp> = opinions.values().filter_map(|opinion| opinion.wake_at).collect();
     let mut wishes = describe::due(observed, policy, now, &mut wakes);
+    let breakers = breaker::veto(&mut opinions, observed, policy, now, &mut wishes, &mut wakes);
+    pacing::one_each(&mut opinions, &breakers, observed, policy, now);
     let mut rulings = BTreeMap::new();
     for (id, opinion) in opinions {
         wishes.extend(opinion.wishes);
@@ -69,14 +81,23 @@ pub fn decide(observed: &Observed, policy: &Policy, now: Timestamp) -> Decision 
     if !leads(observed, policy, now, &mut wakes) {
         actions.clear();
     }
-    Decision { rulings, actions, wake_at: wakes.into_iter().find(|at| *at > now) }
+    Decision { rulings, breakers, actions, wake_at: wakes.into_iter().find(|at| *at > now) }
 }
 
 type Rule = fn(&Case<'_>) -> Option<Opinion>;
 
 /// The first that answers wins.
-const RULES: [Rule; 8] =
-    [serving::rule, no_hook::rule, waits::rule, admitted::rule, rejected::rule, admit::rule, give_up::rule, hold::rule];
+const RULES: [Rule; 9] = [
+    serving::rule,
+    no_hook::rule,
+    waits::rule,
+    admitted::rule,
+    operator::rule,
+    rejected::rule,
+    admit::rule,
+    give_up::rule,
+    hold::rule,
+];
 
 fn opinions(observed: &Observed, policy: &Policy, now: Timestamp) -> BTreeMap<InstanceId, Opinion> {
     let cases = observed.instances.iter().filter_map(|(id, instance)| Case::of(id, instance, observed, policy, now));

@@ -5,7 +5,7 @@ use alloc::{
     format,
     string::{String, ToString as _},
 };
-use core::fmt;
+use core::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
@@ -64,6 +64,14 @@ impl TryFrom<Cow<'_, str>> for Span {
         let not_one =
             || format!("`{}` is not a duration such as \"500ms\", \"1m30s\" or \"30d\"", crate::text::visible(&text));
         duration_ms(&text).map(Self::from_ms).ok_or_else(not_one)
+    }
+}
+
+impl FromStr for Span {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::try_from(Cow::from(text))
     }
 }
 

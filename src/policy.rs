@@ -48,6 +48,14 @@ pub struct GroupPolicy {
     pub admission_deadline: Duration,
     /// At most one instance is abandoned per this time. Default 5 min: a relaunch loop stays slow enough to be looked at.
     pub abandon_interval_min: Duration,
+    /// So many launches that fail for one cause within `breaker_window` stop the group from replacing what fails. Default 3:
+    /// two may be chance.
+    pub breaker_failures: usize,
+    /// Default 30 min.
+    pub breaker_window: Duration,
+    /// Then one is replaced after this time, to see whether it still fails. Default 30 min: slow enough for a person to look
+    /// first, quick enough to heal by itself before the night is over.
+    pub breaker_retry_after: Duration,
 }
 
 impl Default for GroupPolicy {
@@ -57,6 +65,9 @@ impl Default for GroupPolicy {
             hook: "portcullis".into(),
             admission_deadline: Duration::from_secs(20 * 60),
             abandon_interval_min: Duration::from_secs(5 * 60),
+            breaker_failures: 3,
+            breaker_window: Duration::from_secs(30 * 60),
+            breaker_retry_after: Duration::from_secs(30 * 60),
         }
     }
 }

@@ -1,11 +1,18 @@
 //! Why: the one source for the text of logs, metrics, API, command line and dashboard.
 
-use alloc::{boxed::Box, string::String, vec::Vec};
+use alloc::{
+    boxed::Box,
+    collections::BTreeSet,
+    format,
+    string::{String, ToString as _},
+    vec,
+    vec::Vec,
+};
 use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{digest::Digest, report::Cause, text, timestamp::Timestamp};
+use crate::{digest::Digest, outcome::Status, record::Warrant, report::Cause, text, timestamp::Timestamp};
 
 /// Why an instance has its verdict. Every "no" is one of these.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,12 +35,31 @@ pub enum Reason {
     Ungated,
     /// It serves, and no admission of it is on record.
     Bypassed,
+    /// An operator let it in without proof.
+    OperatorAdmits {
+        /// Who, and why.
+        warrant: Warrant,
+    },
 
     // --- held
     /// Two keys claim to be this instance: neither is believed.
     IdentityDisputed {
         /// Since when.
         at: Timestamp,
+    },
+    /// An operator holds it.
+    OperatorHolds {
+        /// Who, and why.
+        warrant: Warrant,
+        /// Until when.
+        until: Timestamp,
+    },
+    /// An operator paused its group: it is neither admitted nor given up.
+    Paused {
+        /// Who, and why.
+        warrant: Warrant,
+        /// Until when.
+        until: Timestamp,
     },
     /// No release is promoted for the group.
     NoRelease,
@@ -95,6 +121,15 @@ pub enum Reason {
         last: Box<Reason>,
     },
 
+    /// Past its deadline; launches of its group keep failing for the same cause, so that nothing is replaced for a while.
+    BreakerOpen {
+        /// What they have in common.
+        cause: String,
+        /// When one more may be replaced.
+        until: Timestamp,
+        /// Why it is held.
+        last: Box<Reason>,
+    },
     /// Past its deadline; its rejection is not on record yet.
     RejectionNotRecorded {
         /// Why it is held.
@@ -109,6 +144,11 @@ pub enum Reason {
     },
 
     // --- rejected
+    /// An operator gives it up.
+    OperatorRejects {
+        /// Who, and why.
+        warrant: Warrant,
+    },
     /// It was not ready by its deadline.
     DeadlinePassed {
         /// When that was.
@@ -126,6 +166,10 @@ impl Reason {
             Self::ObservedOnly { .. } => "observed_only",
             Self::Ungated => "ungated",
             Self::Bypassed => "bypassed",
+            Self::OperatorAdmits { .. } => "operator_admits",
+            Self::OperatorHolds { .. } => "operator_holds",
+            Self::Paused { .. } => "paused",
+            Self::OperatorRejects { .. } => "operator_rejects",
             Self::IdentityDisputed { .. } => "identity_disputed",
             Self::NoRelease => "no_release",
             Self::WaitNotRecorded => "wait_not_recorded",
@@ -141,10 +185,42 @@ impl Reason {
             Self::NoHook { .. } => "no_hook",
             Self::Listening { .. } => "listening",
             Self::AbandonPaced { .. } => "abandon_paced",
+            Self::BreakerOpen { .. } => "breaker_open",
             Self::RejectionNotRecorded { .. } => "rejection_not_recorded",
             Self::Refused { .. } => "refused",
             Self::DeadlinePassed { .. } => "deadline_passed",
         }
+    }
+}
+
+impl Reason {
+    /// What a failure has in common with others, whatever the instance: `app: missing` for a check, else the
+    /// [`code`](Self::code).
+    pub fn causes(&self) -> Vec<String> {
+        match self {
+            Self::ChecksFailing { causes } => keys(causes, Status::Fail),
+            Self::ChecksUnknown { causes } => keys(causes, Status::Unknown),
+            Self::AbandonPaced { last, .. }
+            | Self::BreakerOpen { last, .. }
+            | Self::RejectionNotRecorded { last }
+            | Self::DeadlinePassed { last, .. } => last.causes(),
+            Self::Refused { wanted, .. } => wanted.causes(),
+            other => vec![other.code().into()],
+        }
+    }
+}
+
+fn keys(causes: &[Cause], status: Status) -> Vec<String> {
+    let of_status = causes.iter().filter(|cause| cause.status == status);
+    let keys: BTreeSet<_> = of_status.map(Cause::key).collect();
+    keys.into_iter().collect()
+}
+
+impl Cause {
+    /// The check and its problem, without what is different on every instance.
+    fn key(&self) -> String {
+        let problem = self.problem.map_or_else(|| self.status.to_string(), |problem| problem.to_string());
+        format!("{}: {problem}", text::visible(&self.check))
     }
 }
 
@@ -159,6 +235,10 @@ impl fmt::Display for Reason {
             Self::IdentityDisputed { at } => {
                 write!(f, "since {at} two keys claim to be this instance: neither is believed")
             }
+            Self::OperatorAdmits { warrant } => write!(f, "admitted without proof by {warrant}"),
+            Self::OperatorHolds { warrant, until } => write!(f, "held until {until} by {warrant}"),
+            Self::Paused { warrant, until } => write!(f, "its group is paused until {until} by {warrant}"),
+            Self::OperatorRejects { warrant } => write!(f, "given up by {warrant}"),
             Self::NoRelease => f.write_str("no release is promoted for its group"),
             Self::WaitNotRecorded => f.write_str("its wait is being recorded"),
             Self::NoReport { since } => write!(f, "no report since {since}"),
@@ -177,12 +257,22 @@ impl fmt::Display for Reason {
             }
             Self::Listening { until } => write!(f, "past its deadline; agents are listened to until {until} first"),
             Self::AbandonPaced { until, last } => write!(f, "past its deadline; abandoned not before {until}; {last}"),
+            Self::BreakerOpen { cause, until, last } => {
+                write!(f, "past its deadline; kept for a look, since launches of its group keep failing ({cause}); ")?;
+                write!(f, "the next is replaced at {until}; {last}")
+            }
             Self::RejectionNotRecorded { last } => {
                 write!(f, "past its deadline; its rejection is being recorded; {last}")
             }
             Self::Refused { because, wanted } => write!(f, "the cloud refuses: {}; {wanted}", text::visible(because)),
             Self::DeadlinePassed { deadline, last } => write!(f, "not ready by {deadline}; {last}"),
         }
+    }
+}
+
+impl fmt::Display for Warrant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", text::visible(&self.by), text::visible(&self.because))
     }
 }
 

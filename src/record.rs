@@ -11,13 +11,17 @@ use crate::{
     timestamp::Timestamp,
 };
 
-/// Where a record is kept. Written as a path: `group/NAME`, `wait/ID`, `admission/ID`, `rejection/ID`,
-/// `dispute/ID`.
+/// Where a record is kept. Written as a path: `group/NAME`, `pause/NAME`, `breaker/NAME`, `wait/ID`, `admission/ID`, `rejection/ID`,
+/// `dispute/ID`, `override/ID`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Key {
     /// What a group accepts.
     Group(GroupName),
+    /// Whether an operator paused a group.
+    Pause(GroupName),
+    /// Whether a group goes on replacing what fails.
+    Breaker(GroupName),
     /// An instance's waits.
     Wait(InstanceId),
     /// An instance's last admission.
@@ -26,6 +30,8 @@ pub enum Key {
     Rejection(InstanceId),
     /// Whether somebody else claims to be an instance.
     Dispute(InstanceId),
+    /// What an operator said of an instance.
+    Override(InstanceId),
 }
 
 impl Key {
@@ -33,10 +39,13 @@ impl Key {
     pub fn path(&self) -> String {
         let (family, name) = match self {
             Self::Group(name) => ("group/", &name.0),
+            Self::Pause(name) => ("pause/", &name.0),
+            Self::Breaker(name) => ("breaker/", &name.0),
             Self::Wait(id) => ("wait/", &id.0),
             Self::Admission(id) => ("admission/", &id.0),
             Self::Rejection(id) => ("rejection/", &id.0),
             Self::Dispute(id) => ("dispute/", &id.0),
+            Self::Override(id) => ("override/", &id.0),
         };
         [family, name].concat()
     }
@@ -46,10 +55,13 @@ impl Key {
         let (family, name) = path.split_once('/')?;
         match family {
             "group" => Some(Self::Group(name.into())),
+            "pause" => Some(Self::Pause(name.into())),
+            "breaker" => Some(Self::Breaker(name.into())),
             "wait" => Some(Self::Wait(name.into())),
             "admission" => Some(Self::Admission(name.into())),
             "rejection" => Some(Self::Rejection(name.into())),
             "dispute" => Some(Self::Dispute(name.into())),
+            "override" => Some(Self::Override(name.into())),
             _ => None,
         }
     }
@@ -75,6 +87,12 @@ pub enum Record {
     Rejection(RejectionRecord),
     /// Under [`Key::Dispute`].
     Dispute(DisputeRecord),
+    /// Under [`Key::Pause`].
+    Pause(PauseRecord),
+    /// Under [`Key::Breaker`].
+    Breaker(BreakerRecord),
+    /// Under [`Key::Override`].
+    Override(OverrideRecord),
 }
 
 /// What a group accepts: written by operators' promotions.
@@ -82,6 +100,9 @@ pub enum Record {
 pub struct GroupRecord {
     /// The wanted manifest first, former ones after it. Empty: none is promoted.
     pub accepted: Vec<Digest>,
+    /// When that was last changed.
+    #[serde(default)]
+    pub at: Timestamp,
 }
 
 /// A wait of an instance at its launch hook: written when it is first seen.
@@ -110,6 +131,9 @@ pub struct AdmissionRecord {
     pub manifest: Option<Digest>,
     /// When it was decided.
     pub at: Timestamp,
+    /// Who let it in without proof, where an operator did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warrant: Option<Warrant>,
 }
 
 /// Written before ABANDON is sent: paces the group, also across a restart.
@@ -123,6 +147,78 @@ pub struct RejectionRecord {
     pub at: Timestamp,
     /// Why, as text: for people.
     pub because: String,
+    /// Why, as [`Reason::causes`](crate::reason::Reason::causes) has it: what the breaker counts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub causes: Vec<String>,
+    /// Whose word it was, where it was an operator's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warrant: Option<Warrant>,
+}
+
+/// Whose word it was, and why: for the audit, and for whoever asks at night.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Warrant {
+    /// The operator.
+    pub by: String,
+    /// The reason that was given.
+    pub because: String,
+}
+
+/// An operator's word on one wait of one instance. It outweighs the rules, for a time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OverrideRecord {
+    /// The group it waits in.
+    pub group: GroupName,
+    /// Which wait: for another, it means nothing.
+    pub wait: WaitId,
+    /// What is to be done.
+    pub word: Word,
+    /// Who said so, and why.
+    pub warrant: Warrant,
+    /// When it was said.
+    pub at: Timestamp,
+    /// When it is no longer in effect.
+    pub until: Timestamp,
+}
+
+/// What an operator may say of a waiting instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Word {
+    /// Let it into service without proof.
+    Admit,
+    /// Hold it, proven or not, and past its deadline too.
+    Hold,
+    /// End it, without waiting for its deadline.
+    Reject,
+}
+
+/// An operator's word that nothing is to be done to the waiting instances of a group, for a time: they are kept waiting.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PauseRecord {
+    /// Who said so, and why.
+    pub warrant: Warrant,
+    /// When it was said.
+    pub at: Timestamp,
+    /// When it is no longer in effect.
+    pub until: Timestamp,
+}
+
+/// That launches of a group keep failing: written when it stops replacing them, when another one failed all the same, and when
+/// it goes on.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct BreakerRecord {
+    /// What they have in common.
+    pub cause: String,
+    /// When replacing stopped.
+    pub since: Timestamp,
+    /// When this was written.
+    pub at: Timestamp,
+    /// When one more may be replaced, to see whether it still fails.
+    pub until: Timestamp,
+    /// When one was proven after all. None while replacing is stopped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closed_at: Option<Timestamp>,
 }
 
 /// Written when a second key, with an identity as good as the first one's, claims an instance: the first may have been the

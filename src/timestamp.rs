@@ -5,7 +5,7 @@ use core::{fmt, ops, time::Duration};
 use serde::{Deserialize, Serialize};
 
 /// A moment: milliseconds since the Unix epoch. Written in RFC 3339, UTC.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Timestamp(pub u64);
 

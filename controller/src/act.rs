@@ -10,7 +10,7 @@ use portcullis::{
     instance::GroupName,
     observation::{Answer, Description, Observation},
     policy::Mode,
-    record::{AdmissionRecord, GroupRecord, Key, Record},
+    record::{AdmissionRecord, GroupRecord, Key, Record, Word},
     report::{Evidence, Readiness},
 };
 use tokio::sync::{mpsc, watch};
@@ -151,11 +151,15 @@ impl Actor {
     /// A few reads of an embedded store: microseconds.
     fn still_proven(&self, held: &Held) -> Result<(), String> {
         let mode = self.parts.policy.groups.get(&held.group).ok_or("the group is no longer gated")?.mode;
-        if mode == Mode::Observe {
-            return Ok(());
-        }
         let unreadable = |error: StoreError| error.to_string();
         let store = &*self.parts.store;
+        match self.operator(held).map_err(unreadable)? {
+            Some(Word::Hold) => return Err("an operator holds it".into()),
+            Some(Word::Reject) => return Err("an operator gives it up".into()),
+            Some(Word::Admit) => return self.still_waits(held),
+            None if mode == Mode::Observe => return Ok(()),
+            None => self.is_not_paused(held)?,
+        }
         let group = records::read(store, &Key::Group(held.group.clone()).path()).map_err(unreadable)?;
         let admission = records::read(store, &Key::Admission(held.instance.clone()).path()).map_err(unreadable)?;
         let evidence = records::read(store, &records::evidence_path(&held.instance)).map_err(unreadable)?;
@@ -170,6 +174,26 @@ impl Actor {
         self.agree(held, &group, &admission, &evidence)?;
         self.present_boot(&evidence).map_err(unreadable)?.then_some(()).ok_or("the instance has booted since")?;
         self.still_waits(held)
+    }
+
+    /// What an operator says of this wait, now.
+    fn operator(&self, held: &Held) -> Result<Option<Word>, StoreError> {
+        let record = records::read(&*self.parts.store, &Key::Override(held.instance.clone()).path())?;
+        let now = self.parts.clock.now();
+        Ok(match record {
+            Some((_, Record::Override(said))) if said.wait == held.wait && now < said.until => Some(said.word),
+            _ => None,
+        })
+    }
+
+    fn is_not_paused(&self, held: &Held) -> Result<(), String> {
+        let record = records::read(&*self.parts.store, &Key::Pause(held.group.clone()).path());
+        match record.map_err(|error| error.to_string())? {
+            Some((_, Record::Pause(pause))) if self.parts.clock.now() < pause.until => {
+                Err("its group is paused".into())
+            }
+            _ => Ok(()),
+        }
     }
 
     fn agree(

@@ -167,9 +167,10 @@ const EVIDENCE: &str = "evidence/";
 const ENDED: &str = "ended/";
 
 /// The families of what is kept of an instance and the core knows: one list, for loading as for sweeping.
-pub(crate) const OF_INSTANCES: [&str; 6] = ["wait/", "admission/", "rejection/", "dispute/", EVIDENCE, ENDED];
+pub(crate) const OF_INSTANCES: [&str; 7] =
+    ["wait/", "admission/", "rejection/", "dispute/", "override/", EVIDENCE, ENDED];
 
 /// All families that the core knows.
 pub(crate) fn observed() -> impl Iterator<Item = &'static str> {
-    std::iter::once("group/").chain(OF_INSTANCES)
+    ["group/", "pause/", "breaker/"].into_iter().chain(OF_INSTANCES)
 }

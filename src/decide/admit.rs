@@ -18,24 +18,31 @@ use super::{
 use crate::{
     action::Action,
     reason::Reason,
-    record::{AdmissionRecord, Key, Record, WaitRecord},
+    record::{AdmissionRecord, Key, OverrideRecord, Record, WaitRecord, Warrant, Word},
     timestamp::Timestamp,
 };
 
 /// Answers for every waiting instance that may go into service.
 pub(super) fn rule(case: &Case<'_>) -> Option<Opinion> {
     let wait = case.wait().filter(|_| case.instance.state.is_waiting())?;
-    let (granted, reason) = match proof(case, wait, case.limits.report_age_max) {
-        Ok(proof) => (Granted::of(case, &proof), proof.reason()),
-        Err(_) if case.enforces() => return None,
-        Err(otherwise) => (Granted::NOTHING, ungated_or(case, otherwise)),
+    let said = case.operator(wait).filter(|said| said.word == Word::Admit);
+    let (granted, reason) = match (proof(case, wait, case.limits.report_age_max), said) {
+        (Ok(proof), _) => (Granted::of(case, &proof), proof.reason()),
+        (Err(_), Some(said)) => (Granted::on_the_word_of(case, said), operator_admits(said)),
+        (Err(_), None) if case.enforces() => return None,
+        (Err(otherwise), None) => (Granted::NOTHING, ungated_or(case, otherwise)),
     };
     let opinion = if is_recorded(case, &granted) {
         proceed(case, wait, &granted, reason)
     } else {
         Opinion::held(case, Reason::AdmissionNotRecorded).wishing(write(case, wait, granted))
     };
-    Some(heartbeat::with(case, wait, opinion).until(case, stale_at(case)))
+    let word_ends_at = said.map_or(Timestamp(0), |said| said.until);
+    Some(heartbeat::with(case, wait, opinion).until(case, stale_at(case)).until(case, word_ends_at))
+}
+
+fn operator_admits(said: &OverrideRecord) -> Reason {
+    Reason::OperatorAdmits { warrant: said.warrant.clone() }
 }
 
 /// What goes on record, and since when it is so. Nothing, where a group only observes.
@@ -43,23 +50,35 @@ struct Granted {
     boot: Option<crate::instance::BootId>,
     manifest: Option<crate::digest::Digest>,
     since: Timestamp,
+    warrant: Option<Warrant>,
 }
 
 impl Granted {
-    const NOTHING: Self = Self { boot: None, manifest: None, since: Timestamp(0) };
+    const NOTHING: Self = Self { boot: None, manifest: None, since: Timestamp(0), warrant: None };
 
     /// An observing group asks for no description after the report: it would admit without one.
     fn of(case: &Case<'_>, proof: &Proof<'_>) -> Self {
         let evidence = proof.evidence;
         let since = if case.enforces() { proof.since } else { Timestamp(0) };
-        Self { boot: Some(evidence.boot.clone()), manifest: Some(evidence.manifest), since }
+        Self { boot: Some(evidence.boot.clone()), manifest: Some(evidence.manifest), since, warrant: None }
+    }
+
+    /// An operator's word proves nothing. The boot that speaks is kept all the same: from another one, the wait is another.
+    fn on_the_word_of(case: &Case<'_>, said: &OverrideRecord) -> Self {
+        let speaks = case.instance.evidence.as_ref().filter(|evidence| evidence.wait == said.wait);
+        let boot = speaks.map(|evidence| evidence.boot.clone());
+        Self { boot, manifest: None, since: said.at, warrant: Some(said.warrant.clone()) }
     }
 }
 
 /// An observing group is not delayed by a second record when the proof comes after all.
 fn is_recorded(case: &Case<'_>, granted: &Granted) -> bool {
     case.admission().is_some_and(|admission| {
-        !case.enforces() || (admission.boot == granted.boot && admission.manifest == granted.manifest)
+        let observes = !case.enforces() && granted.warrant.is_none();
+        observes
+            || (admission.boot == granted.boot
+                && admission.manifest == granted.manifest
+                && admission.warrant == granted.warrant)
     })
 }
 
@@ -75,17 +94,17 @@ fn proceed(case: &Case<'_>, wait: &WaitRecord, granted: &Granted, reason: Reason
     complete(case, wait, Action::Admit(case.held(wait)), granted.since, opinion)
 }
 
-fn write(case: &Case<'_>, wait: &WaitRecord, Granted { boot, manifest, .. }: Granted) -> Action {
+fn write(case: &Case<'_>, wait: &WaitRecord, Granted { boot, manifest, warrant, .. }: Granted) -> Action {
     let key = Key::Admission(case.id.clone());
     let group = case.instance.group.clone();
-    let record = AdmissionRecord { group, wait: wait.wait, boot, manifest, at: case.now };
+    let record = AdmissionRecord { group, wait: wait.wait, boot, manifest, at: case.now, warrant };
     Action::Record { revision: case.revision(&key), key, record: Record::Admission(record) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::{super::fixtures::*, rule};
-    use crate::{instance::LifecycleState, observation::Answer, outcome::Status};
+    use crate::{instance::LifecycleState, observation::Answer, outcome::Status, record::Word};
 
     #[test]
     fn proof_admits() {
@@ -151,6 +170,44 @@ mod tests {
                     "held admission_not_recorded, admission/i-1, until 125+",
                 ),
                 (proven().admission(2), 100, "held admission_not_recorded, admission/i-1, until 125+"),
+            ],
+        );
+    }
+
+    /// For its wait and its time; and a proof is worth more.
+    #[test]
+    fn an_operators_word_admits_without_proof() {
+        let said = || waiting().said(Word::Admit, 1, 99, 900);
+        let failing = || said().reported(not_ready(&[Status::Fail]));
+        check(
+            rule,
+            &[
+                (said(), 100, "held admission_not_recorded, admission/i-1, until 600"),
+                (said().warranted(1, None).described(98), 100, "held awaiting_description, describe web, until 600"),
+                (said().warranted(1, None).described(99), 100, "admitted operator_admits, admit i-1, until 109+"),
+                (
+                    said().warranted(1, None).described(899),
+                    899,
+                    "admitted operator_admits, admit i-1, keep i-1, until 900",
+                ),
+                (said().warranted(1, None).described(899), 900, "not ours"),
+                (waiting().said(Word::Admit, 2, 99, 900), 100, "not ours"),
+                (waiting().said(Word::Hold, 1, 99, 900), 100, "not ours"),
+                (said().admission(1).described(99), 100, "held admission_not_recorded, admission/i-1, until 600"),
+                (proven().said(Word::Admit, 1, 97, 900), 100, "admitted proven, admit i-1, until 108+"),
+                // The boot that speaks is kept, so that another one is another wait.
+                (failing().warranted(1, None), 100, "held admission_not_recorded, admission/i-1, until 125+"),
+                (
+                    failing().warranted(1, Some("boot")).described(99),
+                    100,
+                    "admitted operator_admits, admit i-1, until 109+",
+                ),
+                (said().observing(), 100, "held admission_not_recorded, admission/i-1, until 600"),
+                (
+                    said().observing().warranted(1, None).described(99),
+                    100,
+                    "admitted operator_admits, admit i-1, until 109+",
+                ),
             ],
         );
     }

@@ -10,7 +10,7 @@ use crate::{
     observation::{GroupFacts, Hook},
     observed::{Instance, Observed},
     policy::{GroupPolicy, Limits, Mode, Policy},
-    record::{AdmissionRecord, DisputeRecord, Key, Record, RejectionRecord, WaitRecord},
+    record::{AdmissionRecord, DisputeRecord, Key, OverrideRecord, PauseRecord, Record, RejectionRecord, WaitRecord},
     timestamp::Timestamp,
 };
 
@@ -90,6 +90,22 @@ impl<'a> Case<'a> {
     pub(super) fn dispute(&self) -> Option<&'a DisputeRecord> {
         match self.observed.records.get(&Key::Dispute(self.id.clone())) {
             Some((_, Record::Dispute(record))) => Some(record),
+            _ => None,
+        }
+    }
+
+    /// What an operator says of `wait`, while it is in effect.
+    pub(super) fn operator(&self, wait: &WaitRecord) -> Option<&'a OverrideRecord> {
+        match self.observed.records.get(&Key::Override(self.id.clone())) {
+            Some((_, Record::Override(said))) if said.wait == wait.wait && self.now < said.until => Some(said),
+            _ => None,
+        }
+    }
+
+    /// The pause of its group, while it is in effect.
+    pub(super) fn pause(&self) -> Option<&'a PauseRecord> {
+        match self.observed.records.get(&Key::Pause(self.instance.group.clone())) {
+            Some((_, Record::Pause(pause))) if self.now < pause.until => Some(pause),
             _ => None,
         }
     }

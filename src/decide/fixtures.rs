@@ -20,7 +20,10 @@ use crate::{
     outcome::Status,
     policy::{GroupPolicy, Mode, Policy},
     reason::Reason,
-    record::{AdmissionRecord, DisputeRecord, GroupRecord, Key, Record, RejectionRecord, WaitRecord},
+    record::{
+        AdmissionRecord, BreakerRecord, DisputeRecord, GroupRecord, Key, OverrideRecord, PauseRecord, Record,
+        RejectionRecord, WaitRecord, Warrant, Word,
+    },
     report::{Cause, Evidence, Readiness},
     timestamp::Timestamp,
 };
@@ -101,7 +104,7 @@ impl Scene {
     /// What the group accepts; nothing at all is no release.
     pub(super) fn accepting(self, releases: &[&str]) -> Self {
         let accepted = releases.iter().map(|name| Digest::of(name.as_bytes())).collect();
-        self.stored(Key::Group(web()), Record::Group(GroupRecord { accepted }))
+        self.stored(Key::Group(web()), Record::Group(GroupRecord { accepted, at: before(600) }))
     }
 
     pub(super) fn hooks(mut self, names: &[&str]) -> Self {
@@ -149,13 +152,63 @@ impl Scene {
 
     pub(super) fn admission_of(self, wait: u64, boot: Option<&str>, release: Option<&str>) -> Self {
         let (boot, manifest) = (boot.map(Into::into), release.map(|name| Digest::of(name.as_bytes())));
-        let record = AdmissionRecord { group: web(), wait: WaitId(wait), boot, manifest, at: at(96) };
+        let record = AdmissionRecord { group: web(), wait: WaitId(wait), boot, manifest, at: at(96), warrant: None };
         self.stored(Key::Admission(i1()), Record::Admission(record))
     }
 
+    /// Admitted without proof, on an operator's word.
+    pub(super) fn warranted(self, wait: u64, boot: Option<&str>) -> Self {
+        let (wait, boot, warrant) = (WaitId(wait), boot.map(Into::into), Some(warrant()));
+        let record = AdmissionRecord { group: web(), wait, boot, manifest: None, at: at(96), warrant };
+        self.stored(Key::Admission(i1()), Record::Admission(record))
+    }
+
+    /// Its rejection is on an operator's word.
+    pub(super) fn on_a_word(mut self) -> Self {
+        if let Some((_, Record::Rejection(record))) = self.observed.records.get_mut(&Key::Rejection(i1())) {
+            record.warrant = Some(warrant());
+        }
+        self
+    }
+
     pub(super) fn rejection(self, id: &str, wait: u64, seconds: u64) -> Self {
-        let record = RejectionRecord { group: web(), wait: WaitId(wait), at: at(seconds), because: "late".into() };
+        let (wait, at, because) = (WaitId(wait), at(seconds), "late".into());
+        let causes = vec!["no_report".into()];
+        let record = RejectionRecord { group: web(), wait, at, because, causes, warrant: None };
         self.stored(Key::Rejection(id.into()), Record::Rejection(record))
+    }
+
+    /// An operator's word on a wait, and when it was said and ends.
+    pub(super) fn said(self, word: Word, wait: u64, since: u64, until: u64) -> Self {
+        let (group, wait, at, until) = (web(), WaitId(wait), at(since), at(until));
+        let record = OverrideRecord { group, wait, word, warrant: warrant(), at, until };
+        self.stored(Key::Override(i1()), Record::Override(record))
+    }
+
+    pub(super) fn paused(self, until: u64) -> Self {
+        let record = PauseRecord { warrant: warrant(), at: at(1), until: at(until) };
+        self.stored(Key::Pause(web()), Record::Pause(record))
+    }
+
+    /// A promotion at that time.
+    pub(super) fn promoted(self, seconds: u64) -> Self {
+        let accepted = vec![Digest::of(b"new"), Digest::of(b"old")];
+        self.stored(Key::Group(web()), Record::Group(GroupRecord { accepted, at: at(seconds) }))
+    }
+
+    /// The breaker opened at the first, was last written at the second, and tries again at the third.
+    pub(super) fn broken(self, since: u64, written: u64, until: u64) -> Self {
+        let (since, written, until) = (at(since), at(written), at(until));
+        let record = BreakerRecord { cause: "no_report".into(), since, at: written, until, closed_at: None };
+        self.stored(Key::Breaker(web()), Record::Breaker(record))
+    }
+
+    /// It was closed.
+    pub(super) fn mended(mut self, seconds: u64) -> Self {
+        if let Some((_, Record::Breaker(record))) = self.observed.records.get_mut(&Key::Breaker(web())) {
+            record.closed_at = Some(at(seconds));
+        }
+        self
     }
 
     /// Somebody else claimed to be the instance.
@@ -266,6 +319,10 @@ impl Evidence {
     pub(super) fn of_release(self, name: &str) -> Self {
         Self { manifest: Digest::of(name.as_bytes()), ..self }
     }
+}
+
+pub(super) fn warrant() -> Warrant {
+    Warrant { by: "ada".into(), because: "I looked".into() }
 }
 
 pub(super) fn unknown() -> Answer {

@@ -10,7 +10,7 @@ use super::{case::Case, hold, opinion::Opinion, pacing, waits};
 use crate::{
     action::Action,
     reason::Reason,
-    record::{Key, Record, RejectionRecord, WaitRecord},
+    record::{Key, Record, RejectionRecord, WaitRecord, Warrant},
 };
 
 /// Answers for every waiting instance past its deadline that `admit` did not take.
@@ -37,16 +37,17 @@ fn in_turn(case: &Case<'_>, wait: &WaitRecord, last: Reason) -> Opinion {
     if case.now < until {
         return Opinion::held(case, Reason::AbandonPaced { until, last: last.into() }).until(case, until);
     }
-    let record = write(case, wait, &last);
+    let record = write(case, wait, &last, None);
     Opinion::held(case, Reason::RejectionNotRecorded { last: last.into() }).wishing(record)
 }
 
 /// The record that gives an instance its turn, or another one.
-pub(super) fn write(case: &Case<'_>, wait: &WaitRecord, last: &Reason) -> Action {
+pub(super) fn write(case: &Case<'_>, wait: &WaitRecord, last: &Reason, warrant: Option<Warrant>) -> Action {
     let key = Key::Rejection(case.id.clone());
     let group = case.instance.group.clone();
     let because = alloc::string::ToString::to_string(last);
-    let record = RejectionRecord { group, wait: wait.wait, at: case.now, because };
+    let causes = last.causes();
+    let record = RejectionRecord { group, wait: wait.wait, at: case.now, because, causes, warrant };
     Action::Record { revision: case.revision(&key), key, record: Record::Rejection(record) }
 }
 

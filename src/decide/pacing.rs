@@ -7,7 +7,7 @@
 use alloc::collections::BTreeMap;
 use core::time::Duration;
 
-use super::{case::Case, opinion::Opinion};
+use super::{breaker::Breaker, case::Case, opinion::Opinion};
 use crate::{
     action::{Action, AttemptKey},
     attempt::Attempts,
@@ -43,33 +43,39 @@ pub(super) fn next_turn(case: &Case<'_>) -> Timestamp {
 }
 
 /// Of several instances of a group whose turn it could be, only the one that waits longest (since its last turn, if it had
-/// one) gets it.
+/// one) gets it; or the youngest, where it is given up to try whether its replacement fails. An operator's word waits for no turn, and takes everybody else's.
 pub(super) fn one_each(
     opinions: &mut BTreeMap<InstanceId, Opinion>,
+    breakers: &BTreeMap<GroupName, Breaker>,
     observed: &Observed,
     policy: &Policy,
     now: Timestamp,
 ) {
-    let mut first: BTreeMap<GroupName, (Timestamp, InstanceId)> = BTreeMap::new();
+    let mut first: BTreeMap<GroupName, (bool, Timestamp, InstanceId)> = BTreeMap::new();
     for (id, opinion) in opinions.iter() {
-        let Some(group) = wished_for(opinion) else { continue };
-        let candidate = (waits_since(observed, id), id.clone());
+        let Some((group, on_a_word)) = wished_for(opinion) else { continue };
+        let since = waits_since(observed, id);
+        let tries = matches!(breakers.get(group), Some(Breaker::HalfOpen { .. }));
+        let order = if tries { Timestamp(u64::MAX - since.0) } else { since };
+        let candidate = (!on_a_word, order, id.clone());
         let known = first.entry(group.clone()).or_insert_with(|| candidate.clone());
         *known = candidate.min(known.clone());
     }
     for (id, opinion) in opinions.iter_mut() {
-        let Some(group) = wished_for(opinion) else { continue };
-        if first[group].1 != *id {
+        let Some((group, on_a_word)) = wished_for(opinion) else { continue };
+        if !on_a_word && first[group].2 != *id {
             let until = now + policy.groups.get(group).map_or(Duration::ZERO, |group| longest(group, &policy.limits));
             postpone(opinion, until);
         }
     }
 }
 
-/// The group of the rejection that an opinion wishes to record.
-fn wished_for(opinion: &Opinion) -> Option<&GroupName> {
+/// The group of the rejection that an opinion wishes to record, and whether an operator gave the word.
+fn wished_for(opinion: &Opinion) -> Option<(&GroupName, bool)> {
     opinion.wishes.iter().find_map(|wish| match wish {
-        Action::Record { record: Record::Rejection(rejection), .. } => Some(&rejection.group),
+        Action::Record { record: Record::Rejection(rejection), .. } => {
+            Some((&rejection.group, rejection.warrant.is_some()))
+        }
         Action::Record { .. } | Action::Describe(_) | Action::Admit(_) | Action::KeepWaiting(_) | Action::GiveUp(_) => {
             None
         }
@@ -142,7 +148,8 @@ mod tests {
     #[test]
     fn the_one_that_waits_longest_has_the_turn() {
         let three = || {
-            let scene = waiting().beside("i-2", PendingWait).beside("i-3", PendingWait).described(2_000);
+            let mut scene = waiting().beside("i-2", PendingWait).beside("i-3", PendingWait).described(2_000);
+            scene.group_policy().breaker_failures = 9;
             scene.wait_of("i-2", 1, before(5), false).wait_of("i-3", 1, before(4), false)
         };
         let (paced, granted) = ("abandon_paced", "rejection_not_recorded");
@@ -160,6 +167,20 @@ mod tests {
         assert_eq!(turns(&anew.wait_of("i-3", 2, at(700), false)).0, ["rejection/i-2"]);
         let tied = three().wait_of("i-3", 1, before(5), false);
         assert_eq!(turns(&tied).0, ["rejection/i-2"]);
+    }
+
+    #[test]
+    fn an_operators_word_waits_for_no_turn() {
+        let two = || {
+            let scene = waiting().beside("i-2", PendingWait).wait_of("i-2", 1, before(5), false).described(2_000);
+            scene.said(crate::record::Word::Reject, 1, 1_990, 3_000)
+        };
+        assert_eq!(
+            turns(&two()),
+            (["rejection/i-1".into()].into(), ["rejection_not_recorded", "abandon_paced"].into())
+        );
+        let after = two().rejection("i-2", 1, 1_999);
+        assert_eq!(turns(&after).0, ["rejection/i-1"]);
     }
 
     #[test]

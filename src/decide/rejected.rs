@@ -14,11 +14,12 @@ use crate::{
 };
 
 pub(super) fn rule(case: &Case<'_>) -> Option<Opinion> {
-    let wait = case.wait().filter(|_| case.enforces() && case.instance.state.is_waiting())?;
-    let rejection = case.rejection()?;
+    let wait = case.wait().filter(|_| case.instance.state.is_waiting())?;
+    let rejection = case.rejection().filter(|rejection| case.enforces() || rejection.warrant.is_some())?;
     let last = hold::reason(case, wait);
-    let opinion =
-        Opinion::rejected(case, reason(case, wait, &last)).by(case, wait).until(case, super::proof::stale_at(case));
+    let opinion = Opinion::rejected(case, reason(case, wait, rejection, &last))
+        .by(case, wait)
+        .until(case, super::proof::stale_at(case));
     let taken_at = case.give_ups(wait).and_then(|attempts| attempts.accepted_at);
     if let Some(taken_at) = taken_at
         && case.instance.described_at < taken_at + case.limits.propagation_max
@@ -39,11 +40,14 @@ fn pursue(case: &Case<'_>, wait: &WaitRecord, rejection: &RejectionRecord, last:
     if case.now < next_turn {
         return opinion.until(case, next_turn);
     }
-    opinion.wishing(give_up::write(case, wait, last))
+    opinion.wishing(give_up::write(case, wait, last, rejection.warrant.clone()))
 }
 
-fn reason(case: &Case<'_>, wait: &WaitRecord, last: &Reason) -> Reason {
-    let passed = Reason::DeadlinePassed { deadline: case.deadline(wait), last: Box::new(last.clone()) };
+fn reason(case: &Case<'_>, wait: &WaitRecord, rejection: &RejectionRecord, last: &Reason) -> Reason {
+    let passed = match &rejection.warrant {
+        Some(warrant) => Reason::OperatorRejects { warrant: warrant.clone() },
+        None => Reason::DeadlinePassed { deadline: case.deadline(wait), last: Box::new(last.clone()) },
+    };
     match case.give_ups(wait).and_then(|attempts| attempts.refused.as_ref()) {
         Some(because) => Reason::Refused { because: because.clone(), wanted: Box::new(passed) },
         None => passed,
@@ -95,6 +99,9 @@ mod tests {
                 "rejected deadline_passed(proven), give up i-1, until 1310+".into(),
             ),
             (late().observing(), 1_301, "not ours".into()),
+            (late().on_a_word(), 1_301, send("1310+").replace(verdict, "rejected operator_rejects")),
+            (late().on_a_word().observing(), 1_301, send("1310+").replace(verdict, "rejected operator_rejects")),
+            (late().on_a_word().described(1_355), 1_690, "rejected operator_rejects, rejection/i-1, until 1850".into()),
             (late().wait(2, false), 1_301, "not ours".into()),
             (waiting(), 1_301, "not ours".into()),
             (in_state(LifecycleState::Terminating).wait(1, false).rejection("i-1", 1, 1_300), 1_301, "not ours".into()),

@@ -61,7 +61,7 @@ mod tests {
 
     fn wishes(scene: &Scene) -> Vec<Action> {
         let wait = crate::record::WaitRecord { group: web(), wait: WaitId(1), since: at(0), over: false };
-        let record = Record::Group(GroupRecord { accepted: vec![] });
+        let record = Record::Group(GroupRecord { accepted: vec![], at: at(0) });
         let held = scene.case(at(0)).held(&wait);
         vec![
             Action::Record { key: Key::Group(web()), revision: None, record },

@@ -33,6 +33,9 @@ pub(super) fn reason(case: &Case<'_>) -> Reason {
     let Some(admission) = case.admission() else {
         return bypassed(case);
     };
+    if let Some(warrant) = &admission.warrant {
+        return Reason::OperatorAdmits { warrant: warrant.clone() };
+    }
     if let Some(manifest) = admission.manifest {
         return Reason::Proven { manifest, behind: is_behind(case.accepted(), &manifest) };
     }
@@ -74,6 +77,8 @@ mod tests {
                 (in_state(LifecycleState::InService).admission_of(1, None, None), 100, "admitted bypassed"),
                 (serving().observing(), 100, "admitted observed_only(bypassed)"),
                 (serving().observing().accepting(&[]), 100, "admitted ungated"),
+                (serving().warranted(1, None), 100, "admitted operator_admits"),
+                (serving().warranted(1, None).observing(), 100, "admitted operator_admits"),
                 (observed(), 100, "admitted observed_only(no_report)"),
                 (observed().accepting(&[]), 100, "admitted ungated"),
                 (observed().reported(ready()), 9_000, "admitted proven"),

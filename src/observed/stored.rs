@@ -37,7 +37,7 @@ mod tests {
     #[test]
     fn the_higher_revision_counts() {
         let key = || Key::Group("web".into());
-        let written = || Some(Record::Group(GroupRecord { accepted: vec![] }));
+        let written = || Some(Record::Group(GroupRecord { accepted: vec![], at: Timestamp(0) }));
         let mut observed = Observed::default();
         for (revision, record, there, news) in [
             (3, written(), Some(3), true),

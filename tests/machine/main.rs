@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use portcullis::{
-    action::{Action, AttemptKey},
+    action::{Action, AttemptKey, Held},
     decide::{Decision, decide},
     digest::Digest,
     instance::{GroupName, InstanceId, LifecycleState, WaitId},
@@ -13,7 +13,7 @@ use portcullis::{
     outcome::Status,
     policy::{GroupPolicy, Limits, Mode, Policy},
     reason::Reason,
-    record::{GroupRecord, Key, Record},
+    record::{BreakerRecord, GroupRecord, Key, OverrideRecord, PauseRecord, Record, RejectionRecord, Warrant, Word},
     report::{Cause, Evidence, Readiness},
     timestamp::Timestamp,
     verdict::Verdict,
@@ -45,6 +45,16 @@ enum Transition {
     },
     Promote {
         releases: Vec<u8>,
+    },
+    /// An operator speaks of an instance's last wait, or of the one before.
+    Say {
+        instance: usize,
+        word: Word,
+        before: bool,
+        seconds: u64,
+    },
+    Pause {
+        seconds: u64,
     },
     Notice,
     Lease {
@@ -86,6 +96,10 @@ fn readiness() -> impl Strategy<Value = Option<Status>> {
     prop_oneof![4 => Just(None), 1 => Just(Some(Status::Fail)), 1 => Just(Some(Status::Unknown))]
 }
 
+fn word() -> impl Strategy<Value = Word> {
+    prop_oneof![2 => Just(Word::Admit), 1 => Just(Word::Hold), 1 => Just(Word::Reject)]
+}
+
 /// The reference has no state: every transition can come at any time.
 struct Anything;
 
@@ -105,6 +119,9 @@ impl ReferenceStateMachine for Anything {
                 .prop_map(|(instance, boot, release, ready, late)| Transition::Report { instance, boot, release, ready, late }),
             12 => (0_usize..4, answer()).prop_map(|(nth, answer)| Transition::Act { nth, answer }),
             1 => prop::collection::vec(1_u8..4, 0..3).prop_map(|releases| Transition::Promote { releases }),
+            2 => (0_usize..2, word(), prop::bool::weighted(0.3), prop_oneof![1_u64..60, 60_u64..4_000])
+                .prop_map(|(instance, word, before, seconds)| Transition::Say { instance, word, before, seconds }),
+            1 => (1_u64..2_000).prop_map(|seconds| Transition::Pause { seconds }),
             1 => Just(Transition::Notice),
             2 => (20_u64..2_000).prop_map(|seconds| Transition::Lease { seconds }),
             4 => prop_oneof![0_u64..10, 10_u64..100, 500_u64..2_000].prop_map(|seconds| Transition::Pass { seconds }),
@@ -137,7 +154,7 @@ impl StateMachineTest for Machine {
     type Reference = Anything;
 
     fn init_test((): &()) -> Self {
-        let group = GroupPolicy { mode: Mode::Enforce, ..GroupPolicy::default() };
+        let group = GroupPolicy { mode: Mode::Enforce, breaker_failures: 2, ..GroupPolicy::default() };
         let policy = Policy { groups: [(web(), group)].into(), limits: Limits::default() };
         let mut machine = Self {
             observed: Observed::default(),
@@ -150,7 +167,7 @@ impl StateMachineTest for Machine {
             taken: BTreeMap::new(),
             listening_since: None,
         };
-        machine.writes(Key::Group(web()), Record::Group(GroupRecord { accepted: vec![release(1)] }));
+        machine.writes(Key::Group(web()), Record::Group(GroupRecord { accepted: vec![release(1)], at: Timestamp(0) }));
         machine.leads(5_000);
         machine
     }
@@ -165,7 +182,13 @@ impl StateMachineTest for Machine {
             Transition::Act { nth, answer } => machine.acts(nth, answer),
             Transition::Promote { releases } => {
                 let accepted = releases.into_iter().map(release).collect();
-                machine.writes(Key::Group(web()), Record::Group(GroupRecord { accepted }));
+                machine.writes(Key::Group(web()), Record::Group(GroupRecord { accepted, at: machine.now }));
+            }
+            Transition::Say { instance, word, before, seconds } => machine.says(&id(instance), word, before, seconds),
+            Transition::Pause { seconds } => {
+                let until = machine.now + Duration::from_secs(seconds);
+                let record = PauseRecord { warrant: warrant(), at: machine.now, until };
+                machine.writes(Key::Pause(web()), Record::Pause(record));
             }
             Transition::Notice => machine.folds(Observation::Noticed(web())),
             Transition::Lease { seconds } => machine.leads(seconds),
@@ -261,6 +284,14 @@ impl Machine {
         }));
     }
 
+    fn says(&mut self, instance: &InstanceId, word: Word, before: bool, seconds: u64) {
+        let Some(Record::Wait(wait)) = self.record(&Key::Wait(instance.clone())) else { return };
+        let wait = WaitId(wait.wait.0 - u64::from(before));
+        let (at, until) = (self.now, self.now + Duration::from_secs(seconds));
+        let record = OverrideRecord { group: web(), wait, word, warrant: warrant(), at, until };
+        self.writes(Key::Override(instance.clone()), Record::Override(record));
+    }
+
     fn acts(&mut self, nth: usize, answer: Option<Answer>) {
         let actions = self.decides(self.now).actions;
         let Some(action) = actions.into_iter().nth(nth) else { return };
@@ -307,6 +338,17 @@ impl Machine {
         }) {
             let limits = &self.policy.limits;
             let instance = &self.observed.instances[&held.instance];
+            let word = self.word_on(held);
+            assert_ne!(word.map(|said| said.word), Some(Word::Hold), "an operator holds it");
+            let Some(Record::Admission(admission)) = self.record(&Key::Admission(held.instance.clone())) else {
+                panic!("no record of the admission");
+            };
+            if admission.warrant.is_some() {
+                let said = word.filter(|said| said.word == Word::Admit).expect("on a word that is in effect");
+                assert!(instance.described_at >= said.at && admission.wait == held.wait);
+                continue;
+            }
+            assert!(word.is_some() || !self.is_paused(), "the group is paused");
             let evidence = instance.evidence.as_ref().expect("admitted on evidence");
             assert_eq!(evidence.readiness, Readiness::Ready);
             assert_eq!(instance.state, LifecycleState::PendingWait);
@@ -317,12 +359,20 @@ impl Machine {
             assert!(evidence.challenged_at >= wait.since);
             let Some(Record::Group(group)) = self.record(&Key::Group(web())) else { panic!("no release") };
             assert!(group.accepted.contains(&evidence.manifest));
-            let Some(Record::Admission(admission)) = self.record(&Key::Admission(held.instance.clone())) else {
-                panic!("no record of the admission");
-            };
             assert_eq!((admission.wait, admission.boot.as_ref()), (held.wait, Some(&evidence.boot)));
             assert_eq!(admission.manifest, Some(evidence.manifest));
         }
+    }
+
+    fn word_on(&self, held: &Held) -> Option<&OverrideRecord> {
+        match self.record(&Key::Override(held.instance.clone())) {
+            Some(Record::Override(said)) if said.wait == held.wait && self.now < said.until => Some(said),
+            _ => None,
+        }
+    }
+
+    fn is_paused(&self) -> bool {
+        matches!(self.record(&Key::Pause(web())), Some(Record::Pause(pause)) if self.now < pause.until)
     }
 
     /// 2, 3, 5, 6.
@@ -332,10 +382,16 @@ impl Machine {
         for action in &decision.actions {
             let (instance, deciding) = match action {
                 Action::GiveUp(held) => (&held.instance, false),
+                Action::Record { record: Record::Rejection(RejectionRecord { warrant: Some(_), .. }), .. } => continue,
                 Action::Record { key: Key::Rejection(id), .. } => (id, true),
                 Action::Record { .. } | Action::Describe(_) | Action::KeepWaiting(_) | Action::Admit(_) => continue,
             };
             let Some(Record::Wait(wait)) = self.record(&Key::Wait(instance.clone())) else { panic!("no wait") };
+            let record = self.record(&Key::Rejection(instance.clone()));
+            if matches!(record, Some(Record::Rejection(RejectionRecord { warrant: Some(_), wait: of, .. })) if *of == wait.wait)
+            {
+                continue;
+            }
             assert!(self.now >= wait.since + policy.admission_deadline, "before its deadline");
             let rejected = matches!(self.record(&Key::Rejection(instance.clone())),
                 Some(Record::Rejection(rejection)) if rejection.wait == wait.wait);
@@ -403,11 +459,14 @@ fn timeless(mut decision: Decision) -> (BTreeMap<InstanceId, portcullis::verdict
             Record::Admission(admission) => admission.at = Timestamp(0),
             Record::Rejection(rejection) => rejection.at = Timestamp(0),
             Record::Dispute(dispute) => dispute.at = Timestamp(0),
-            Record::Group(_) => {}
+            Record::Breaker(breaker) => {
+                *breaker = BreakerRecord { cause: breaker.cause.clone(), ..BreakerRecord::default() }
+            }
+            Record::Group(_) | Record::Pause(_) | Record::Override(_) => {}
         }
     }
     for ruling in decision.rulings.values_mut() {
-        if let Reason::AbandonPaced { until, .. } = &mut ruling.reason {
+        if let Reason::AbandonPaced { until, .. } | Reason::BreakerOpen { until, .. } = &mut ruling.reason {
             *until = Timestamp(0);
         }
     }
@@ -426,6 +485,10 @@ fn id(index: usize) -> InstanceId {
 
 fn release(number: u8) -> Digest {
     Digest::of(&[number])
+}
+
+fn warrant() -> Warrant {
+    Warrant { by: "ada".into(), because: "I looked".into() }
 }
 
 fn cause(status: Status) -> Cause {

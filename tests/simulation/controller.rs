@@ -140,6 +140,9 @@ pub(crate) fn policy(groups: &BTreeSet<GroupName>, observing: &BTreeSet<GroupNam
         hook: crate::cloud::HOOK.into(),
         admission_deadline: seconds(100),
         abandon_interval_min: seconds(30),
+        breaker_failures: 2,
+        breaker_window: seconds(150),
+        breaker_retry_after: seconds(100),
     };
     Policy { groups: groups.iter().map(|name| (name.clone(), group(name))).collect(), limits }
 }

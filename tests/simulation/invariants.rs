@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use portcullis::{
     action::{Action, AttemptKey, Held},
-    decide::Decision,
+    decide::{Breaker, Decision},
     digest::Digest,
     instance::{GroupName, InstanceId, LifecycleState, WaitId},
     policy::{Mode, Policy},
     reason::Reason,
-    record::{Key, Record},
+    record::{Key, OverrideRecord, Record, Word},
     verdict::{Ruling, Verdict},
 };
 
@@ -24,6 +24,10 @@ type Store = BTreeMap<Key, (u64, Record)>;
 const TRUTH_AGE_MAX: u64 = 18_500;
 /// A lease (15 s) less a call, in which a leader that is cut off from the store acts on what it knew; and the call.
 const PROMOTION_AGE_MAX: u64 = 16_000;
+/// From a decision to its effect.
+const CALL: u64 = 4_000;
+/// From a rejection's record to the last moment at which its ABANDON may be taken.
+const TURN: u64 = 13_000;
 /// More turns than that in a second are a treadmill.
 const TURNS_PER_SECOND_MAX: usize = 400;
 
@@ -32,7 +36,11 @@ pub(crate) struct Invariants {
     violation: Option<String>,
     healed_at: Option<u64>,
     accepted: BTreeMap<GroupName, Vec<(u64, Vec<Digest>)>>,
+    /// What operators said, and when the next word took its place.
+    words: BTreeMap<InstanceId, Vec<(OverrideRecord, u64)>>,
     given_up_at: BTreeMap<GroupName, u64>,
+    /// Who was given up, when, and why; since the group was last proven or promoted.
+    failed: BTreeMap<GroupName, Vec<(u64, Vec<String>)>>,
     admitted: BTreeMap<(InstanceId, WaitId), u64>,
     leads_since: BTreeMap<(usize, u64), u64>,
     turns: BTreeMap<usize, (u64, usize)>,
@@ -45,7 +53,9 @@ impl Invariants {
             violation: None,
             healed_at: None,
             accepted: BTreeMap::new(),
+            words: BTreeMap::new(),
             given_up_at: BTreeMap::new(),
+            failed: BTreeMap::new(),
             admitted: BTreeMap::new(),
             leads_since: BTreeMap::new(),
             turns: BTreeMap::new(),
@@ -73,7 +83,14 @@ impl Invariants {
     }
 
     pub(crate) fn promoted(&mut self, group: &GroupName, accepted: &[Digest], now: u64) {
+        self.failed.remove(group);
         self.accepted.entry(group.clone()).or_default().push((now, accepted.to_vec()));
+    }
+
+    pub(crate) fn said(&mut self, id: &InstanceId, said: &OverrideRecord) {
+        let words = self.words.entry(id.clone()).or_default();
+        words.last_mut().into_iter().for_each(|(_, ends)| *ends = said.at.0);
+        words.push((said.clone(), u64::MAX));
     }
 
     /// Whether a release was accepted at any time since.
@@ -148,6 +165,10 @@ impl Invariants {
             _ => None,
         };
         self.must(record.is_some(), || format!("6: {id} was admitted, and no record says so"));
+        self.is_not_held(held, store, now);
+        if record.is_some_and(|record| record.warrant.is_some()) {
+            return self.admitted_on_a_word(held, began_at, now);
+        }
         if !self.enforces(&held.group) {
             return;
         }
@@ -159,19 +180,53 @@ impl Invariants {
         self.must(ready, || format!("1: {id} was admitted, and is {:?} and not ready", machine.agent.kind));
         let accepted = self.was_accepted(&held.group, &machine.agent.release, now.saturating_sub(PROMOTION_AGE_MAX));
         self.must(accepted, || format!("1: {id} was admitted with a release that is not accepted"));
+        self.failed.remove(&held.group);
         let first = self.admitted.insert((id.clone(), held.wait), now).is_none();
         self.must(first, || format!("8: two CONTINUE for wait {} of {id} were taken", held.wait));
+    }
+
+    /// Whether an admission is on an operator's word.
+    #[expect(clippy::unused_self, reason = "a question to the invariants")]
+    pub(crate) fn is_warranted(&self, held: &Held, store: &Store) -> bool {
+        matches!(store.get(&Key::Admission(held.instance.clone())), Some((_, Record::Admission(record))) if record.warrant.is_some())
+    }
+
+    /// 1: the one exception to proof: an operator's word on this wait, while it is in effect.
+    fn admitted_on_a_word(&mut self, held: &Held, began_at: u64, now: u64) {
+        let id = &held.instance;
+        let known = |ends: u64| ends.saturating_add(PROMOTION_AGE_MAX) >= now;
+        let words = self.words.get(id).into_iter().flatten();
+        let mut words = words.filter(|(said, ends)| said.word == Word::Admit && said.wait == held.wait && known(*ends));
+        let said = words.find(|(said, _)| now <= said.until.0 + CALL && said.at.0 >= began_at);
+        self.must(said.is_some(), || format!("1: {id} was admitted on a word that is not, or no longer, in effect"));
+    }
+
+    /// What an operator holds, or a pause, is not let in: once it can be known.
+    fn is_not_held(&mut self, held: &Held, store: &Store, now: u64) {
+        let id = &held.instance;
+        let said = word_on(held, store).filter(|said| said.wait == held.wait && now < said.until.0);
+        let is_held = said.is_some_and(|said| said.word == Word::Hold && said.at.0 + PROMOTION_AGE_MAX < now);
+        self.must(!is_held, || format!("{id} was admitted while an operator held it"));
+        let paused = match store.get(&Key::Pause(held.group.clone())) {
+            Some((_, Record::Pause(pause))) => pause.at.0 + PROMOTION_AGE_MAX < now && now < pause.until.0,
+            _ => false,
+        };
+        let excepted = said.is_some_and(|said| said.word == Word::Admit) || !self.enforces(&held.group);
+        self.must(!paused || excepted, || format!("{id} was admitted while its group was paused"));
     }
 
     /// 2, 5: given up after its deadline, with its group's interval, and on record.
     pub(crate) fn given_up(&mut self, held: &Held, machine: &Machine, began_at: u64, store: &Store, now: u64) {
         let id = &held.instance;
         let policy = self.policy.groups[&held.group].clone();
+        let last = self.given_up_at.insert(held.group.clone(), now);
+        if is_on_a_word(store.get(&Key::Rejection(id.clone()))) {
+            return;
+        }
         let enforces = self.enforces(&held.group);
         self.must(enforces, || format!("{id} was given up in a group that only observes"));
         let deadline = began_at + policy.admission_deadline.as_millis() as u64;
         self.must(now >= deadline, || format!("5: {id} was given up {} ms before its deadline", deadline - now));
-        let last = self.given_up_at.insert(held.group.clone(), now);
         let paced = last.is_none_or(|last| u128::from(now - last) >= policy.abandon_interval_min.as_millis());
         self.must(paced, || format!("2: {id} was given up too soon after another of its group"));
         let on_record = match store.get(&Key::Rejection(id.clone())) {
@@ -179,12 +234,39 @@ impl Invariants {
             _ => false,
         };
         self.must(on_record, || format!("6: {id} was given up, and no record says so"));
+        self.breaks_off(held, store, now);
         self.spares_the_ready(held, machine, now);
+    }
+
+    /// Once launches keep failing for one cause, they are replaced one at a time, and seldom.
+    fn breaks_off(&mut self, held: &Held, store: &Store, now: u64) {
+        let Some((_, Record::Rejection(rejection))) = store.get(&Key::Rejection(held.instance.clone())) else { return };
+        let policy = &self.policy.groups[&held.group];
+        let (window, pause) = (policy.breaker_window.as_millis() as u64, policy.breaker_retry_after.as_millis() as u64);
+        let failed = self.failed.entry(held.group.clone()).or_default();
+        failed.retain(|(at, _)| at + window > now);
+        let same = failed.iter().filter(|(_, causes)| causes.iter().any(|cause| rejection.causes.contains(cause)));
+        let last = same.map(|(at, _)| *at).max();
+        failed.push((now, rejection.causes.clone()));
+        let stopped = last.is_none_or(|last| now - last + TURN >= pause);
+        self.must(stopped, || {
+            format!("2: {} was given up soon after another, for the same cause: {:?}", held.instance, rejection.causes)
+        });
     }
 
     /// 6: rejected by one who listened; another turn for a rejected one needs no more of it.
     pub(crate) fn recorded(&mut self, by: (usize, u64), key: &Key, record: &Record, store: &Store, now: u64) {
+        if let Record::Admission(admission) = record
+            && admission.manifest.is_some()
+        {
+            self.failed.remove(&admission.group);
+        }
         let (Key::Rejection(id), Record::Rejection(record)) = (key, record) else { return };
+        if let Some(warrant) = &record.warrant {
+            let said = matches!(store.get(&Key::Override(id.clone())), Some((_, Record::Override(said)))
+                if said.warrant == *warrant && said.wait == record.wait);
+            return self.must(said, || format!("{id} was rejected on a word that nobody gave"));
+        }
         if matches!(store.get(key), Some((_, Record::Rejection(before))) if before.wait == record.wait) {
             return;
         }
@@ -226,7 +308,9 @@ impl Invariants {
             let longest = self.longest_wait(name, group.desired as u64);
             for (id, machine) in members() {
                 let since = machine.wait.as_ref().map_or(now, |wait| wait.began_at);
-                self.must(now - since <= longest, || format!("5: {id} waits for ever, since {since} ms"));
+                let kept = matches!(decision.breakers.get(name), Some(Breaker::Open { .. } | Breaker::HalfOpen { .. }));
+                let kept = kept && group.hopeless;
+                self.must(kept || now - since <= longest, || format!("5: {id} waits for ever, since {since} ms"));
             }
         }
     }
@@ -240,8 +324,20 @@ impl Invariants {
     fn longest_wait(&self, name: &GroupName, desired: u64) -> u64 {
         let (policy, limits) = (&self.policy.groups[name], &self.policy.limits);
         let turn = policy.abandon_interval_min + limits.call_timeout * 4 + limits.describe_every;
-        (limits.listen_min + policy.admission_deadline * 2 + turn * (desired as u32 + 1)).as_millis() as u64
+        let tries = policy.breaker_retry_after + policy.admission_deadline;
+        (limits.listen_min + policy.admission_deadline * 2 + tries + turn * (desired as u32 + 1)).as_millis() as u64
     }
+}
+
+fn word_on<'a>(held: &Held, store: &'a Store) -> Option<&'a OverrideRecord> {
+    match store.get(&Key::Override(held.instance.clone())) {
+        Some((_, Record::Override(said))) => Some(said),
+        _ => None,
+    }
+}
+
+fn is_on_a_word(record: Option<&(u64, Record)>) -> bool {
+    matches!(record, Some((_, Record::Rejection(rejection))) if rejection.warrant.is_some())
 }
 
 fn waits_for_the_instance(ruling: &Ruling) -> bool {

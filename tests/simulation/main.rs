@@ -70,7 +70,7 @@ fn the_same_seed_is_the_same_run() {
 }
 
 const SEEDS: u64 = 500;
-const SEEDS_FOR_A_BUG: u64 = 200;
+const SEEDS_FOR_A_BUG: u64 = 1_000;
 
 /// One whole life of a world. A panic in the core is a finding like any other.
 fn run(seed: u64, bug: Option<Bug>) -> Result<Figures, String> {

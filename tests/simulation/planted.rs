@@ -11,7 +11,7 @@ use portcullis::{
     observed::{Instance, Observed},
     outcome::Status,
     policy::Policy,
-    record::{AdmissionRecord, Key, Record},
+    record::{AdmissionRecord, Key, Record, Word},
     report::{Evidence, Readiness},
     timestamp::Timestamp,
 };
@@ -59,10 +59,22 @@ pub(crate) enum Bug {
     LastReportCounts,
     /// `described`: absence in a part of a description counts.
     PartIsWhole,
+    /// `breaker`: it never opens.
+    BreakerNeverOpens,
+    /// `breaker`: once open, it never tries again.
+    BreakerNeverTries,
+    /// `operator`: a word never ends.
+    WordForEver,
+    /// `operator`: a word on one wait is taken for one on any.
+    WordForAnyWait,
+    /// `operator`: a word that holds is not heard.
+    HoldIgnored,
+    /// `operator`: a pause is not heard.
+    PauseIgnored,
 }
 
 impl Bug {
-    pub(crate) const ALL: [Self; 20] = [
+    pub(crate) const ALL: [Self; 26] = [
         Self::HoldForever,
         Self::NeverWake,
         Self::AdmitOnAnyReport,
@@ -83,6 +95,12 @@ impl Bug {
         Self::DescribeOnNoticeOnly,
         Self::LastReportCounts,
         Self::PartIsWhole,
+        Self::BreakerNeverOpens,
+        Self::BreakerNeverTries,
+        Self::WordForEver,
+        Self::WordForAnyWait,
+        Self::HoldIgnored,
+        Self::PauseIgnored,
     ];
 
     /// What is folded in place of what was observed.
@@ -118,6 +136,8 @@ impl Bug {
             match self {
                 Self::HoldForever => group.admission_deadline = Duration::MAX,
                 Self::AbandonEarly => group.admission_deadline /= 2,
+                Self::BreakerNeverOpens => group.breaker_failures = usize::MAX,
+                Self::BreakerNeverTries => group.breaker_retry_after = Duration::MAX,
                 Self::AbandonUnpaced => group.abandon_interval_min = Duration::ZERO,
                 _ => {}
             }
@@ -136,6 +156,7 @@ impl Bug {
             Self::NoWriteAhead => record_in_thought(known),
             Self::DoubleContinue => forget(known, |key, answered| answered && matches!(key, AttemptKey::Admit(..))),
             Self::ForgetInFlight => forget(known, |_, answered| !answered),
+            Self::WordForEver | Self::WordForAnyWait | Self::HoldIgnored | Self::PauseIgnored => self.bend_words(known),
             Self::ActWithoutLease => known.lease = Some((0, Timestamp(u64::MAX))),
             _ => {}
         }
@@ -160,6 +181,27 @@ impl Bug {
                 _ => bend_evidence(self, evidence),
             }
         }
+    }
+
+    fn bend_words(self, known: &mut Observed) {
+        let waits = known.records.clone();
+        let wait = |id| match waits.get(&Key::Wait(id)) {
+            Some((_, Record::Wait(wait))) => Some(wait.wait),
+            _ => None,
+        };
+        known.records.retain(|key, (_, record)| match (self, key, record) {
+            (Self::PauseIgnored, Key::Pause(_), _) => false,
+            (Self::HoldIgnored, _, Record::Override(said)) => said.word != Word::Hold,
+            (Self::WordForEver, _, Record::Override(said)) => {
+                said.until = Timestamp(u64::MAX);
+                true
+            }
+            (Self::WordForAnyWait, Key::Override(id), Record::Override(said)) => {
+                said.wait = wait(id.clone()).unwrap_or(said.wait);
+                true
+            }
+            _ => true,
+        });
     }
 
     fn bend_instance(self, instance: &mut Instance, now: Timestamp) {
@@ -198,6 +240,7 @@ fn record_in_thought(known: &mut Observed) {
             boot: Some(evidence.boot.clone()),
             manifest: Some(evidence.manifest),
             at: evidence.received_at,
+            warrant: None,
         };
         known.records.insert(Key::Admission(id.clone()), (0, Record::Admission(record)));
     }

@@ -25,8 +25,9 @@ mod fleet;
 
 /// When chaos ends and healing begins.
 pub(crate) const CHAOS: u64 = 150_000;
-/// When everything must have settled: a last look at a deadline (100 s), three turns of abandons, a launch.
-const END: u64 = CHAOS + 420_000;
+/// When everything must have settled: a last look at a deadline (100 s), a breaker's time and one launch that is tried (200 s),
+/// three turns of abandons, a launch.
+const END: u64 = CHAOS + 700_000;
 const LEASE: u64 = 15_000;
 const LEASE_RENEWAL: u64 = 3_000;
 const REPORT_EVERY: u64 = 3_000;
@@ -46,6 +47,7 @@ enum Event {
     Checks(InstanceId, u64, Challenge),
     Reports(usize, Evidence),
     Promoted(GroupName, usize),
+    OperatorSpeaks(GroupName),
     Crashes(usize),
     Starts(usize),
     CutOff(usize),
@@ -86,6 +88,8 @@ pub(crate) struct Figures {
     pub(crate) faults: u64,
     pub(crate) lies: u64,
     pub(crate) roots_replaced: u64,
+    pub(crate) words: u64,
+    pub(crate) on_a_word: u64,
 }
 
 impl Figures {
@@ -101,6 +105,8 @@ impl Figures {
             faults: self.faults + other.faults,
             lies: self.lies + other.lies,
             roots_replaced: self.roots_replaced + other.roots_replaced,
+            words: self.words + other.words,
+            on_a_word: self.on_a_word + other.on_a_word,
         }
     }
 
@@ -112,6 +118,8 @@ impl Figures {
             && self.faults > 0
             && self.lies > 0
             && self.roots_replaced > 0
+            && self.words > 0
+            && self.on_a_word > 0
     }
 }
 
@@ -222,6 +230,10 @@ impl World {
                 let releases = self.random.between(1, 4) as usize;
                 self.after(at, Event::Promoted(name.clone(), releases));
             }
+            for _ in 0..self.random.one_of(&[0, 0, 2, 6]) {
+                let at = self.random.between(5_000, CHAOS);
+                self.after(at, Event::OperatorSpeaks(name.clone()));
+            }
         }
     }
 
@@ -303,6 +315,7 @@ impl World {
                 }
             }
             Event::Promoted(group, releases) => self.promotes(&group, releases),
+            Event::OperatorSpeaks(group) => self.operator_speaks(&group),
             Event::Crashes(index) => self.crashes(index),
             Event::Starts(index) => self.starts(index),
             Event::CutOff(index) => {

@@ -7,6 +7,7 @@ use portcullis::{
     instance::{LifecycleState, WaitId},
     observed::{Instance as Seen, Observed},
     policy::{GroupPolicy, Policy},
+    record::{OverrideRecord, PauseRecord, Warrant},
     timestamp::Timestamp,
 };
 
@@ -38,6 +39,8 @@ struct Scene {
     now: Timestamp,
     group: GroupRecord,
     admission: AdmissionRecord,
+    word: Option<OverrideRecord>,
+    pause: Option<PauseRecord>,
     evidence: Evidence,
     binding: Binding,
     seen: Seen,
@@ -61,14 +64,17 @@ impl Scene {
         Self {
             mode: Mode::Enforce,
             now,
-            group: GroupRecord { accepted: vec![proven] },
+            group: GroupRecord { accepted: vec![proven], at: now },
             admission: AdmissionRecord {
                 group: "web".into(),
                 wait: WaitId(1),
                 boot: Some("boot".into()),
                 manifest: Some(proven),
                 at: now,
+                warrant: None,
             },
+            word: None,
+            pause: None,
             binding: Binding {
                 instance: "i-1".into(),
                 group: None,
@@ -93,13 +99,31 @@ impl Scene {
 
     fn writes(&self) -> Vec<Write> {
         let record = |key: Key, record: Record| records::put(key.path(), None, &record);
-        vec![
+        let word = self.word.clone().map(|said| record(Key::Override("i-1".into()), Record::Override(said)));
+        let pause = self.pause.clone().map(|pause| record(Key::Pause("web".into()), Record::Pause(pause)));
+        let mut writes = vec![
             record(Key::Group("web".into()), Record::Group(self.group.clone())),
             record(Key::Admission("i-1".into()), Record::Admission(self.admission.clone())),
             records::put(records::evidence_path(&"i-1".into()), None, &self.evidence),
             records::put(records::bound_path(&"i-1".into()), None, &"id"),
             records::put(records::binding_path("id"), None, &self.binding),
-        ]
+        ];
+        writes.extend(word.into_iter().chain(pause));
+        writes
+    }
+
+    /// An operator's word on that wait; in effect for so many seconds.
+    fn says(&mut self, word: Word, wait: u64, seconds: u64) {
+        let until = self.now + Duration::from_secs(seconds);
+        let (group, wait, at) = ("web".into(), WaitId(wait), self.now);
+        self.word = Some(OverrideRecord { group, wait, word, warrant: warrant(), at, until });
+    }
+
+    /// Nothing is proven.
+    fn unproven(mut self) -> Self {
+        self.admission.manifest = None;
+        self.evidence.readiness = Readiness::NotReady { causes: vec![] };
+        self
     }
 
     /// Tries to admit; gives what was sent, and how it was answered.
@@ -156,6 +180,49 @@ async fn whatever_changed_is_seen_and_nothing_is_sent() {
         let Answer::Refused { because: said } = answer else { panic!("{because}: {answer:?}") };
         assert!(said.contains(because), "{because}: {said}");
     }
+}
+
+fn warrant() -> Warrant {
+    Warrant { by: "ada".into(), because: "I looked".into() }
+}
+
+#[tokio::test]
+async fn an_operators_word_counts_for_its_wait_and_its_time() {
+    for (word, wait, seconds, sent) in [
+        (Word::Admit, 1, 60, true),
+        (Word::Admit, 1, 0, false),
+        (Word::Admit, 2, 60, false),
+        (Word::Hold, 1, 60, false),
+        (Word::Reject, 1, 60, false),
+    ] {
+        let mut scene = Scene::good().unproven();
+        scene.says(word, wait, seconds);
+        assert_eq!(scene.admit().await.0.is_empty(), !sent, "{word:?} on {wait} for {seconds} s");
+    }
+    for (word, wait, seconds, sent) in
+        [(Word::Hold, 1, 60, false), (Word::Reject, 1, 60, false), (Word::Hold, 1, 0, true), (Word::Hold, 2, 60, true)]
+    {
+        for mode in [Mode::Enforce, Mode::Observe] {
+            let mut scene = Scene { mode, ..Scene::good() };
+            scene.says(word, wait, seconds);
+            assert_eq!(scene.admit().await.0.is_empty(), !sent, "{word:?} on {wait} for {seconds} s: {mode}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_sent_for_a_paused_group_but_on_a_word() {
+    let paused = |seconds| {
+        let mut scene = Scene::good();
+        let until = scene.now + Duration::from_secs(seconds);
+        scene.pause = Some(PauseRecord { warrant: warrant(), at: scene.now, until });
+        scene
+    };
+    assert_eq!(paused(60).admit().await.0, []);
+    assert_eq!(paused(0).admit().await.0, [Call::Admit]);
+    let mut said = paused(60).unproven();
+    said.says(Word::Admit, 1, 60);
+    assert_eq!(said.admit().await.0, [Call::Admit]);
 }
 
 #[tokio::test]

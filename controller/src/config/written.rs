@@ -137,6 +137,12 @@ pub struct Group {
     pub admission_deadline: Option<Length>,
     /// See [`GroupPolicy::abandon_interval_min`].
     pub abandon_interval_min: Option<Length>,
+    /// See [`GroupPolicy::breaker_failures`].
+    pub breaker_failures: Option<usize>,
+    /// See [`GroupPolicy::breaker_window`].
+    pub breaker_window: Option<Length>,
+    /// See [`GroupPolicy::breaker_retry_after`].
+    pub breaker_retry_after: Option<Length>,
     /// See [`Pin::product`].
     pub product: Option<String>,
     /// See [`Pin::sequence_min`].
@@ -155,6 +161,9 @@ impl Group {
         }
         set(&mut policy.admission_deadline, self.admission_deadline);
         set(&mut policy.abandon_interval_min, self.abandon_interval_min);
+        policy.breaker_failures = self.breaker_failures.unwrap_or(policy.breaker_failures);
+        set(&mut policy.breaker_window, self.breaker_window);
+        set(&mut policy.breaker_retry_after, self.breaker_retry_after);
         policy
     }
 }

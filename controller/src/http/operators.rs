@@ -12,7 +12,7 @@ use axum::{
     routing::{get, post},
 };
 use portcullis::{
-    api::{Event, Promote},
+    api::{Event, Override, Pause, Promote, Retry},
     digest::Digest,
     instance::{GroupName, InstanceId},
     json::{self, Limits},
@@ -25,6 +25,7 @@ use super::{
     problem::{Kind, Refusal, malformed},
 };
 
+mod overrides;
 mod promotion;
 mod publication;
 mod tokens;
@@ -38,6 +39,9 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v1/events", get(events))
         .route("/v1/releases", get(releases).post(publish))
         .route("/v1/groups/{group}/promote", post(promote))
+        .route("/v1/groups/{group}/pause", post(pause))
+        .route("/v1/groups/{group}/retry", post(retry))
+        .route("/v1/instances/{id}/override", post(override_instance))
         .route("/v1/join-tokens", post(join_token))
         .route_layer(middleware::from_fn_with_state(Arc::clone(&app), authenticate));
     Router::new()
@@ -180,6 +184,48 @@ async fn promote(
     let operator = name.clone();
     let result = match request::<Promote>(&app, body).await {
         Ok(wish) => blocking(&app, move |app| promotion::promote(app, &GroupName(group), &wish, &operator)).await,
+        Err(refusal) => Err(refusal),
+    };
+    answer(&app, result, &name)
+}
+
+async fn pause(
+    State(app): State<Arc<App>>,
+    Extension(Operator(name)): Extension<Operator>,
+    Path(group): Path<String>,
+    body: Body,
+) -> Response {
+    let operator = name.clone();
+    let result = match request::<Pause>(&app, body).await {
+        Ok(wish) => blocking(&app, move |app| overrides::pause(app, &GroupName(group), &wish, &operator)).await,
+        Err(refusal) => Err(refusal),
+    };
+    answer(&app, result, &name)
+}
+
+async fn retry(
+    State(app): State<Arc<App>>,
+    Extension(Operator(name)): Extension<Operator>,
+    Path(group): Path<String>,
+    body: Body,
+) -> Response {
+    let operator = name.clone();
+    let result = match request::<Retry>(&app, body).await {
+        Ok(wish) => blocking(&app, move |app| overrides::retry(app, &GroupName(group), &wish, &operator)).await,
+        Err(refusal) => Err(refusal),
+    };
+    answer(&app, result, &name)
+}
+
+async fn override_instance(
+    State(app): State<Arc<App>>,
+    Extension(Operator(name)): Extension<Operator>,
+    Path(id): Path<String>,
+    body: Body,
+) -> Response {
+    let operator = name.clone();
+    let result = match request::<Override>(&app, body).await {
+        Ok(wish) => blocking(&app, move |app| overrides::say(app, &InstanceId(id), &wish, &operator)).await,
         Err(refusal) => Err(refusal),
     };
     answer(&app, result, &name)

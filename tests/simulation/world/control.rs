@@ -4,7 +4,7 @@ use portcullis::{
     action::{Action, AttemptKey, Held},
     instance::GroupName,
     observation::{Answer, Observation},
-    record::{GroupRecord, Key, Record},
+    record::{GroupRecord, Key, OverrideRecord, PauseRecord, Record, Warrant, Word},
     timestamp::Timestamp,
 };
 
@@ -23,7 +23,30 @@ impl World {
             _ => vec![release(3)],
         };
         self.invariants.promoted(group, &accepted, self.now);
-        self.writes(&Key::Group(group.clone()), &Record::Group(GroupRecord { accepted }));
+        self.writes(&Key::Group(group.clone()), &Record::Group(GroupRecord { accepted, at: Timestamp(self.now) }));
+    }
+
+    /// On one that waits, as far as anybody knows, or on the whole group.
+    pub(super) fn operator_speaks(&mut self, group: &GroupName) {
+        let (at, until) = (Timestamp(self.now), Timestamp(self.now + self.random.between(3_000, 90_000)));
+        let warrant = Warrant { by: "ada".into(), because: "I looked".into() };
+        self.figures.words += 1;
+        if self.random.percent(25) {
+            return self.writes(&Key::Pause(group.clone()), &Record::Pause(PauseRecord { warrant, at, until }));
+        }
+        let waits = self.store.iter().filter_map(|(key, (_, record))| match (key, record) {
+            (Key::Wait(id), Record::Wait(wait)) if wait.group == *group && !wait.over => Some((id.clone(), wait.wait)),
+            _ => None,
+        });
+        let waits: Vec<_> = waits.collect();
+        if waits.is_empty() {
+            return;
+        }
+        let (id, wait) = waits[self.random.between(0, waits.len() as u64 - 1) as usize].clone();
+        let word = self.random.one_of(&[Word::Admit, Word::Hold, Word::Hold, Word::Reject]);
+        let record = OverrideRecord { group: group.clone(), wait, word, warrant, at, until };
+        self.invariants.said(&id, &record);
+        self.writes(&Key::Override(id), &Record::Override(record));
     }
 
     fn writes(&mut self, key: &Key, record: &Record) {
@@ -205,6 +228,7 @@ impl World {
         let machine = &self.cloud.instances[&held.instance];
         if admit {
             self.figures.admitted += 1;
+            self.figures.on_a_word += u64::from(self.invariants.is_warranted(held, &self.store));
             self.invariants.admitted(held, machine, began_at, &self.store, now);
             self.proceeds(&held.instance);
         } else {

@@ -5,6 +5,7 @@ use portcullis::{
     digest::Digest,
     instance::GroupName,
     record::{GroupRecord, Key, Record},
+    timestamp::Timestamp,
 };
 
 use crate::{
@@ -28,7 +29,7 @@ pub(super) fn promote(app: &App, group: &GroupName, wish: &Promote, operator: &s
     let revision = before.as_ref().map(|(revision, _)| *revision);
     let mut record = match before {
         Some((_, Record::Group(record))) => record,
-        _ => GroupRecord { accepted: Vec::new() },
+        _ => GroupRecord { accepted: Vec::new(), at: Timestamp(0) },
     };
     if record.accepted.first() == Some(&digest) {
         return Ok(record);
@@ -37,6 +38,7 @@ pub(super) fn promote(app: &App, group: &GroupName, wish: &Promote, operator: &s
     record.accepted.retain(|accepted| *accepted != digest);
     record.accepted.insert(0, digest);
     record.accepted.truncate(ACCEPTED_MAX);
+    record.at = app.clock.now();
     let write = records::put(path, revision, &Record::Group(record.clone()));
     let event = line(app, group, operator, &text(wish, &digest, &release));
     app.store.commit(Batch { writes: vec![write], events: vec![event] })?;

@@ -3,6 +3,7 @@
 use portcullis::{
     action::AttemptKey,
     api::{GroupStatus, InstanceStatus, Status},
+    decide::Breaker,
     digest::Digest,
     instance::{GroupName, InstanceId},
     observation::Answer,
@@ -39,6 +40,8 @@ fn group(app: &App, snapshot: &Snapshot, name: &GroupName, policy: &GroupPolicy)
         warnings: failure(snapshot, name)
             .into_iter()
             .chain(nothing_to_admit(policy, wanted.as_ref()))
+            .chain(broken(snapshot.decision.breakers.get(name)))
+            .chain(paused(snapshot, name))
             .chain(warnings(observed, policy))
             .collect(),
         instances: members.map(|(id, instance)| shown(app, snapshot, id, instance)).collect(),
@@ -67,6 +70,29 @@ fn failure(snapshot: &Snapshot, group: &GroupName) -> Option<String> {
 fn nothing_to_admit(policy: &GroupPolicy, wanted: Option<&Digest>) -> Option<String> {
     let closed = policy.mode == Mode::Enforce && wanted.is_none();
     closed.then(|| "it enforces, and no release is promoted: nothing can be admitted; promote one, or observe".into())
+}
+
+/// Whether the group stopped replacing what fails.
+fn broken(breaker: Option<&Breaker>) -> Option<String> {
+    match breaker? {
+        Breaker::Closed => None,
+        Breaker::Open { cause, since, until } => Some(format!(
+            "since {since} launches keep failing ({cause}): none is replaced until {until}; promote a release that mends it, \
+             or `portcullis retry`"
+        )),
+        Breaker::HalfOpen { cause, since } => Some(format!(
+            "since {since} launches keep failing ({cause}): one more is replaced now, to see whether it still does"
+        )),
+    }
+}
+
+fn paused(snapshot: &Snapshot, name: &GroupName) -> Option<String> {
+    match snapshot.observed.records.get(&Key::Pause(name.clone())) {
+        Some((_, Record::Pause(pause))) if snapshot.decided_at < pause.until => {
+            Some(format!("paused until {} by {}", pause.until, pause.warrant))
+        }
+        _ => None,
+    }
 }
 
 fn warnings(observed: Option<&Group>, policy: &GroupPolicy) -> Vec<String> {

@@ -1,12 +1,13 @@
 use portcullis::{
     api::{Event, ReleaseSummary, Status},
     policy::Mode,
-    record::GroupRecord,
+    record::{BreakerRecord, GroupRecord, OverrideRecord, Record, Word},
     signature::SigningKey,
 };
 use serde_json::json;
 
 use super::world::{TOKEN, World, request, signed_manifest};
+use crate::{providers::Call, records, stores::Batch};
 
 fn promote(world: &World, group: &str, wish: &serde_json::Value) -> super::world::Reply {
     world.operator("POST", &format!("/v1/groups/{group}/promote"), wish.to_string().as_bytes())
@@ -119,6 +120,118 @@ async fn status_and_events_tell_what_is_held() {
     });
     world.join_token("web", 1);
     assert!(!follower.join().unwrap().is_empty());
+    world.controller.stop().await;
+}
+
+/// On what waits, for a time, with a reason; and all of it is told.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operators_word_outweighs_the_rules() {
+    let world = World::start().await;
+    world.publish("1", 11);
+    world.promote("1");
+    world.waiting("i-1").await;
+    world.cloud.put("i-2", "InService");
+    world.until("i-2 is seen", |world| world.instance("i-2")).await;
+    let say = |id: &str, wish: serde_json::Value| {
+        world.operator("POST", &format!("/v1/instances/{id}/override"), wish.to_string().as_bytes())
+    };
+    let before = world.listing();
+    for (id, wish, kind, status) in [
+        ("i-77", json!({"word": "hold", "reason": "x"}), "not-found", 404),
+        ("i-1", json!({"word": "hold", "reason": " "}), "malformed", 400),
+        ("i-1", json!({"word": "hold", "reason": "x".repeat(1_001)}), "malformed", 400),
+        ("i-1", json!({"word": "hold", "reason": "x", "for_s": 0}), "malformed", 400),
+        ("i-1", json!({"word": "hold", "reason": "x", "for_s": 4 * 3_600 + 1}), "malformed", 400),
+        ("i-1", json!({"word": "eject", "reason": "x"}), "malformed", 400),
+        ("i-1", json!({"reason": "nothing was said"}), "override-refused", 409),
+    ] {
+        say(id, wish).is_problem(kind, status);
+    }
+    assert_eq!(world.listing(), before);
+    let held: OverrideRecord = say("i-1", json!({"word": "hold", "reason": "I look"})).is(200).json();
+    assert_eq!((held.word, held.until.since(held.at).as_secs(), held.warrant.by.as_str()), (Word::Hold, 1_800, "ana"));
+    let shown = |id: &'static str, code: &'static str| {
+        let shown =
+            world.instance(id).filter(|shown| shown.reason.as_ref().is_some_and(|reason| reason.code() == code));
+        shown.map(|shown| shown.because)
+    };
+    let because = world.until("it is held", |_| shown("i-1", "operator_holds")).await;
+    assert!(because.ends_with("by ana: I look"), "{because}");
+    say("i-1", json!({"reason": "seen enough"})).is(200);
+    world.until("it is held no longer", |_| shown("i-1", "no_report")).await;
+    say("i-2", json!({"word": "admit", "reason": "x"})).is_problem("override-refused", 409);
+
+    say("i-1", json!({"word": "admit", "reason": "the check is wrong", "for_s": 60})).is(200);
+    world.until("it serves", |_| shown("i-1", "operator_admits")).await;
+    world.until("it is in service", |world| (world.cloud.state("i-1") == "InService").then_some(())).await;
+    say("i-1", json!({"word": "reject", "reason": "x"})).is_problem("override-refused", 409);
+
+    world.waiting("i-3").await;
+    say("i-3", json!({"word": "reject", "reason": "another one"})).is(200);
+    world
+        .until("it is given up", |world| {
+            world.cloud.calls.lock().unwrap().contains(&(Call::GiveUp, "i-3".into())).then_some(())
+        })
+        .await;
+    say("i-3", json!({"word": "admit", "reason": "x"})).is_problem("override-refused", 409);
+    let events: Vec<Event> = world.operator("GET", "/v1/events?limit=1000", b"").is(200).json();
+    let told: Vec<_> = events.iter().filter(|event| event.kind == "override").map(|event| &*event.text).collect();
+    let begins = ["holds wait 1 until", "no longer holds: seen enough", "admits wait 1 until", "rejects wait 1 until"];
+    assert!(told.len() == 4 && told.iter().zip(begins).all(|(told, begin)| told.starts_with(begin)), "{told:?}");
+    world.controller.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_can_be_paused_for_a_time() {
+    let world = World::start().await;
+    world.publish("1", 11);
+    world.promote("1");
+    world.waiting("i-1").await;
+    let pause = |group: &str, wish: serde_json::Value| {
+        world.operator("POST", &format!("/v1/groups/{group}/pause"), wish.to_string().as_bytes())
+    };
+    pause("nobody", json!({"reason": "x"})).is_problem("not-found", 404);
+    pause("other", json!({"reason": "x"})).is_problem("override-refused", 409);
+    pause("web", json!({"reason": ""})).is_problem("malformed", 400);
+    pause("web", json!({"reason": "x", "for_s": 4 * 3_600 + 1})).is_problem("malformed", 400);
+    pause("web", json!({"reason": "moving the database", "for_s": 60})).is(200);
+    let code = |world: &World| world.instance("i-1").and_then(|shown| Some(shown.reason?.code()));
+    world.until("it is paused", |world| (code(world) == Some("paused")).then_some(())).await;
+    pause("web", json!({"reason": "moved", "for_s": 0})).is(200);
+    world.until("it is not", |world| (code(world) == Some("no_report")).then_some(())).await;
+    world.controller.stop().await;
+}
+
+/// Only where the group stopped; and everybody sees that it did.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_that_stopped_replacing_can_be_told_to_try() {
+    let world = World::start().await;
+    let retry = |group: &str, reason: &str| {
+        world.operator("POST", &format!("/v1/groups/{group}/retry"), json!({"reason": reason}).to_string().as_bytes())
+    };
+    retry("nobody", "x").is_problem("not-found", 404);
+    retry("web", "x").is_problem("override-refused", 409);
+    let (since, until) = (world.clock.now(), world.clock.now() + std::time::Duration::from_secs(1_800));
+    let record = BreakerRecord { cause: "app: missing".into(), since, at: since, until, closed_at: None };
+    let put = |expected, record: &BreakerRecord| {
+        let write = records::put("breaker/web".into(), expected, &Record::Breaker(record.clone()));
+        world.store.commit(Batch { writes: vec![write], events: vec![] }).unwrap()
+    };
+    put(None, &record);
+    let warned = |world: &World, words: &str| {
+        let status: Status = world.operator("GET", "/v1/status", b"").is(200).json();
+        let web = status.groups.into_iter().find(|group| group.group.as_str() == "web").unwrap();
+        web.warnings.iter().any(|warning| warning.contains(words)).then_some(())
+    };
+    world.until("it is told", |world| warned(world, "keep failing (app: missing): none is replaced until")).await;
+    retry("web", "").is_problem("malformed", 400);
+    let tried: BreakerRecord = retry("web", "renewed").is(200).json();
+    assert_eq!((tried.since, tried.until), (since, tried.at));
+    world.until("it is told", |world| warned(world, "one more is replaced now")).await;
+    let closed = BreakerRecord { closed_at: Some(tried.at), ..tried };
+    let revision = world.store.get("breaker/web").unwrap().unwrap().revision;
+    put(Some(revision), &closed);
+    retry("web", "x").is_problem("override-refused", 409);
     world.controller.stop().await;
 }
 

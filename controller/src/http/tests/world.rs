@@ -47,6 +47,10 @@ impl FakeCloud {
         self.states.lock().unwrap().insert(instance.into(), LifecycleState::from(state.to_string()));
     }
 
+    pub(super) fn state(&self, instance: &str) -> String {
+        self.states.lock().unwrap().get(&InstanceId::from(instance)).map_or_else(String::new, ToString::to_string)
+    }
+
     pub(super) fn remove(&self, instance: &str) {
         self.states.lock().unwrap().remove(&InstanceId::from(instance));
     }
