@@ -44,6 +44,7 @@ mod tcp;
 mod tool;
 mod tree;
 mod unit;
+mod uptime;
 mod web_server;
 
 /// How checks are run.
