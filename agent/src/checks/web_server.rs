@@ -173,7 +173,17 @@ fn finding(parts: Vec<Part>, warnings: Vec<String>) -> Finding {
         }
     }
     finding.reason = (!reasons.is_empty()).then(|| reasons.join("; "));
-    Finding { warnings: warnings.into_iter().take(WARNINGS_MAX).collect(), ..finding }
+    Finding { warnings: bounded(warnings), ..finding }
+}
+
+/// The first of them, and how many more there are.
+fn bounded(mut warnings: Vec<String>) -> Vec<String> {
+    let more = warnings.len().saturating_sub(WARNINGS_MAX);
+    warnings.truncate(WARNINGS_MAX);
+    if more > 0 {
+        warnings.push(format!("and {more} more"));
+    }
+    warnings
 }
 
 /// What a server prints of its configuration: hosts of thousands of sites have some megabytes.
