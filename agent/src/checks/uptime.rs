@@ -41,7 +41,7 @@ mod tests {
             judged.err().and_then(|finding| finding.reason).unwrap_or_default()
         };
         assert_eq!(told(60_000, 9), "");
-        assert_eq!(told(59_999, 0), "running for: expected 1m on end, actual 59900ms");
+        assert_eq!(told(59_999, 0), "running for: expected 1m on end, actual 59s900ms");
         assert!(told(5_000, 1).ends_with("actual 5s, after 1 restart"));
         assert!(told(5_000, 2).ends_with("actual 5s, after 2 restarts"));
         let told = |again, max| restarts(again, max).err().and_then(|finding| finding.reason).unwrap_or_default();
