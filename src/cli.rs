@@ -61,7 +61,8 @@ commands! {
 
 /// Builds, signs and compares releases for the deployment readiness gate.
 ///
-/// Exit codes: 0 yes or done, 1 no, 2 could not tell (usage, unreadable input, bad signature).
+/// Exit codes: 0 yes or done, 1 no, 2 could not tell (usage, unreadable input, bad signature, unreachable). With --json, what went
+/// wrong is an object with `error`, and mostly `hint`, on stdout too.
 #[derive(Debug, Parser)]
 #[command(name = "portcullis", version, propagate_version = true)]
 struct Cli {
@@ -71,7 +72,13 @@ struct Cli {
 
 /// Runs the command that the process was started with.
 pub(crate) fn main() -> ExitCode {
-    let answer = Cli::parse().command.run();
+    let cli = Cli::try_parse().unwrap_or_else(|error| {
+        if error.use_stderr() {
+            output::failure_json(error.to_string().trim_start_matches("error: ").trim_end(), None);
+        }
+        error.exit()
+    });
+    let answer = cli.command.run();
     answer
         .unwrap_or_else(|error| {
             output::failure(&error);

@@ -1,6 +1,6 @@
 //! What came of one check: pass, fail with what differs, or unknown with the reason. Unknown is never ready.
 
-use alloc::{string::String, vec::Vec};
+use alloc::{collections::BTreeMap, string::String, vec::Vec};
 use core::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -57,6 +57,9 @@ pub struct Outcome {
     /// How many differences there are, listed or not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub differences_total: Option<u64>,
+    /// How many there are of each problem, listed or not: a list that was cut does not say.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub differences_by_problem: BTreeMap<Problem, u64>,
     /// What will not pass for long, or is worth a look, though it says nothing against passing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
@@ -76,6 +79,7 @@ impl Outcome {
             actual: None,
             differences: Vec::new(),
             differences_total: None,
+            differences_by_problem: BTreeMap::new(),
             warnings: Vec::new(),
             took_ms: 0,
         }

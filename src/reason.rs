@@ -296,6 +296,7 @@ impl fmt::Display for Cause {
         write!(f, "{problem}: {}", self.examples.join(", "))?;
         match self.count.saturating_sub(self.examples.len() as u64) {
             0 => Ok(()),
+            all if self.examples.is_empty() => write!(f, "{all}, none of them listed"),
             more => write!(f, " and {more} more"),
         }
     }

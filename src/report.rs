@@ -123,7 +123,7 @@ pub struct Cause {
     /// What is wrong with paths of a tree; none for other kinds, or when the agent listed no difference.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<Problem>,
-    /// How many of the listed differences have this problem; 0 where there are none.
+    /// How many differences have this problem, listed or not; 0 where there are none.
     pub count: u64,
     /// The first [`EXAMPLES_MAX`] paths, escaped.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -208,7 +208,7 @@ pub fn judge(manifest: &Manifest, outcomes: &[Outcome]) -> Result<Readiness, Not
         if *kind != outcome.kind {
             return Err(NotAReport::Kind(outcome.check.clone()));
         }
-        if outcome.status == Status::Pass && (!outcome.differences.is_empty() || outcome.differences_total > Some(0)) {
+        if outcome.status == Status::Pass && has_differences(outcome) {
             return Err(NotAReport::Contradiction(outcome.check.clone()));
         }
         if seen.insert(outcome.check.as_str(), outcome).is_some() {
@@ -225,6 +225,12 @@ pub fn judge(manifest: &Manifest, outcomes: &[Outcome]) -> Result<Readiness, Not
     Ok(if causes.is_empty() { Readiness::Ready } else { Readiness::NotReady { causes } })
 }
 
+fn has_differences(outcome: &Outcome) -> bool {
+    !outcome.differences.is_empty()
+        || outcome.differences_total > Some(0)
+        || outcome.differences_by_problem.values().any(|&count| count > 0)
+}
+
 /// Kind and scope of all that a manifest wants, by name.
 fn wanted(manifest: &Manifest) -> BTreeMap<&str, (&'static str, Scope)> {
     let trees = manifest.trees.iter().map(|tree| (tree.name.as_str(), ("tree", Scope::Both)));
@@ -232,7 +238,7 @@ fn wanted(manifest: &Manifest) -> BTreeMap<&str, (&'static str, Scope)> {
     trees.chain(checks).collect()
 }
 
-/// One cause for each problem an outcome lists, or one for the whole when it lists none.
+/// One cause for each problem of an outcome, or one for the whole when there is none. Lists are cut: what is not listed counts too.
 fn causes_of(outcome: &Outcome) -> Vec<Cause> {
     let mut by_problem: BTreeMap<Problem, Cause> = BTreeMap::new();
     for difference in &outcome.differences {
@@ -241,6 +247,10 @@ fn causes_of(outcome: &Outcome) -> Vec<Cause> {
         if cause.examples.len() < EXAMPLES_MAX {
             cause.examples.push(text::visible(&difference.path));
         }
+    }
+    for (&problem, &count) in outcome.differences_by_problem.iter().filter(|(_, count)| **count > 0) {
+        let cause = by_problem.entry(problem).or_insert_with(|| cause(outcome, Some(problem)));
+        cause.count = cause.count.max(count);
     }
     if by_problem.is_empty() {
         return alloc::vec![cause(outcome, None)];
@@ -342,6 +352,9 @@ mod tests {
         ] {
             assert_eq!(judge(&manifest(), &outcomes), Err(error));
         }
+        let by_problem = [(Problem::Extra, 1)].into();
+        let counted = instead(Outcome { differences_by_problem: by_problem, ..passing() });
+        assert_eq!(judge(&manifest(), &counted), Err(NotAReport::Contradiction("app".into())));
         let none_differs = instead(Outcome { differences_total: Some(0), ..passing() });
         assert_eq!(judge(&manifest(), &none_differs), Ok(Readiness::Ready));
     }
@@ -402,6 +415,22 @@ mod tests {
         let told: Vec<_> = kept.iter().map(|kept| (&*kept.tree, &*kept.path, kept.diff.len())).collect();
         assert_eq!(told, [("app", "a\\u{1b}", 15), ("app", "b", 2_048), ("app", "c", 2)]);
         assert_eq!(kept[0].diff, "-a\n+\tb\\u{1b}[2J");
+    }
+
+    /// An agent lists a thousand, and fewer still when a report would be too large.
+    #[test]
+    fn what_is_not_listed_counts_too() {
+        let by_problem = [(Problem::Missing, 40), (Problem::Extra, 1_090), (Problem::Mode, 0)];
+        let listed = differing(&[("a", Problem::Missing), ("b", Problem::Missing)]);
+        let app = Outcome { differences_by_problem: by_problem.into(), ..listed };
+        let told = causes_of(&app).iter().map(alloc::string::ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(told, ["app: missing: a, b and 38 more", "app: extra: 1090, none of them listed"]);
+        let older = Outcome { differences_by_problem: BTreeMap::new(), ..app };
+        assert_eq!(
+            alloc::format!("{}", causes_of(&older)[0]),
+            "app: missing: a, b",
+            "an agent that does not count them"
+        );
     }
 
     #[test]

@@ -41,6 +41,11 @@ pub fn visible_line(line: &str) -> String {
     line.split('\t').map(visible).collect::<Vec<_>>().join("\t")
 }
 
+/// A text of several lines, each as [`visible_line`] has it.
+pub fn visible_lines(text: &str) -> String {
+    text.lines().map(visible_line).collect::<Vec<_>>().join("\n")
+}
+
 /// Any bytes, safe to show: [`path`], then [`visible`].
 pub fn escape(bytes: &[u8]) -> String {
     visible(&path(bytes))
@@ -83,6 +88,7 @@ mod tests {
             assert_eq!(escape(bytes), shown);
         }
         assert_eq!(visible_line("\ta\u{1b}[2J\tb\r"), "\ta\\u{1b}[2J\tb\\u{d}");
+        assert_eq!(visible_lines("a\u{1b}\r\n\n\tb\n"), "a\\u{1b}\n\n\tb");
         assert_eq!(path(b"a\nb"), "a\nb", "JSON escapes control characters by itself");
     }
 

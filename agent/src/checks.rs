@@ -45,6 +45,7 @@ mod tcp;
 mod tool;
 mod tree;
 mod unit;
+mod uptime;
 mod way;
 mod web_server;
 

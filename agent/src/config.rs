@@ -185,6 +185,19 @@ pub enum ConfigError {
     },
 }
 
+impl ConfigError {
+    /// What to do, where the error itself does not say it.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Unreadable { .. } => Some(
+                "name another file with `--config FILE`, or correct the path in it; it is read as the user of this command",
+            ),
+            Self::Malformed { .. } => Some("correct it there; deploy/agent.toml is an example with every key"),
+            Self::Refused { .. } => None,
+        }
+    }
+}
+
 impl Config {
     /// Reads and validates a file; relative paths in it are relative to its directory.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {

@@ -51,7 +51,14 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    match Cli::parse().command {
+    let cli = Cli::try_parse().unwrap_or_else(|error| {
+        let json = std::env::args_os().take_while(|word| word != "--").any(|word| word == "--json");
+        if json && error.use_stderr() {
+            cli::problem::usage(&error.to_string());
+        }
+        error.exit()
+    });
+    match cli.command {
         Command::Check(args) => cli::check::run(&args),
         Command::Run(args) => cli::run::run(&args),
         Command::Status(args) => cli::status::run(&args),

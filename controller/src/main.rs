@@ -11,7 +11,11 @@ use std::{
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use portcullis_controller::{
-    clock::Clock, config::Config, providers::aws::AwsProvider, run::Controller, stores::redb::RedbStore,
+    clock::Clock,
+    config::{Config, ConfigError},
+    providers::aws::AwsProvider,
+    run::Controller,
+    stores::redb::RedbStore,
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -32,6 +36,11 @@ enum Command {
 }
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Example:
+  portcullis-controller check-config --config /etc/portcullis/controller.toml
+  RUST_LOG=debug portcullis-controller run --config /etc/portcullis/controller.toml
+
+Exit codes: 0 valid, or stopped as it was told to; 2 the configuration cannot be used, or it cannot start.")]
 struct Args {
     /// The configuration
     #[arg(long, value_name = "FILE", default_value = "/etc/portcullis/controller.toml")]
@@ -47,7 +56,11 @@ fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let _ = writeln!(std::io::stderr(), "error: {error:#}");
+            let mut stderr = std::io::stderr();
+            let _ = writeln!(stderr, "error: {}", portcullis::text::visible_lines(&format!("{error:#}")));
+            if let Some(hint) = error.downcast_ref::<ConfigError>().and_then(ConfigError::hint) {
+                let _ = writeln!(stderr, "hint: {hint}");
+            }
             ExitCode::from(2)
         }
     }

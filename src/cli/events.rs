@@ -10,6 +10,12 @@ use super::{
 
 /// Show what was decided, done and refused
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Example:
+  portcullis events --follow
+  portcullis events --after 4711 --json
+
+The controller: --controller, else PORTCULLIS_CONTROLLER, else `controller` in ~/.config/portcullis/config.toml or
+/etc/portcullis/cli.toml. The token: PORTCULLIS_TOKEN.")]
 pub(crate) struct Args {
     /// Go on with what comes, until interrupted
     #[arg(long)]

@@ -16,7 +16,15 @@ use super::{
 
 /// Explain why an instance is held or not, and what to do about it
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Exit codes: 0 admitted, 1 held, rejected or withdrawn, 2 it could not be told.")]
+#[command(after_help = "Example:
+  portcullis explain i-070616f2f40d6824e
+
+The controller: --controller, else PORTCULLIS_CONTROLLER, else `controller` in ~/.config/portcullis/config.toml or
+/etc/portcullis/cli.toml. The token: PORTCULLIS_TOKEN.
+
+What its words mean is in deploy/reasons.md.
+
+Exit codes: 0 admitted, 1 held, rejected or withdrawn, 2 it could not be told.")]
 pub(crate) struct Args {
     /// The instance's id
     instance: String,

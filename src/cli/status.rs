@@ -13,7 +13,15 @@ use super::{
 
 /// Show every gated group and its instances: what is held, and why
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Exit codes: 0 it could be told, 1 there is no such group, 2 it could not be told.")]
+#[command(after_help = "Example:
+  portcullis status --group web
+
+The controller: --controller, else PORTCULLIS_CONTROLLER, else `controller` in ~/.config/portcullis/config.toml or
+/etc/portcullis/cli.toml. The token: PORTCULLIS_TOKEN.
+
+What its words mean is in deploy/reasons.md.
+
+Exit codes: 0 it could be told, 1 there is no such group, 2 it could not be told.")]
 pub(crate) struct Args {
     /// Only this group
     #[arg(long)]

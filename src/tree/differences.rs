@@ -14,7 +14,7 @@ use crate::{
 pub(super) struct Differences {
     /// The first [`DIFFERENCES_MAX`] by path, then problem.
     kept: BTreeMap<(Vec<u8>, Problem), Values>,
-    total: u64,
+    by_problem: BTreeMap<Problem, u64>,
     /// Of each listed entry, whether it differs for certain, and whether it could not be told.
     marks: Vec<(bool, bool)>,
     /// Distinct entries with a difference that is certain, without one but with an uncertain one.
@@ -39,7 +39,7 @@ pub(super) enum Of {
 impl Differences {
     pub(super) fn new(listed: usize) -> Self {
         let marks = vec![(false, false); listed];
-        Self { kept: BTreeMap::new(), total: 0, marks, differing: 0, untold: 0, unlisted: 0 }
+        Self { kept: BTreeMap::new(), by_problem: BTreeMap::new(), marks, differing: 0, untold: 0, unlisted: 0 }
     }
 
     /// One more difference.
@@ -51,7 +51,7 @@ impl Differences {
         expected: Option<String>,
         actual: Option<String>,
     ) {
-        self.total += 1;
+        *self.by_problem.entry(problem).or_default() += 1;
         self.count(of, problem);
         let is_late = self.kept.len() >= DIFFERENCES_MAX
             && self.kept.last_key_value().is_some_and(|((last, _), _)| path > last.as_slice());
@@ -86,7 +86,7 @@ impl Differences {
 
     /// Whether anything is known at all.
     pub(super) fn is_empty(&self) -> bool {
-        self.total == 0
+        self.by_problem.is_empty()
     }
 
     /// Asks for a diff of each file that has other bytes, in the order of paths.
@@ -115,7 +115,8 @@ impl Differences {
         };
         Outcome {
             differences: self.kept.into_iter().map(list).collect(),
-            differences_total: (self.total > 0).then_some(self.total),
+            differences_total: (!self.by_problem.is_empty()).then(|| self.by_problem.values().sum()),
+            differences_by_problem: self.by_problem,
             ..Outcome::new(&tree.name, "tree", status, reason)
         }
     }

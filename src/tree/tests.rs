@@ -262,6 +262,7 @@ fn of_many_differences_the_first_are_listed() {
     }
     let outcome = fixture.check();
     assert_eq!((outcome.differences.len(), outcome.differences_total), (DIFFERENCES_MAX, Some(1_500)));
+    assert_eq!(outcome.differences_by_problem.into_iter().collect::<Vec<_>>(), [(Problem::Extra, 1_500)]);
     assert_eq!(outcome.reason.as_deref(), Some("1500 of 1510 entries differ"));
     assert_eq!(outcome.differences[999].path, "x0999");
 }

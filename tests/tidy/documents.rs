@@ -50,3 +50,25 @@ fn the_readme_has_two_commands() {
         assert!(first_screen.contains(command), "`{command}` is not on the first screen of README.md");
     }
 }
+
+/// Whoever is told a word at night finds it in the documents: the reasons, the words of `/readyz` and the problems of the API.
+#[test]
+fn every_word_of_a_reason_is_documented() {
+    let page = read(&top().join("deploy/reasons.md"));
+    for (file, begin, before, least) in [
+        ("src/reason.rs", "pub const fn code(", "=> \"", 22),
+        ("agent/src/standing.rs", "const fn line(", "=> \"", 6),
+        ("controller/src/http/problem.rs", "const fn row(", "=> (\"", 24),
+    ] {
+        let source = read(&top().join(file));
+        let (_, body) = source.split_once(begin).expect(begin);
+        let body = body.split("\n    }\n").next().unwrap_or_default();
+        let words = body.split(before).skip(1).filter_map(|rest| rest.split(['"', '\\']).next());
+        let mut count = 0;
+        for word in words {
+            assert!(page.contains(&format!("\n| `{word}`")), "deploy/reasons.md has no row for `{word}` of {file}");
+            count += 1;
+        }
+        assert!(count >= least, "{file}: {count} words were found");
+    }
+}

@@ -109,10 +109,12 @@ impl Judge<'_> {
         let Some(first) = certificates.first().filter(|first| first.number == 1) else { return };
         names(first, &self.wanted.wanted_names(), problems);
         if total > CHAIN_MAX {
-            let text = format!("{total} certificates are no chain: if they are a collection, say `collection = true`");
-            problems.push(Problem::fail("", text));
+            // What is out of order among the first of them would be counted like all there is.
+            let text = "certificates are no chain, and their order was not looked at: if they are a collection, say `collection = true`";
+            problems.push(Problem::fail("", format!("{total} {text}")));
+        } else {
+            chain::order(certificates, total, problems);
         }
-        chain::order(certificates, total, problems);
         if let Some(roots) = &self.wanted.roots {
             trust::check(certificates, roots, self.wanted.margins(), self.now_s, problems);
         }

@@ -103,7 +103,11 @@ fn covers(socket: &Socket, wanted: Option<IpAddr>, protocol: Protocol) -> Result
 
 fn told(sockets: &[Socket]) -> String {
     let shown: Vec<String> = sockets.iter().take(SHOWN_MAX).map(|socket| socket.address.to_string()).collect();
-    if shown.is_empty() { "nothing listens on that port".into() } else { format!("only on {}", shown.join(", ")) }
+    match sockets.len() - shown.len() {
+        _ if shown.is_empty() => "nothing listens on that port".into(),
+        0 => format!("only on {}", shown.join(", ")),
+        more => format!("only on {} and {more} more", shown.join(", ")),
+    }
 }
 
 /// A process that holds one of the sockets.
@@ -212,5 +216,7 @@ mod tests {
     fn nothing_is_said_as_such() {
         assert_eq!(told(&[]), "nothing listens on that port");
         assert_eq!(told(&[socket("127.0.0.1:80"), socket("[::1]:80")]), "only on 127.0.0.1:80, [::1]:80");
+        let many: Vec<_> = (0..SHOWN_MAX + 2).map(|_| socket("127.0.0.1:80")).collect();
+        assert!(told(&many).ends_with(", 127.0.0.1:80 and 2 more"), "{}", told(&many));
     }
 }

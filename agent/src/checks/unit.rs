@@ -8,7 +8,7 @@ use portcullis::{
     text,
 };
 
-use super::{Finding, Task, tool};
+use super::{Finding, Task, tool, uptime};
 use crate::clock;
 
 /// Asks once.
@@ -91,23 +91,12 @@ fn why_not(shown: &Shown<'_>) -> String {
 
 fn has_settled(wanted: &Unit, shown: &Shown<'_>, now_us: u64) -> Result<(), Finding> {
     let restarts = shown.number("NRestarts").unwrap_or(0);
-    if let Some(max) = wanted.restarts_max.filter(|max| restarts > *max) {
-        return Err(Finding::fail("restarts", format!("at most {max}"), restarts.to_string()));
-    }
+    uptime::restarts(restarts, wanted.restarts_max)?;
     let Some(up_for) = wanted.up_for.or((restarts > 0).then_some(SETTLED)) else { return Ok(()) };
     let since = shown.number("ActiveEnterTimestampMonotonic").filter(|since| *since > 0);
     let since = since.ok_or_else(|| Finding::unknown("systemd does not say since when it is active"))?;
     let up = Span::from_ms(now_us.saturating_sub(since) / 1_000);
-    if up >= up_for {
-        return Ok(());
-    }
-    let again = match restarts {
-        0 => String::new(),
-        1 => ", after 1 restart".into(),
-        more => format!(", after {more} restarts"),
-    };
-    let up = Span::from_ms(up.ms - up.ms % 100);
-    Err(Finding::fail("active for", format!("{up_for} on end"), format!("{up}{again}")))
+    uptime::settled("active for", up_for, up, restarts)
 }
 
 /// Loaded again, but not started again: what runs may be as it was before. Not all that is in a unit's file needs that, so it is

@@ -250,6 +250,7 @@ fn finding(parts: Vec<Part>, warnings: Vec<String>) -> Finding {
     Finding { warnings: bounded(warnings), ..finding }
 }
 
+/// The first of them, and how many more there are.
 fn bounded(mut warnings: Vec<String>) -> Vec<String> {
     let more = warnings.len().saturating_sub(WARNINGS_MAX);
     warnings.truncate(WARNINGS_MAX);

@@ -20,6 +20,11 @@ use portcullis_agent::{
 /// and the commands of `apply.undo` in the configuration are run. That happens at the deadline even if this command, the shell it
 /// was run from, or the session is gone; and after a reboot.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Example:
+  portcullis-agent apply --confirm-within 60s -- sh -c 'vi /etc/nginx/nginx.conf && nginx -s reload'
+
+Then, from another session, if a person is to confirm:
+  portcullis-agent confirm")]
 pub(crate) struct Args {
     /// The agent's configuration
     #[arg(long, value_name = "FILE", default_value = "/etc/portcullis/agent.toml")]
@@ -74,10 +79,12 @@ pub(crate) fn run(args: &Args) -> ExitCode {
 
 /// The configuration, if nobody but root and the caller could have written it: its commands are run.
 pub(super) fn config(path: &Path) -> Result<Config, ApplyError> {
-    Config::read(path).map_err(|error| ApplyError { text: error.to_string(), hint: None }).and_then(|config| {
-        apply::only_ours(path)?;
-        Ok(config)
-    })
+    Config::read(path)
+        .map_err(|error| ApplyError { text: error.to_string(), hint: error.hint().map(Into::into) })
+        .and_then(|config| {
+            apply::only_ours(path)?;
+            Ok(config)
+        })
 }
 
 /// Where changes are kept. A change may have broken the configuration itself: to settle it takes no more than this.
@@ -85,7 +92,10 @@ pub(super) fn state_dir(path: &Path) -> PathBuf {
     match Config::read(path) {
         Ok(config) => config.state_dir,
         Err(error) => {
-            eprintln!("warning: {}; looking in `{STATE_DIR}`", portcullis::text::visible(&error.to_string()));
+            eprintln!(
+                "warning: looking in `{STATE_DIR}`, since the configuration does not say: {}",
+                portcullis::text::visible_lines(&error.to_string())
+            );
             STATE_DIR.into()
         }
     }
@@ -115,7 +125,7 @@ pub(super) fn told(journal: &Journal, exit: u8) -> ExitCode {
 }
 
 pub(super) fn failed(error: &ApplyError) -> ExitCode {
-    eprintln!("error: {}", portcullis::text::visible(&error.text));
+    eprintln!("error: {}", portcullis::text::visible_lines(&error.text));
     if let Some(hint) = &error.hint {
         eprintln!("hint: {}", portcullis::text::visible(hint));
     }

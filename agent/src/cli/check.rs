@@ -23,10 +23,19 @@ use portcullis_agent::{
     manifests::verified_by,
 };
 
-use super::{check_output, junit};
+use super::{
+    check_output, junit,
+    problem::{Problem, UNTOLD},
+};
 
 /// Exit status 0: all passed. 1: something failed. 2: it could not be told.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  portcullis-agent check --manifest manifest.json --trust release.key.pub
+  portcullis-agent check --manifest manifest.json --trust release.key.pub --root /mnt/image --trees-only --json
+
+Exit codes: 0 all passed, 1 something failed, 2 it could not be told. With --json, exit 2 prints an object with `error` and no `outcomes`,
+unless checks were run.")]
 pub(crate) struct Args {
     /// The signed manifest
     #[arg(long, value_name = "FILE")]
@@ -65,13 +74,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> ExitCode {
     let report = match report(args) {
         Ok(report) => report,
-        Err(problem) => {
-            eprintln!("error: {problem}");
-            if let Some(hint) = problem.hint {
-                eprintln!("hint: {hint}");
-            }
-            return ExitCode::from(UNTOLD);
-        }
+        Err(problem) => return problem.tell(args.json),
     };
     match print(args, &report) {
         // Whoever stopped reading has seen enough.
@@ -104,18 +107,6 @@ impl Report {
     }
 }
 
-/// What kept us from checking at all: the user's world, not ours.
-struct Problem {
-    text: String,
-    hint: Option<&'static str>,
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&portcullis::text::visible(&self.text))
-    }
-}
-
 fn report(args: &Args) -> Result<Report, Problem> {
     let started = clock::monotonic();
     let verified = verified(args)?;
@@ -143,8 +134,7 @@ fn report(args: &Args) -> Result<Report, Problem> {
 /// As the agent would run them, but once and at full speed: nothing is remembered, nothing held back.
 fn configured(args: &Args) -> Result<Options, Problem> {
     let config = args.config.as_deref().map(Config::read).transpose();
-    let config = config.map_err(|error| Problem { text: error.to_string(), hint: None })?;
-    let checks = config.map(|config| config.checks).unwrap_or_default();
+    let checks = config?.map(|config| config.checks).unwrap_or_default();
     let root = args.root.clone().or(checks.root);
     Ok(Options { root, trees_only: args.trees_only, cache: None, calm: false, read_bytes_per_s: None, ..checks })
 }
@@ -214,9 +204,6 @@ fn print(args: &Args, report: &Report) -> io::Result<()> {
     }
     out.flush()
 }
-
-/// Exit status of "could not tell".
-const UNTOLD: u8 = 2;
 
 /// A PEM key is some 120 bytes.
 const KEY_BYTES_MAX: u64 = 64 * 1024;

@@ -7,7 +7,7 @@ use std::{
 
 use portcullis::{
     digest::Digest,
-    outcome::{Difference, Outcome, Status},
+    outcome::{DIFFERENCES_MAX, Difference, Outcome, Status},
     text::{escaped_json, visible, visible_line},
 };
 use serde::Serialize;
@@ -62,11 +62,10 @@ pub(super) fn text(out: &mut impl Write, report: &Report, all: bool, colour: boo
                 writeln!(out, "             {}", visible_line(line))?;
             }
         }
-        let listed = outcome.differences.len().min(shown) as u64;
-        let rest = outcome.differences_total.unwrap_or(0).saturating_sub(listed);
-        if rest > 0 {
-            let hint = if outcome.differences.len() > shown { "; `--all` shows more" } else { "" };
-            writeln!(out, "         - and {rest} more{hint}")?;
+        if let Some(rest) = rest(outcome, shown) {
+            let listed = outcome.differences.len();
+            let hint = if listed > shown { format!("; `--all` shows {listed}") } else { String::new() };
+            writeln!(out, "         - {rest}{hint}")?;
         }
     }
     let answer = match (report.status(), report.trees_only) {
@@ -76,6 +75,15 @@ pub(super) fn text(out: &mut impl Write, report: &Report, all: bool, colour: boo
         (Status::Unknown, _) => "could not tell",
     };
     writeln!(out, "{answer}: release {}, {}", visible(&report.release), report.digest)
+}
+
+/// How many differences are there besides the first `shown`, and of how many; nothing where there are none.
+pub(super) fn rest(outcome: &Outcome, shown: usize) -> Option<String> {
+    let total = outcome.differences_total.unwrap_or(0);
+    let more = total.saturating_sub(outcome.differences.len().min(shown) as u64);
+    let limit =
+        if total > DIFFERENCES_MAX as u64 { format!(" (at most {DIFFERENCES_MAX} are listed)") } else { String::new() };
+    (more > 0).then(|| format!("and {more} more of {total}{limit}"))
 }
 
 fn line(difference: &Difference) -> String {

@@ -8,6 +8,9 @@ use super::apply::{failed, state_dir, told};
 
 /// Exit status 0: it stays. 2: there is no such change, or it cannot be confirmed (its guards fail, or it is too late).
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  portcullis-agent confirm
+  portcullis-agent apply --list      # the ids")]
 pub(crate) struct Args {
     /// The agent's configuration
     #[arg(long, value_name = "FILE", default_value = "/etc/portcullis/agent.toml")]

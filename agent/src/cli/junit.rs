@@ -10,7 +10,7 @@ use portcullis::{
     text::visible,
 };
 
-use super::check::Report;
+use super::{check::Report, check_output::rest};
 
 /// One suite, one case a tree or check.
 pub(super) fn junit(out: &mut impl Write, report: &Report) -> io::Result<()> {
@@ -70,10 +70,8 @@ fn detail(outcome: &Outcome) -> String {
     for difference in &outcome.differences {
         let _ = write!(detail, "\n{}", line(difference));
     }
-    let listed = outcome.differences.len() as u64;
-    let rest = outcome.differences_total.unwrap_or(0).saturating_sub(listed);
-    if rest > 0 {
-        let _ = write!(detail, "\nand {rest} more");
+    if let Some(rest) = rest(outcome, usize::MAX) {
+        let _ = write!(detail, "\n{rest}");
     }
     detail
 }

@@ -10,8 +10,12 @@ use std::{
 use portcullis_agent::{config::Config, run};
 use tracing_subscriber::EnvFilter;
 
+use super::problem::Problem;
+
 /// Ends with status 0 when it is told to stop, with 2 when it cannot start. `PORTCULLIS_LOG` sets what is logged (`info`).
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Example:
+  PORTCULLIS_LOG=debug portcullis-agent run --config /etc/portcullis/agent.toml")]
 pub(crate) struct Args {
     /// The configuration
     #[arg(long, value_name = "FILE", default_value = "/etc/portcullis/agent.toml")]
@@ -21,19 +25,14 @@ pub(crate) struct Args {
 /// Runs until it is told to stop.
 pub(crate) fn run(args: &Args) -> ExitCode {
     log();
-    let ended = Config::read(&args.config).map_err(anyhow::Error::from).and_then(|config| Ok(run::run(&config)?));
-    match ended {
+    let config = match Config::read(&args.config) {
+        Ok(config) => config,
+        Err(error) => return Problem::from(error).tell(false),
+    };
+    match run::run(&config) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {}", printable(&format!("{error:#}")));
-            ExitCode::from(2)
-        }
+        Err(error) => Problem { text: format!("{:#}", anyhow::Error::from(error)), hint: None }.tell(false),
     }
-}
-
-/// Lines stay lines: the parser of the configuration draws where it stumbled.
-fn printable(text: &str) -> String {
-    text.lines().map(portcullis::text::visible).collect::<Vec<_>>().join("\n")
 }
 
 /// To stderr; the journal puts the time there by itself.

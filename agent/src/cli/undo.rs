@@ -8,6 +8,9 @@ use super::apply::{failed, print, state_dir, told};
 
 /// Exit status 0: undone, or nothing was to be undone. 2: not all could be put back, or there is no such change.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  portcullis-agent undo
+  portcullis-agent apply --list      # the ids")]
 pub(crate) struct Args {
     /// The agent's configuration
     #[arg(long, value_name = "FILE", default_value = "/etc/portcullis/agent.toml")]

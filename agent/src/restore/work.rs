@@ -192,6 +192,11 @@ impl<'a> Work<'a> {
             let (path, problem) = (text::visible(&difference.path), difference.problem.as_str());
             self.tell(&format!("{}: {path}: {problem}: not restored: {because}", text::visible(&tree.name)));
         }
+        let told = outcome.differences.len().min(REST_MAX) as u64;
+        let more = outcome.differences_total.unwrap_or(0).saturating_sub(told);
+        if more > 0 {
+            self.tell(&format!("{}: and {more} more that are not restored", text::visible(&tree.name)));
+        }
     }
 
     fn services(&self) {

@@ -27,7 +27,7 @@ fn one_object_for_machines() {
             "differences": [
                 {"path": "a/i.php", "problem": "content", "expected": digest("hello"), "actual": digest("hellO")},
                 {"path": "b", "problem": "missing", "expected": "file"}],
-            "differences_total": 2, "took_ms": null}]});
+            "differences_total": 2, "differences_by_problem": {"content": 1, "missing": 1}, "took_ms": null}]});
     assert_eq!(value, expected);
     assert!(run.stdout.ends_with("}\n") && run.stdout.lines().count() == 1);
 }
@@ -57,7 +57,7 @@ fn whom_not_to_believe() {
     };
     assert_eq!(check(&manifest, &fixture.at("key0.pub")).exit, 0);
     let unsigned_for_us = check(&manifest, &foreign);
-    assert_eq!((unsigned_for_us.exit, unsigned_for_us.stdout.as_str()), (2, ""));
+    assert_eq!((unsigned_for_us.exit, &unsigned_for_us.value()["ready"]), (2, &json!(false)));
     assert!(unsigned_for_us.stderr.starts_with("error: failed to accept manifest"), "{}", unsigned_for_us.stderr);
     assert_eq!(check(&manifest, &manifest).exit, 2, "a key that is none");
     assert_eq!(check(&fixture.at("none.json"), &fixture.at("key0.pub")).exit, 2, "a manifest that is not there");
@@ -116,10 +116,58 @@ fn text_for_people() {
     assert!(run.stdout.starts_with("fail     app (tree, "), "{}", run.stdout);
     assert!(run.stdout.contains("31 of 35 entries differ"), "{}", run.stdout);
     assert!(run.stdout.contains("- \\u{1b}[2J\\u{202e}  extra: file\n"), "{}", run.stdout);
-    assert!(run.stdout.contains("- and 11 more; `--all` shows more\n"), "{}", run.stdout);
+    assert!(run.stdout.contains("- and 11 more of 31; `--all` shows 31\n"), "{}", run.stdout);
     assert!(run.stdout.lines().last().unwrap().starts_with("not ready: release 2026.11.20-1, sha256:"));
     assert!(!run.stdout.contains('\u{1b}'));
     assert!(fixture.run(&["--all"]).stdout.contains("- z29  extra: file\n"));
+}
+
+/// Whoever reads JSON reads why there is no answer; and never an empty list of outcomes, which would look like none that failed.
+#[test]
+fn machines_are_told_why_it_could_not_be_told() {
+    let fixture = fixture().with_script("exit 0", 1_000);
+    let run = fixture.run(&["--json", "--root", fixture.at("image").to_str().unwrap()]);
+    let (value, hint) = (run.value(), "with `--trees-only` the trees alone are checked");
+    assert_eq!((run.exit, &value["ready"], &value["hint"]), (2, &json!(false), &json!(hint)));
+    assert_eq!(run.stderr, format!("error: {}\nhint: {hint}\n", value["error"].as_str().unwrap()));
+    assert_eq!((value.get("outcomes"), run.stdout.lines().count()), (None, 1));
+    let usage = fixture.run(&["--json", "--nonsense"]);
+    assert!(usage.exit == 2 && usage.value()["error"].as_str().unwrap().contains("--nonsense"), "{usage:?}");
+}
+
+#[test]
+fn a_broken_configuration_is_shown_on_lines() {
+    let fixture = fixture();
+    let config = fixture.at("agent.toml");
+    fs::write(&config, "audience = \"a\"\nsurprise\u{1b} = 1\n").unwrap();
+    let run = fixture.run(&["--config", config.to_str().unwrap()]);
+    assert_eq!((run.exit, run.stdout.as_str()), (2, ""));
+    let lines: Vec<&str> = run.stderr.lines().collect();
+    assert!(lines[0].ends_with("agent.toml`: TOML parse error at line 2, column 9"), "{run:?}");
+    assert!(lines.contains(&"2 | surprise\\u{1b} = 1"), "{run:?}");
+    assert!(lines.last().unwrap().starts_with("hint: correct it there"), "{run:?}");
+    assert!(!run.stderr.contains("\\u{a}") && !run.stderr.contains('\u{1b}'), "{run:?}");
+}
+
+/// A list is cut; what it leaves out is counted, for people, JSON and JUnit alike.
+#[test]
+fn what_is_not_listed_is_counted() {
+    let fixture = fixture();
+    fs::remove_file(fixture.app("b")).unwrap();
+    for n in 0..1_089 {
+        fs::write(fixture.app(&format!("0{n:04}")), "").unwrap();
+    }
+    let limit = "of 1090 (at most 1000 are listed)";
+    let told = |more: &[&str]| fixture.run(more).stdout;
+    assert!(told(&[]).contains(&format!("- and 1070 more {limit}; `--all` shows 1000\n")), "{}", told(&[]));
+    assert!(told(&["--all"]).contains(&format!("- and 90 more {limit}\n")));
+    assert!(told(&["--junit"]).contains(&format!("\nand 90 more {limit}</failure>")));
+    let run = fixture.json();
+    let outcome = &run.value()["outcomes"][0];
+    let listed = outcome["differences"].as_array().unwrap();
+    assert!(listed.len() == 1_000 && listed.iter().all(|one| one["problem"] == "extra"));
+    assert_eq!(outcome["differences_total"], 1_090);
+    assert_eq!(outcome["differences_by_problem"], json!({"missing": 1, "extra": 1_089}), "`missing` is not listed");
 }
 
 #[test]
@@ -132,5 +180,14 @@ fn a_broken_pipe_is_no_error() {
         let child = fixture.command(more).stdout(writer).stderr(Stdio::piped()).spawn().unwrap();
         let output = child.wait_with_output().unwrap();
         assert_eq!((output.status.code(), output.stderr), (Some(1), vec![]));
+    }
+}
+
+#[test]
+fn every_help_is_enough_to_use_the_command() {
+    for command in ["check", "run", "status", "apply", "confirm", "undo"] {
+        let run = Run::of(std::process::Command::new(super::fixture::AGENT).args([command, "--help"]));
+        let (_, examples) = run.stdout.split_once("\nExample").expect(command);
+        assert!(examples.contains(&format!("portcullis-agent {command}")), "{command}: {}", run.stdout);
     }
 }

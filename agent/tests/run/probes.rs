@@ -1,6 +1,6 @@
 //! The health port.
 
-use std::{io::Write as _, net::TcpStream, thread, time::Duration};
+use std::{fs, io::Write as _, net::TcpStream, thread, time::Duration};
 
 use serde_json::Value;
 
@@ -99,6 +99,31 @@ fn status_tells() {
     assert_eq!(report["ready"], true);
     drop(agent);
     assert_eq!(status(&[]), (2, String::new()));
+    let told: Value = serde_json::from_str(&status(&["--json"]).1).unwrap();
+    assert!(told["error"].as_str().unwrap().contains(&format!("no agent answers on {address}")), "{told}");
+}
+
+#[test]
+fn status_asks_where_the_configuration_says() {
+    let machine = Machine::new();
+    let agent = machine.configured("[checks]\nmanifest = \"none\"\n").start();
+    let config = machine.path("agent.toml");
+    let written = fs::read_to_string(&config).unwrap();
+    fs::write(&config, written.replace("127.0.0.1:0", &agent.address.to_string())).unwrap();
+    let status = |more: &[&str]| {
+        let output = program().arg("status").arg("--config").arg(&config).args(more).output().unwrap();
+        (
+            output.status.code().unwrap(),
+            String::from_utf8(output.stdout).unwrap() + &String::from_utf8_lossy(&output.stderr),
+        )
+    };
+    let (code, told) = status(&[]);
+    assert!(code == 1 && told.starts_with("not ready: no_manifest"), "{told}");
+    let (code, told) = status(&["--listen", "127.0.0.1:1"]);
+    assert!(code == 2 && told.contains("on 127.0.0.1:1:") && told.contains("\nhint: "), "what is said counts: {told}");
+    fs::write(&config, "surprise = 1\n").unwrap();
+    let (_, told) = status(&["--listen", &agent.address.to_string()]);
+    assert!(told.contains("warning: not as the configuration says") && told.contains("\n1 | surprise = 1\n"), "{told}");
 }
 
 /// One connection, many requests; and it is closed when it asks nothing more.

@@ -80,3 +80,17 @@ fn the_example_that_is_shipped_has_only_keys_that_exist() {
     let written: Written = toml::from_str(&text).unwrap();
     assert!(!written.groups.is_empty());
 }
+
+#[test]
+fn what_to_do_about_a_mistake_is_told() {
+    let told = |text: &str| {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("controller.toml");
+        std::fs::write(&path, text).unwrap();
+        let error = Config::read(&path).unwrap_err();
+        (error.to_string(), error.hint().unwrap_or_default())
+    };
+    let (error, hint) = told("audience = \"gate\"\nsurprise = 1\n");
+    assert!(error.contains("at line 2, column 1\n") && error.contains("\n2 | surprise = 1\n"), "{error}");
+    assert!(hint.contains("`portcullis-controller check-config`"), "{hint}");
+}

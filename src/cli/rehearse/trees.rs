@@ -46,7 +46,11 @@ impl Stage<'_> {
                 let reason = text::visible(outcome.reason.as_deref().unwrap_or("no reason given"));
                 let first = outcome.differences.iter().take(DIFFERENCES_SHOWN);
                 let first: Vec<_> = first.map(|one| format!("{} {}", one.path, one.problem)).collect();
-                bail!("the copy does not pass {when}: tree `{}`: {reason} ({})", outcome.check, first.join(", "));
+                let more = match outcome.differences_total.unwrap_or(0).saturating_sub(first.len() as u64) {
+                    0 => String::new(),
+                    more => format!(" and {more} more"),
+                };
+                bail!("the copy does not pass {when}: tree `{}`: {reason} ({}{more})", outcome.check, first.join(", "));
             }
         }
     }

@@ -10,6 +10,12 @@ use crate::cli::{
 
 /// Make a published release the wanted one of a group; the former one stays accepted
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Example:
+  portcullis release promote 2026.11.20-1 --group web
+  portcullis release promote 2026.11.19-2 --group web --rollback --reason 'INC-7: errors at checkout'
+
+The controller: --controller, else PORTCULLIS_CONTROLLER, else `controller` in ~/.config/portcullis/config.toml or
+/etc/portcullis/cli.toml. The token: PORTCULLIS_TOKEN.")]
 pub(crate) struct Args {
     /// The release's name, or its manifest's digest
     release: String,

@@ -147,7 +147,7 @@ fn form(x509: &X509Certificate<'_>, place: &str, problems: &mut Vec<Problem>) {
 }
 
 fn extensions(extensions: &[X509Extension<'_>], place: &str, problems: &mut Vec<Problem>) {
-    let mut seen = BTreeSet::new();
+    let (mut seen, mut told_of) = (BTreeSet::new(), 0);
     for extension in extensions {
         let oid = extension.oid.to_id_string();
         let told = if !seen.insert(extension.oid.as_bytes().to_vec()) {
@@ -161,10 +161,14 @@ fn extensions(extensions: &[X509Extension<'_>], place: &str, problems: &mut Vec<
                 _ => continue,
             }
         };
-        problems.push(Problem::fail(place, told));
-        if problems.len() >= FORM_PROBLEMS_MAX {
-            return;
+        told_of += 1;
+        if told_of <= FORM_PROBLEMS_MAX {
+            problems.push(Problem::fail(place, told));
         }
+    }
+    if told_of > FORM_PROBLEMS_MAX {
+        let more = told_of - FORM_PROBLEMS_MAX;
+        problems.push(Problem::fail(place, format!("has {more} more extensions that are not as they should be")));
     }
 }
 
@@ -187,6 +191,10 @@ fn names_of(x509: &X509Certificate<'_>, place: &str, problems: &mut Vec<Problem>
                 }
             }
         }
+    }
+    if flaws > FORM_PROBLEMS_MAX {
+        let more = flaws - FORM_PROBLEMS_MAX;
+        problems.push(Problem::fail(place, format!("has {more} more names that are not as they should be")));
     }
     names
 }

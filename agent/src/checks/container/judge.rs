@@ -8,7 +8,7 @@ use portcullis::{
 };
 use serde::Deserialize;
 
-use crate::checks::Finding;
+use crate::checks::{Finding, uptime};
 
 /// `GET /containers/{id}/json`, as far as it matters here.
 #[derive(Debug, Clone, Deserialize)]
@@ -77,9 +77,7 @@ impl Inspected {
 pub(super) fn judge(wanted: &Container, there: &Inspected, now: Timestamp) -> Result<(), Finding> {
     runs(&there.state)?;
     let restarts = there.restart_count;
-    if let Some(max) = wanted.restarts_max.filter(|max| restarts > *max) {
-        return Err(Finding::fail("restarts", format!("at most {max}"), restarts.to_string()));
-    }
+    uptime::restarts(restarts, wanted.restarts_max)?;
     let settled = (restarts > 0).then_some(SETTLED);
     if let Some(up_for) = wanted.up_for.or(settled) {
         has_been_up(up_for, &there.state.started_at, restarts, now)?;
@@ -116,16 +114,8 @@ fn has_been_up(up_for: Span, started_at: &str, restarts: u64, now: Timestamp) ->
     if started > now + FUTURE_MAX {
         return Err(Finding::unknown(format!("clock: it was started at {}, and now it is {now}", shown())));
     }
-    let up = Span::from_ms(u64::try_from(now.since(started).as_millis()).unwrap_or(u64::MAX) / 100 * 100);
-    if up >= up_for {
-        return Ok(());
-    }
-    let again = match restarts {
-        0 => String::new(),
-        1 => ", after 1 restart".into(),
-        more => format!(", after {more} restarts"),
-    };
-    Err(Finding::fail("running for", format!("{up_for} on end"), format!("{up}{again}")))
+    let up = Span::from_ms(u64::try_from(now.since(started).as_millis()).unwrap_or(u64::MAX));
+    uptime::settled("running for", up_for, up, restarts)
 }
 
 /// Docker says `none` of a container without a health check, or nothing; Podman an empty word.
@@ -145,9 +135,13 @@ pub(super) fn image(digest: &str, there: &Inspected, image: Option<&Image>) -> R
     if there.has_digest(digest) || digests.clone().any(|known| known == digest) {
         return Ok(());
     }
+    let more = match digests.clone().count().saturating_sub(DIGESTS_SHOWN) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
     let known: Vec<&str> = digests.take(DIGESTS_SHOWN).chain([there.image.as_str()]).collect();
     let from = text::visible(&there.config.image);
-    Err(Finding::fail("image", digest, format!("{} ({from})", text::visible(&known.join(", ")))))
+    Err(Finding::fail("image", digest, format!("{}{more} ({from})", text::visible(&known.join(", ")))))
 }
 
 /// Engine and agent read the same clock; it may be set between.

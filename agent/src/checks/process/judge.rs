@@ -2,7 +2,7 @@
 
 use portcullis::{check::process::Process, duration::Span};
 
-use crate::checks::Finding;
+use crate::checks::{Finding, uptime};
 
 /// A process that runs the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,12 +61,7 @@ fn young(wanted: &Process, seen: &Seen, up_for: Span) -> Finding {
     ups.sort_unstable();
     let oldest = ups.last().copied().unwrap_or(up_for);
     let expected = format!("{} for {up_for} on end", counts(wanted));
-    Finding::fail("processes", expected, format!("one was started {} ago", rounded(oldest)))
-}
-
-/// To tenths of a second: nobody reads more.
-fn rounded(span: Span) -> Span {
-    Span::from_ms(span.ms - span.ms % 100)
+    Finding::fail("processes", expected, format!("one was started {} ago", uptime::rounded(oldest)))
 }
 
 fn counts(wanted: &Process) -> String {

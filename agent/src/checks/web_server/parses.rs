@@ -57,7 +57,7 @@ pub(super) fn warnings(answer: &Answer) -> Vec<String> {
     let said = text.lines().take_while(|line| !line.starts_with(super::nginx::HEADER));
     let warns = |line: &&str| ["[warn]", "[WARNING]", ":warn]"].iter().any(|sign| line.contains(sign));
     let said = said.filter(warns).filter(|line| !line.contains("the \"user\" directive makes sense only"));
-    said.map(without_time).map(portcullis::text::visible).take(super::WARNINGS_MAX).collect()
+    said.map(without_time).map(portcullis::text::visible).collect()
 }
 
 /// A warning is the same warning a second later.
