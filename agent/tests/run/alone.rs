@@ -139,7 +139,8 @@ fn a_serving_instance_is_read_at_idle_priority() {
     fs::write(machine.path("manifest.json"), machine.signed(&manifest).envelope).unwrap();
     fs::write(machine.path("site/extra"), "").unwrap();
     let agent = machine.configured("[checks]\nmanifest = \"manifest.json\"\ncache = false\n").start();
-    let (idle, usual) = (("5".to_string(), "19".to_string()), ("0".to_string(), "0".to_string()));
+    let idle = ("5".to_string(), "19".to_string());
+    let usual = priority(Path::new("/proc/self")).unwrap();
     let mut seen = Vec::new();
     eventually("read", || {
         seen.extend(checking(agent.pid()));
@@ -153,13 +154,20 @@ fn a_serving_instance_is_read_at_idle_priority() {
 
 /// Policy and niceness of each thread of the processes that check.
 fn checking(agent: u32) -> Vec<(String, String)> {
-    let stats = |dir: PathBuf| fs::read_dir(dir).into_iter().flatten().flatten().map(|item| item.path());
-    let fields = |path: &Path| {
-        let stat = fs::read_to_string(path.join("stat")).unwrap_or_default();
-        let (_, fields) = stat.rsplit_once(')').unwrap_or_default();
-        fields.split_ascii_whitespace().map(String::from).collect::<Vec<_>>()
-    };
-    let children = stats("/proc".into()).filter(|path| fields(path).get(1) == Some(&agent.to_string()));
-    let threads = children.flat_map(|child| stats(child.join("task")));
-    threads.map(|thread| fields(&thread)).filter_map(|f| Some((f.get(38)?.clone(), f.get(16)?.clone()))).collect()
+    let items = |dir: PathBuf| fs::read_dir(dir).into_iter().flatten().flatten().map(|item| item.path());
+    let children = items("/proc".into()).filter(|path| stat(path).get(1) == Some(&agent.to_string()));
+    let threads = children.flat_map(|child| items(child.join("task")));
+    threads.filter_map(|thread| priority(&thread)).collect()
+}
+
+fn priority(thread: &Path) -> Option<(String, String)> {
+    let fields = stat(thread);
+    Some((fields.get(38)?.clone(), fields.get(16)?.clone()))
+}
+
+/// What the kernel says of a process or thread, after its name: proc_pid_stat(5).
+fn stat(of: &Path) -> Vec<String> {
+    let stat = fs::read_to_string(of.join("stat")).unwrap_or_default();
+    let (_, fields) = stat.rsplit_once(')').unwrap_or_default();
+    fields.split_ascii_whitespace().map(String::from).collect()
 }

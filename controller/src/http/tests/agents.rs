@@ -62,7 +62,9 @@ async fn a_failing_report_holds_and_says_what_is_missing() {
     report.outcomes = vec![outcome("smoke", Status::Fail)];
     let answer: Answer = agent.report(&world, &report).is(200).json();
     assert_eq!((answer.verdict, answer.poll_after_s), (Verdict::Held, 5));
-    assert!(answer.reason.contains("smoke"), "{}", answer.reason);
+    world
+        .until("what is missing is said", |world| world.instance("i-1")?.because.contains("smoke").then_some(()))
+        .await;
     assert!(world.cloud.calls.lock().unwrap().is_empty());
     world.controller.stop().await;
 }
