@@ -148,12 +148,22 @@ fn form(x509: &X509Certificate<'_>, place: &str, problems: &mut Vec<Problem>) {
     extensions(x509.extensions(), place, problems);
 }
 
+/// Whether its RSA key is one that clients refuse.
+pub(super) fn is_short(der: &[u8]) -> bool {
+    let bits = || X509Certificate::from_der(der).ok().and_then(|(_, x509)| rsa_bits(&x509));
+    catch_unwind(AssertUnwindSafe(bits)).is_ok_and(|bits| bits.is_some_and(|bits| bits < RSA_BITS_MIN))
+}
+
+fn rsa_bits(x509: &X509Certificate<'_>) -> Option<usize> {
+    match x509.public_key().parsed() {
+        Ok(PublicKey::RSA(key)) => Some(key.key_size()),
+        _ => None,
+    }
+}
+
 /// What clients no longer take, however well-formed. A root's own signature is not looked at by those who believe it.
 fn weakness(x509: &X509Certificate<'_>) -> Option<String> {
-    if let Ok(PublicKey::RSA(key)) = x509.public_key().parsed()
-        && key.key_size() < RSA_BITS_MIN
-    {
-        let bits = key.key_size();
+    if let Some(bits) = rsa_bits(x509).filter(|bits| *bits < RSA_BITS_MIN) {
         return Some(format!("has an RSA key of {bits} bits, which clients refuse: it must have {RSA_BITS_MIN}"));
     }
     let signed_by = x509.signature_algorithm.algorithm.to_id_string();
