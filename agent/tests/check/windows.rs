@@ -110,9 +110,11 @@ fn what_hangs_delays_nothing_else() {
         ));
     }
     let run = fixture().with_spec(&spec).json();
-    for (index, words) in
-        [(1, "no whole answer within 2000 ms"), (2, "no whole answer within 2000 ms"), (3, "the time is over")]
-    {
+    for (index, words) in [
+        (1, "no whole answer within 2000 ms"),
+        (2, "no whole answer within 2000 ms"),
+        (3, "then nothing within 2000 ms"),
+    ] {
         let (status, reason) = run.outcome(index);
         assert!(status == "unknown" && reason.contains(words), "{index}: {status}: {reason}");
     }
