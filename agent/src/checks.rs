@@ -194,6 +194,13 @@ pub struct Memory {
     pub(crate) busy: BTreeSet<String>,
 }
 
+impl Memory {
+    /// Every check with a window is looked at for the first time: one of the same name may be another check.
+    pub(crate) fn begin_windows(&mut self) {
+        self.seen.clear();
+    }
+}
+
 /// What was started and has not come back, given up or not: no second one is started beside it.
 type Busy = Arc<Mutex<BTreeSet<String>>>;
 

@@ -122,7 +122,10 @@ fn request(wanted: &Http) -> Result<Request, Finding> {
 fn judge(wanted: &Http, answer: &Answer, refused: Option<&str>) -> Result<(), Finding> {
     if !wanted.status.0.contains(&answer.status) {
         let refused = refused.filter(|_| wanted.redirects == Redirects::Follow);
-        let refused = refused.unwrap_or("`redirects` is not \"follow\"");
+        let refused = refused.unwrap_or(match wanted.redirects {
+            Redirects::Follow => "that is no URL that can be asked",
+            Redirects::Refuse => "`redirects` is not \"follow\"",
+        });
         return Err(Finding::fail("status", listed(&wanted.status.0), told(answer, refused)));
     }
     for (name, value) in &wanted.header_equals {

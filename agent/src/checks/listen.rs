@@ -116,6 +116,8 @@ struct Holder {
     pid: u32,
     executable: Executable,
     user: Option<u32>,
+    /// In a container the same path is another file.
+    is_elsewhere: bool,
 }
 
 fn holders(inodes: &[u64], task: &Task<'_>) -> Result<Vec<Holder>, Finding> {
@@ -128,7 +130,7 @@ fn holders(inodes: &[u64], task: &Task<'_>) -> Result<Vec<Holder>, Finding> {
         let holds = pid.sockets().map(|sockets| sockets.iter().any(|inode| inodes.contains(inode)));
         // Whoever has ended by now, or may not be looked at, is none that can be told of.
         if let Ok(Some(executable)) = holds.and_then(|holds| if holds { pid.executable() } else { Ok(None) }) {
-            holders.push(Holder { pid: pid.0, executable, user: pid.user() });
+            holders.push(Holder { pid: pid.0, executable, user: pid.user(), is_elsewhere: pid.is_elsewhere() });
         }
     }
     Ok(holders)
@@ -157,7 +159,9 @@ fn held_by_file(path: &str, holders: &[Holder]) -> Result<(), Finding> {
     let canonical = fs::canonicalize(path).unwrap_or_else(|_| PathBuf::from(path));
     let id = fs::metadata(&canonical).ok().map(|metadata| (metadata.dev(), metadata.ino()));
     // One that was replaced is still the program that is meant: whether it is the one on disk is for `process` to say.
-    let is_it = |holder: &Holder| Some(holder.executable.id) == id || holder.executable.path == canonical;
+    let is_it = |holder: &Holder| {
+        Some(holder.executable.id) == id || holder.executable.path == canonical && !holder.is_elsewhere
+    };
     let is_init = |holder: &Holder| holder.pid == 1;
     let some = holders.iter().any(is_it);
     if some && holders.iter().all(|holder| is_it(holder) || is_init(holder)) {
@@ -170,7 +174,8 @@ fn shown(holders: &[Holder]) -> String {
     let one = |holder: &Holder| {
         let path = text::visible(&holder.executable.path.to_string_lossy());
         let user = holder.user.map_or_else(String::new, |user| format!(", user {user}"));
-        format!("{path} (process {}{user})", holder.pid)
+        let place = if holder.is_elsewhere { ", in a container" } else { "" };
+        format!("{path} (process {}{user}{place})", holder.pid)
     };
     let listed: Vec<String> = holders.iter().take(SHOWN_MAX).map(one).collect();
     let more = holders.len() - listed.len();

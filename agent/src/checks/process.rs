@@ -40,6 +40,8 @@ struct Look<'a> {
     path: PathBuf,
     /// The file that is there now.
     id: (u64, u64),
+    /// It begins with `#!`.
+    is_script: bool,
     /// Of `newer_than`, and on the way there.
     changes: Vec<Change>,
 }
@@ -55,12 +57,14 @@ impl<'a> Look<'a> {
         let ways = wanted.newer_than.iter().map(|path| way(Path::new(path)).map_err(|error| not_there(path, &error)));
         let changes = moment::changes(ways.collect::<Result<Vec<_>, _>>()?.iter());
         let changes = changes.map_err(|error| Finding::unknown(format!("`newer_than` changed meanwhile: {error}")))?;
-        Ok(Self { wanted, user: user.transpose()?, path, id: (metadata.dev(), metadata.ino()), changes })
+        let (id, is_script) = ((metadata.dev(), metadata.ino()), metadata.is_file() && begins_with(&path, b"#!"));
+        Ok(Self { wanted, user: user.transpose()?, path, id, is_script, changes })
     }
 
     fn all(&self, task: &Task<'_>) -> Result<Seen, Finding> {
         let pids = procfs::pids().map_err(|error| Finding::unknown(format!("`/proc`: {error}")))?;
-        let mut seen = Seen { others_hidden: procfs::others_are_hidden(), ..Seen::default() };
+        let others_hidden = procfs::others_are_hidden();
+        let mut seen = Seen { others_hidden, is_script: self.is_script, ..Seen::default() };
         for pid in pids.into_iter().map(Pid) {
             if task.is_over() {
                 let count = seen.running.len();
@@ -154,6 +158,12 @@ enum Found {
     Namesake(String),
     /// Anything else, or it has ended by now.
     Nothing,
+}
+
+fn begins_with(path: &Path, with: &[u8]) -> bool {
+    let mut begin = vec![0; with.len()];
+    let read = fs::File::open(path).and_then(|mut file| io::Read::read_exact(&mut file, &mut begin));
+    read.is_ok() && begin == with
 }
 
 fn not_there(path: &str, error: &io::Error) -> Finding {

@@ -5,6 +5,7 @@
 //! includes, nobody else could; so it runs by the rules of commands, and after all trees have passed.
 
 use std::{
+    collections::BTreeSet,
     io,
     path::{Path, PathBuf},
 };
@@ -72,6 +73,8 @@ struct Reads {
     directories: Vec<PathBuf>,
     /// Where the configuration says that the master writes its process id.
     pid_file: Option<PathBuf>,
+    /// What its conditions ask for and was not defined when it was asked: a master that has it defined reads something else.
+    undefined: BTreeSet<String>,
     /// Why it cannot be told what all it reads.
     unclear: Option<String>,
     /// What it names so that nobody can tell which file that is.

@@ -46,6 +46,8 @@ type Came = (Vec<Outcome>, Facts);
 struct Rounds {
     process: Process,
     memory: Memory,
+    /// Whose checks it is that the memory tells of.
+    of: Option<Digest>,
     /// Of what is no tree, by name, and the manifest they belong to.
     others: Option<(Digest, BTreeMap<String, Outcome>)>,
 }
@@ -58,7 +60,7 @@ impl Checker {
         standing: watch::Receiver<Arc<Standing>>,
     ) -> Self {
         let process = Process::new(options.program.clone());
-        let rounds = Rounds { process, memory: Memory::default(), others: None };
+        let rounds = Rounds { process, memory: Memory::default(), of: None, others: None };
         Self { options, rules, metrics, standing, rounds: Arc::new(Mutex::new(rounds)), running: None, hurried: false }
     }
 
@@ -107,6 +109,9 @@ impl Checker {
 
 impl Rounds {
     fn round(&mut self, release: &Release, what: What, options: Options, rules: &Rules) -> (Vec<Outcome>, Facts) {
+        if self.of.replace(release.digest).is_some_and(|before| before != release.digest) {
+            self.memory.begin_windows();
+        }
         let patience = patience(&release.outline, what, &options);
         let outline = String::from_utf8_lossy(&release.outline.to_payload()).into_owned();
         let order = Order { what, outline, options, memory: self.memory.clone() };

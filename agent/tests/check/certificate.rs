@@ -269,6 +269,55 @@ fn trust() {
     judged(&leaf.pem, |at, wanted| wanted.roots = Some(at.file("ca.pem", "")), "is empty");
 }
 
+/// A root that was renewed with its key stands beside the old one for a while: whoever looks for one that is good finds it.
+#[test]
+fn a_renewed_root_beside_the_old_one() {
+    let root = authority("Root").self_signed();
+    let leaf = server(&["a.example"]).signed_by(&root).pem;
+    let old = root.renewed(2020, 2025);
+    for (roots, told) in [
+        (format!("{old}{}", root.pem), ""),
+        (format!("{}{old}", root.pem), ""),
+        (old, "the root (CN=Root) has expired: 2025-01-01T00:00:00Z"),
+    ] {
+        judged(&leaf, |at, wanted| wanted.roots = Some(at.file("ca.pem", roots)), told);
+    }
+}
+
+/// Well-formed, and clients refuse them all the same.
+#[test]
+fn too_weak() {
+    let fixture = fixture();
+    let openssl = |arguments: &str| {
+        let mut openssl = Command::new("openssl");
+        openssl.args(arguments.split(' ')).current_dir(fixture.at(""));
+        assert!(openssl.output().unwrap().status.success(), "{arguments}");
+    };
+    openssl(
+        "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 90 -subj /CN=Root -keyout ca.key -out ca.pem",
+    );
+    for (name, bits, digest) in
+        [("512", 512, "sha256"), ("1024", 1_024, "sha256"), ("2048", 2_048, "sha256"), ("sha1", 2_048, "sha1")]
+    {
+        openssl(&format!("genrsa -out {name}.key {bits}"));
+        openssl(&format!("req -new -key {name}.key -subj /CN={name} -out {name}.csr"));
+        let signed = format!("x509 -req -in {name}.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 90");
+        openssl(&format!("{signed} -{digest} -out {name}.pem"));
+    }
+    // A root's own signature says nothing to whoever believes it.
+    openssl("req -x509 -key ca.key -sha1 -days 90 -subj /CN=Root -out root-sha1.pem");
+    for (name, told) in [
+        ("512", "certificate 1 (CN=512) has an RSA key of 512 bits, which clients refuse: it must have 2048"),
+        ("1024", "certificate 1 (CN=1024) has an RSA key of 1024 bits"),
+        ("2048", ""),
+        ("sha1", "certificate 1 (CN=sha1) is signed with SHA-1, which clients refuse"),
+        ("root-sha1", ""),
+    ] {
+        let content = fs::read(fixture.at(&format!("{name}.pem"))).unwrap();
+        judged(content, |_, _| {}, told);
+    }
+}
+
 #[test]
 fn names_by_common_name_only() {
     let bare = server(&[]).with(|params| params.distinguished_name.push(rcgen::DnType::CommonName, "shop.example"));

@@ -111,6 +111,16 @@ impl Recipe {
     }
 }
 
+impl Made {
+    /// One of the same name with the same key, for other years.
+    pub(crate) fn renewed(&self, from: i32, until: i32) -> String {
+        let mut params = self.params.clone();
+        params.not_before = date_time_ymd(from, 1, 1);
+        params.not_after = date_time_ymd(until, 1, 1);
+        params.self_signed(&self.pair).unwrap().pem()
+    }
+}
+
 /// A root, an intermediate, and a server's.
 pub(crate) struct Chain {
     pub(crate) root: Made,

@@ -160,6 +160,29 @@ fn openssl_presents() {
     assert!(warning(7).contains("is a root"), "{run:?}");
 }
 
+/// Keys that this program cannot verify by: what it cannot tell it holds against nobody.
+#[test]
+fn openssl_with_odd_keys() {
+    let fixture = fixture();
+    let start = |name: &str, kind: &str| {
+        let (pem, key, port) = (fixture.at(&format!("{name}.pem")), fixture.at(&format!("{name}.key")), free_port());
+        let mut made = Command::new("openssl");
+        made.args(["req", "-x509", "-nodes", "-days", "90", "-subj", "/CN=a.example", "-newkey"]).args(kind.split(' '));
+        assert!(made.arg("-out").arg(&pem).arg("-keyout").arg(&key).output().unwrap().status.success());
+        let mut server = Command::new("openssl");
+        server.args(["s_server", "-quiet", "-cipher", "ALL:@SECLEVEL=0", "-accept", &format!("127.0.0.1:{port}")]);
+        Server::start(port, server.arg("-cert").arg(pem).arg("-key").arg(key))
+    };
+    let (short, large) = (start("rsa", "rsa:1024"), start("p521", "ec -pkeyopt ec_paramgen_curve:P-521"));
+    let none = |server: &Server| Wanted { names: Some(Vec::new()), ..server.unasked() };
+    let table = [
+        (none(&short), "fail", "certificate 1 (CN=a.example) has an RSA key of 1024 bits"),
+        (none(&large), "unknown", "it and this program have no version or algorithm in common"),
+    ];
+    let run = all(fixture, &table);
+    assert!(!run.outcome(1).1.contains("does not hold the key"), "{run:?}");
+}
+
 /// In a directory that its workers may read.
 fn nginx(fixture: &Fixture, port: u16, servers: &str) -> Server {
     let directory = fixture.at("nginx");

@@ -144,6 +144,8 @@ fn redirects() {
     passes(&nginx.http("/there", &format!("{follow}, body_contains = \"Shop\"")));
     fails(&nginx.http("/loop", follow), "status: expected 200, actual 302 to ");
     fails(&nginx.http("/loop", follow), "/loop (not followed: it is the sixth)");
+    let nowhere = says(b"HTTP/1.1 302 Found\r\nLocation: http://[\r\nContent-Length: 0\r\n\r\n");
+    fails(&at(nowhere, follow), "302 to http://[ (not followed: that is no URL that can be asked)");
     // Another host, even if it is the same server.
     fails(&nginx.http("/away", follow), "status: expected 200, actual 302 to http://localhost:");
     fails(&nginx.http("/away", follow), "/page (not followed: it leads to another host)");

@@ -87,6 +87,31 @@ fn who_holds_it() {
     child.0.kill().unwrap();
 }
 
+/// In a container the same path is another file, though it listens on this very machine's address.
+#[test]
+fn who_holds_it_in_a_container() {
+    if !is_root("mounts") {
+        return;
+    }
+    let fixture = fixture();
+    let (ours, root) = (fixture.at("python"), fixture.at("root"));
+    std::fs::copy("/bin/sleep", &ours).unwrap();
+    let inside = root.join(ours.strip_prefix("/").unwrap());
+    let script = r#"set -e
+        mkdir -p "$1" && mount -t tmpfs none "$1" && cd "$1"
+        for part in usr lib lib64 proc; do mkdir -p "$part"; [ ! -e "/$part" ] || mount --rbind "/$part" "$part"; done
+        mkdir -p "$(dirname "$2")" && cp "$(readlink -f /usr/bin/python3)" "$2"
+        mkdir old && pivot_root . old && PYTHONHOME=/usr exec "$3" -c "$4""#;
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let listens = format!("import socket, time; s = socket.create_server(('127.0.0.1', {port})); time.sleep(1000)");
+    let mut container = Command::new("unshare");
+    container.args(["--mount", "sh", "-c", script, "sh"]).args([&root, &inside, &ours]).arg(listens);
+    let _inside = crate::fixture::Running::of(&mut container);
+    crate::fixture::eventually("a listener", || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
+    let held = format!(", executable = \"{}\"", ours.display());
+    fails(&check(&port.to_string(), &held), "in a container");
+}
+
 /// The agent sees what is in its own network namespace only; and who holds it, only if it may look.
 #[test]
 fn without_the_right_to_look() {

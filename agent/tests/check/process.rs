@@ -212,6 +212,14 @@ fn arguments_and_users() {
     }
 }
 
+/// Nobody ever runs that very file.
+#[test]
+fn a_script_is_run_by_another() {
+    let program = Program::new();
+    fs::write(program.path(), "#!/bin/sh\nsleep 1000\n").unwrap();
+    fails(&program.check(""), "; it is a script: ");
+}
+
 /// In a container the same path is another file: its processes are none of ours.
 #[test]
 fn the_same_path_in_a_container() {

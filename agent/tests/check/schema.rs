@@ -109,6 +109,12 @@ fn of_a_real_database() {
     postgres.sql("INSERT INTO schema_migrations VALUES (43)");
     assert_eq!(postgres.schema("\"42\""), failed("1: expected schema 42, actual 43"));
 
+    // golang-migrate marks what it did not get through.
+    postgres.sql("ALTER TABLE schema_migrations ADD dirty boolean NOT NULL DEFAULT false");
+    assert_eq!(postgres.schema("\"43\"").0, "pass");
+    postgres.sql("UPDATE schema_migrations SET dirty = true WHERE version = 43");
+    assert_eq!(postgres.schema("\"43\""), failed("1: expected schema 43, actual 43, dirty"));
+
     // A query of one's own; one that would change something is refused by the server.
     assert_eq!(postgres.schema("\"3\", \"SELECT count(*) FROM schema_migrations\"").0, "pass");
     let (status, reason) = postgres.schema("\"\", \"DELETE FROM schema_migrations\"");

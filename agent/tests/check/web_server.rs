@@ -207,6 +207,44 @@ fn another_one_runs(kind: Kind) {
     fails(&site.outcome(), "loaded: expected a reload after `");
 }
 
+/// Its command line has it read what its configuration does not name.
+#[test]
+fn an_include_on_the_command_line() {
+    for (kind, arguments) in [
+        (Kind::Nginx, ["-g", "error_log stderr; include OUTSIDE;"]),
+        (Kind::Apache, ["-c", "IncludeOptional OUTSIDE"]),
+        (Kind::Haproxy, ["--", "OUTSIDE"]),
+    ] {
+        let mut site = Site::new(kind);
+        let outside = site.at("outside");
+        fs::write(&outside, "# outside\n").unwrap();
+        let outside = outside.display().to_string();
+        site.start_with(
+            &arguments.map(|argument| argument.replace("OUTSIDE", &outside)).each_ref().map(String::as_str),
+        );
+        site.until("its start", |site| !site.children().is_empty());
+        let said = fails(&site.outcome(), "loaded: expected ");
+        assert!(said.contains(&outside), "{said}");
+    }
+}
+
+/// What it was started with decides what it includes, and the question was another one.
+#[test]
+fn a_define_on_the_command_line() {
+    let mut site = Site::new(Kind::Apache);
+    fs::write(site.at("outside"), "# outside\n").unwrap();
+    let outside = site.at("outside").display().to_string();
+    site.append(&format!("<IfDefine Maintenance>\nInclude {outside}\n</IfDefine>\n")).sign();
+    site.start_with(&["-D", "Maintenance"]);
+    site.until("its start", |site| !site.children().is_empty());
+    let outcome = site.outcome();
+    let reason = outcome.reason.unwrap_or_default();
+    assert!(outcome.status == Status::Unknown && reason.contains("`-D Maintenance`"), "{:?}: {reason}", outcome.status);
+    site.stop();
+    site.start_with(&["-D", "Unasked"]);
+    passes(&site.settled());
+}
+
 /// A worker that died is replaced by one with the old configuration.
 #[test]
 fn a_young_worker_is_no_reload() {

@@ -6,7 +6,9 @@ use std::{
 };
 
 use portcullis::{
-    manifest::{Manifest, Tree},
+    check::window::Window,
+    duration::Span,
+    manifest::{Check, Manifest, Tree},
     tree::{self, NoProgress},
 };
 
@@ -76,6 +78,25 @@ fn another_manifest_is_noticed_at_once() {
     fs::write(machine.path("manifest.json"), machine.release("three", &[]).envelope).unwrap();
     agent.until_readyz_says("release three");
     assert!(!agent.get("/readyz?verbose").1.contains("drift since"));
+}
+
+/// What one release's checks have shown says nothing of those of the same name in the next.
+#[test]
+fn another_manifest_begins_its_windows_anew() {
+    let machine = Machine::new();
+    let agent = machine.configured("[checks]\nmanifest = \"manifest.json\"\n").start();
+    let release = |name: &str, program: &str| {
+        let tree = Tree::new("site", machine.path("site").to_str().unwrap());
+        let entries = tree::read(&tree, &machine.path("site"), &NoProgress).unwrap();
+        let window = Window { within: Some(Span::from_s(3_600)), hold: None };
+        let checks = vec![Check { window, ..Check::command("steady", [program]) }];
+        let trees = vec![Tree { entries, ..tree }];
+        machine.signed(&Manifest { product: "shop".into(), release: name.into(), sequence: 1, trees, checks })
+    };
+    fs::write(machine.path("manifest.json"), release("one", "true").envelope).unwrap();
+    agent.until_ready();
+    fs::write(machine.path("manifest.json"), release("two", "false").envelope).unwrap();
+    agent.until_readyz_says("steady: unknown: not yet, after ");
 }
 
 /// What serves is watched by the last manifest that was believed, and nothing is due for an hour.

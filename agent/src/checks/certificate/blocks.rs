@@ -131,7 +131,7 @@ impl Reader<'_> {
         };
         let body_end = end_of(piece, label);
         match label {
-            b"CERTIFICATE" => self.certificate(offset, piece),
+            b"CERTIFICATE" => self.certificate(offset, piece, body_end),
             _ if body_end.is_none() => {
                 let text = format!("the block at byte {offset}, `{}`, has no `-----END` line", text::escape(label));
                 self.problems.push(Problem::fail("", text));
@@ -143,15 +143,36 @@ impl Reader<'_> {
         }
     }
 
-    fn certificate(&mut self, offset: usize, piece: &[u8]) {
+    fn certificate(&mut self, offset: usize, piece: &[u8], end: Option<usize>) {
         self.certificates += 1;
         let number = self.certificates;
+        if let Some(told) = end.and_then(|end| lines_of_nobody(&piece[..end])) {
+            return self.problems.push(Problem::fail(&place(number, Some(offset)), told));
+        }
         match pem::PemObject::from_pem_slice(piece) {
             Ok((SectionKind::Certificate, der)) => self.blocks.push(Block { number, offset: Some(offset), der }),
             Ok(_) => self.problems.push(Problem::fail(&place(number, Some(offset)), "is no certificate")),
             Err(error) => {
                 self.problems.push(Problem::fail(&place(number, Some(offset)), broken(&error, piece, offset)));
             }
+        }
+    }
+}
+
+/// Lines that the reader here takes, and OpenSSL does not: so servers do not either.
+fn lines_of_nobody(block: &[u8]) -> Option<String> {
+    let behind = block.windows(LAST.len()).position(|window| window == LAST).map(|at| &block[at + LAST.len()..]);
+    match behind.map(<[u8]>::trim_ascii) {
+        Some(behind) if behind.starts_with(BEGIN) => {
+            Some("has the next block right behind its `-----END CERTIFICATE-----`: a line break is missing".into())
+        }
+        Some(behind) if !behind.is_empty() => {
+            let shown = text::escape(&behind[..behind.len().min(SHOWN_MAX)]);
+            Some(format!("has `{shown}` behind its `-----END CERTIFICATE-----`"))
+        }
+        _ => {
+            let alone = block.windows(2).any(|pair| pair[0] == b'\r' && !matches!(pair[1], b'\r' | b'\n'));
+            alone.then(|| "has lines that end with a carriage return and no line feed".into())
         }
     }
 }
@@ -249,6 +270,9 @@ fn outside(bytes: &[u8], offset: usize, problems: &mut Problems) {
 const CERTIFICATES_MAX: usize = 100_000;
 const BEGIN: &[u8] = b"-----BEGIN ";
 const END: &[u8] = b"-----END ";
+const LAST: &[u8] = b"-----END CERTIFICATE-----";
+/// Of what stands where nothing should: enough to find it.
+const SHOWN_MAX: usize = 40;
 /// What a certificate in DER begins with.
 const DER_SEQUENCE: u8 = 0x30;
 /// How long `openssl` makes the lines of a block (RFC 7468 §2).

@@ -10,7 +10,7 @@ use std::{
 use portcullis::{check::tcp::host_and_port, text};
 use rustls::{AlertDescription, ClientConfig, ClientConnection, Error, InvalidMessage, pki_types::ServerName};
 
-use super::Problem;
+use super::{Problem, parsed::is_short};
 use crate::{
     checks::{Finding, Task, tcp},
     clock,
@@ -115,9 +115,11 @@ fn tls(address: &str, error: &Error) -> Finding {
     let unknown = |why: &str| Finding::unknown(format!("{address}: {why}: {error}"));
     match error {
         Error::PeerIncompatible(_)
-        | Error::AlertReceived(AlertDescription::ProtocolVersion | AlertDescription::InsufficientSecurity) => {
-            unknown("it and this program have no version or algorithm in common")
-        }
+        | Error::AlertReceived(
+            AlertDescription::ProtocolVersion
+            | AlertDescription::InsufficientSecurity
+            | AlertDescription::HandshakeFailure,
+        ) => unknown("it and this program have no version or algorithm in common"),
         Error::InvalidMessage(
             InvalidMessage::CertificatePayloadTooLarge | InvalidMessage::HandshakePayloadTooLarge,
         ) => unknown("it presents more than can be taken here"),

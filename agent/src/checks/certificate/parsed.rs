@@ -19,6 +19,7 @@ use x509_parser::{
     error::X509Error,
     extensions::{GeneralName, ParsedExtension, X509Extension},
     oid_registry::OID_X509_COMMON_NAME,
+    public_key::PublicKey,
     x509::X509Version,
 };
 
@@ -143,7 +144,31 @@ fn form(x509: &X509Certificate<'_>, place: &str, problems: &mut Vec<Problem>) {
     if x509.signature_algorithm != x509.signature {
         fail("says twice how it was signed, and not the same");
     }
+    problems.extend(weakness(x509).map(|told| Problem::fail(place, told)));
     extensions(x509.extensions(), place, problems);
+}
+
+/// Whether its RSA key is one that clients refuse.
+pub(super) fn is_short(der: &[u8]) -> bool {
+    let bits = || X509Certificate::from_der(der).ok().and_then(|(_, x509)| rsa_bits(&x509));
+    catch_unwind(AssertUnwindSafe(bits)).is_ok_and(|bits| bits.is_some_and(|bits| bits < RSA_BITS_MIN))
+}
+
+fn rsa_bits(x509: &X509Certificate<'_>) -> Option<usize> {
+    match x509.public_key().parsed() {
+        Ok(PublicKey::RSA(key)) => Some(key.key_size()),
+        _ => None,
+    }
+}
+
+/// What clients no longer take, however well-formed. A root's own signature is not looked at by those who believe it.
+fn weakness(x509: &X509Certificate<'_>) -> Option<String> {
+    if let Some(bits) = rsa_bits(x509).filter(|bits| *bits < RSA_BITS_MIN) {
+        return Some(format!("has an RSA key of {bits} bits, which clients refuse: it must have {RSA_BITS_MIN}"));
+    }
+    let signed_by = x509.signature_algorithm.algorithm.to_id_string();
+    let (_, hash) = WEAK_SIGNATURES.iter().find(|(oid, _)| *oid == signed_by)?;
+    (x509.subject.as_raw() != x509.issuer.as_raw()).then(|| format!("is signed with {hash}, which clients refuse"))
 }
 
 fn extensions(extensions: &[X509Extension<'_>], place: &str, problems: &mut Vec<Problem>) {
@@ -239,6 +264,15 @@ fn name(text: &str) -> String {
 
 /// A certificate with ten thousand names has less; OpenSSL's own limit for a whole chain is 100 KiB.
 const DER_BYTES_MAX: usize = 512 << 10;
+/// CA/Browser Forum Baseline Requirements §6.1.5, and what OpenSSL asks for where nobody says otherwise (its level 2).
+const RSA_BITS_MIN: usize = 2_048;
+/// Collisions were shown for them (RFC 9155; RFC 6151).
+const WEAK_SIGNATURES: [(&str, &str); 4] = [
+    ("1.2.840.113549.1.1.2", "MD2"),
+    ("1.2.840.113549.1.1.4", "MD5"),
+    ("1.2.840.113549.1.1.5", "SHA-1"),
+    ("1.2.840.10045.4.1", "SHA-1"),
+];
 /// RFC 5280 §4.1.2.2.
 const SERIAL_BYTES_MAX: usize = 20;
 /// Of one certificate, so many are enough to see that it is no good.

@@ -105,12 +105,12 @@ fn unknown_issuer(certificates: &[Certificate]) -> Problem {
     Problem::fail(&last.place(), text)
 }
 
-/// webpki does not look at a root's dates; OpenSSL does.
+/// webpki does not look at a root's dates; OpenSSL does. Of one that was renewed with its key the latest counts.
 fn expired(anchor: &TrustAnchor<'_>, roots: &[CertificateDer<'_>], margins: Margins, now_s: i64) -> Option<Problem> {
     let is_it = |root: &&CertificateDer<'_>| anchor_from_trusted_cert(root).is_ok_and(|other| other == *anchor);
-    let root = roots.iter().find(is_it)?;
-    let block = blocks::Block { number: 0, offset: None, der: root.to_vec() };
-    let root = parsed::parse(block, &mut Problems::default())?;
+    let block = |root: &CertificateDer<'_>| blocks::Block { number: 0, offset: None, der: root.to_vec() };
+    let found = roots.iter().filter(is_it).filter_map(|root| parsed::parse(block(root), &mut Problems::default()));
+    let root = found.max_by_key(|root| root.validity.until_s)?;
     let Validity { from_s, until_s } = root.validity;
     let place = format!("the root ({})", root.subject);
     match root.validity.standing(margins, now_s) {

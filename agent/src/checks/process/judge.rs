@@ -23,6 +23,8 @@ pub(super) struct Seen {
     pub(super) of_other_arguments: usize,
     /// One that runs another file of that name, for people.
     pub(super) namesake: Option<String>,
+    /// Nothing ever runs the file itself: its interpreter does.
+    pub(super) is_script: bool,
     /// So many would not tell what they run.
     pub(super) unreadable: usize,
     /// Processes of other users are not even listed.
@@ -79,7 +81,9 @@ fn told(seen: &Seen) -> String {
     let kept = |count: usize, why: &str| (count > 0).then(|| format!("{count} {why}"));
     let misses = [kept(seen.of_others, "as another user"), kept(seen.of_other_arguments, "with other arguments")];
     let namesake = seen.namesake.clone().filter(|_| seen.running.is_empty());
-    [Some(count)].into_iter().chain(misses).chain([namesake]).flatten().collect::<Vec<_>>().join("; ")
+    let script = "it is a script: `executable` is its interpreter, `arguments_contain` the script".to_string();
+    let script = seen.is_script.then_some(script);
+    [Some(count)].into_iter().chain(misses).chain([namesake, script]).flatten().collect::<Vec<_>>().join("; ")
 }
 
 fn hidden(seen: &Seen) -> String {
@@ -162,6 +166,8 @@ mod tests {
         check(&wanted(1, None, 0), &blind(&[]), Unknown, "3 processes would not tell");
         check(&wanted(1, None, 0), &hidepid, Unknown, "hidden");
         check(&wanted(1, None, 0), &others, Fail, "actual none; 2 as another user");
+        let script = Seen { is_script: true, ..up(&[]) };
+        check(&wanted(1, None, 0), &script, Fail, "actual none; it is a script: `executable` is its interpreter");
         let near =
             |seconds: &[u64]| Seen { of_other_arguments: 1, namesake: Some("process 9 runs".into()), ..up(seconds) };
         check(&wanted(1, None, 0), &near(&[]), Fail, "actual none; 1 with other arguments; process 9 runs");

@@ -25,6 +25,7 @@ pub(super) fn reads(wanted: &WebServer, output: &[u8]) -> Result<Reads, String> 
     }
     reads.pid_file = quoted(&output, "PidFile: ").map(Into::into);
     let defines = quoted(&output, "ServerRoot: ").map(|root| ("SERVER_ROOT".to_string(), root.to_string()));
+    reads.undefined = undefined(&output, texts.paths().filter_map(|path| texts.text(path)));
     reads.reveal(&reveal::apache(&wanted.config, &texts, &defines.into_iter().collect()));
     Ok(reads)
 }
@@ -36,6 +37,17 @@ fn included(output: &str) -> BTreeSet<&str> {
         .map_while(|line| line.strip_prefix("  ")?.trim_start_matches(' ').strip_prefix('(')?.split_once(") "))
         .map(|(_, path)| path)
         .collect()
+}
+
+/// The names of `<IfDefine NAME>` and `<IfDefine !NAME>` that it had not, by its own list of those that it has.
+fn undefined<'a>(output: &str, texts: impl Iterator<Item = &'a str>) -> BTreeSet<String> {
+    let defined: BTreeSet<_> = output.lines().filter_map(|line| line.strip_prefix("Define: ")).collect();
+    let condition = |line: &str| {
+        let (statement, name) = line.trim_start().split_once([' ', '\t'])?;
+        let name = name.trim().trim_end_matches('>').trim_matches([' ', '\t', '"', '!']);
+        statement.eq_ignore_ascii_case("<IfDefine").then(|| name.to_string())
+    };
+    texts.flat_map(str::lines).filter_map(condition).filter(|name| !defined.contains(name.as_str())).collect()
 }
 
 /// A name with a line break would show as the name of another file. It would lie beside that.
@@ -71,6 +83,14 @@ mod tests {
         assert_eq!(included(output).into_iter().collect::<Vec<_>>(), ["/e/a b.conf", "/e/apache2.conf"]);
         assert_eq!(quoted(output, "PidFile: "), Some("/run/a.pid"));
         assert!(included("Syntax OK\n").is_empty());
+    }
+
+    #[test]
+    fn conditions() {
+        let output = "Define: DUMP_RUN_CFG\nDefine: Here\n";
+        let texts = ["<IfDefine Here>\n</IfDefine>\n  <ifdefine !\"Gone\" >\n", "IfDefine No\n<IfDefine\tAway>"];
+        let found = undefined(output, texts.into_iter());
+        assert_eq!(found.into_iter().collect::<Vec<_>>(), ["Away", "Gone"]);
     }
 
     #[test]

@@ -27,6 +27,7 @@ use crate::checks::{
     way::way,
 };
 
+mod besides;
 mod instance;
 
 /// Compares the time of the latest change with that of the load.
@@ -96,6 +97,9 @@ fn loaded(wanted: &WebServer, task: &Task<'_>, reads: &Reads, warnings: &mut Vec
             )),
             None => not_running(wanted, &program, &others),
         });
+    }
+    if let Some(verdict) = besides::verdict(wanted.server, &ours, reads) {
+        return Err(verdict);
     }
     warnings.extend(replaced(&ours, &program));
     let pid_file = wanted.pid_file.as_ref().map(PathBuf::from).or_else(|| reads.pid_file.clone());

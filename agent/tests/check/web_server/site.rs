@@ -72,7 +72,7 @@ impl Kind {
         let at = at.display();
         match self {
             Self::Nginx => format!(
-                "pid {at}/run/pid;\nerror_log {at}/run/error.log;\nworker_processes 2;\nevents {{}}\nhttp {{\n\
+                "daemon off;\npid {at}/run/pid;\nerror_log {at}/run/error.log;\nworker_processes 2;\nevents {{}}\nhttp {{\n\
                  access_log off;\nclient_body_temp_path {at}/run/1;\nproxy_temp_path {at}/run/2;\n\
                  fastcgi_temp_path {at}/run/3;\nuwsgi_temp_path {at}/run/4;\nscgi_temp_path {at}/run/5;\n\
                  include parts/*.conf;\nserver {{ listen 127.0.0.1:{port}; return 200; }}\n}}\n"
@@ -93,7 +93,7 @@ impl Kind {
 
     fn start(self, config: &Path) -> Command {
         let (program, arguments): (_, &[&str]) = match self {
-            Self::Nginx => ("nginx", &["-g", "daemon off;", "-c"]),
+            Self::Nginx => ("nginx", &["-c"]),
             Self::Apache => ("apache2", &["-DFOREGROUND", "-f"]),
             Self::Haproxy => ("haproxy", &["-W", "-f"]),
         };
@@ -203,10 +203,14 @@ impl Site {
     }
 
     pub(super) fn start(&mut self) {
+        self.start_with(&[]);
+    }
+
+    pub(super) fn start_with(&mut self, arguments: &[&str]) {
         self.tick();
         let log = fs::File::create(self.at("run/output")).unwrap();
         let mut command = self.kind.start(&self.config());
-        command.stdout(log.try_clone().unwrap()).stderr(log);
+        command.args(arguments).stdout(log.try_clone().unwrap()).stderr(log);
         self.server = Some(command.spawn().unwrap());
     }
 

@@ -7,7 +7,7 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, UnixTime},
 };
 
-use super::{Mutex, PoisonError, Presented, Problem};
+use super::{Mutex, PoisonError, Presented, Problem, is_short};
 
 /// What was presented.
 #[derive(Debug)]
@@ -31,8 +31,15 @@ impl Recorder {
         (!certificates.is_empty()).then_some(Presented { certificates, unproven })
     }
 
-    fn proof(&self, proof: Result<HandshakeSignatureValid, Error>) -> Result<HandshakeSignatureValid, Error> {
-        if let Err(error) = &proof {
+    fn proof(
+        &self,
+        certificate: &CertificateDer<'_>,
+        proof: Result<HandshakeSignatureValid, Error>,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        // Of a key that is too short no signature is taken; that it is too short is told with the certificate.
+        if let Err(error) = &proof
+            && !is_short(certificate)
+        {
             let problem = match error {
                 Error::InvalidCertificate(CertificateError::BadSignature) => {
                     Problem::fail("", "the server does not hold the key of its certificate: its signature is wrong")
@@ -65,7 +72,7 @@ impl ServerCertVerifier for Recorder {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.proof(verify_tls12_signature(message, certificate, signature, &self.algorithms))
+        self.proof(certificate, verify_tls12_signature(message, certificate, signature, &self.algorithms))
     }
 
     fn verify_tls13_signature(
@@ -74,7 +81,7 @@ impl ServerCertVerifier for Recorder {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.proof(verify_tls13_signature(message, certificate, signature, &self.algorithms))
+        self.proof(certificate, verify_tls13_signature(message, certificate, signature, &self.algorithms))
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

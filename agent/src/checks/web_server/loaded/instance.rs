@@ -50,7 +50,10 @@ fn configs(server: Server, process: &Process, defaults: &mut dyn FnMut() -> Defa
     match server {
         Server::Haproxy => {
             let from = fs::read_link(Pid(process.pid).path("cwd")).unwrap_or_default();
-            option("-f").into_iter().map(|config| from.join(config)).collect()
+            let mut parts = arguments.splitn(2, |argument| *argument == "--");
+            let named = values(parts.next().unwrap_or_default(), "-f");
+            let bare = parts.next().unwrap_or_default().iter().copied();
+            named.into_iter().chain(bare).map(|config| from.join(config)).collect()
         }
         Server::Nginx | Server::Apache => {
             let (config, prefix) = if server == Server::Nginx { ("-c", "-p") } else { ("-f", "-d") };
@@ -66,7 +69,7 @@ fn configs(server: Server, process: &Process, defaults: &mut dyn FnMut() -> Defa
 }
 
 /// The values of an option: `-f value` or `-fvalue`.
-fn values<'a>(arguments: &[&'a str], option: &str) -> Vec<&'a str> {
+pub(super) fn values<'a>(arguments: &[&'a str], option: &str) -> Vec<&'a str> {
     let (mut found, mut rest) = (Vec::new(), arguments.iter());
     while let Some(argument) = rest.next() {
         match argument.strip_prefix(option) {
@@ -136,6 +139,7 @@ mod tests {
             (Server::Nginx, &["nginx: master process nginx -p /q -c n.conf"], "/q/n.conf"),
             (Server::Apache, &["/usr/sbin/apache2", "-k", "start"], "/p/conf/n.conf"),
             (Server::Apache, &["apache2", "-d", "/q", "-f", "a.conf"], "/q/a.conf"),
+            (Server::Haproxy, &["haproxy", "-W", "--", "/e/h.cfg"], "/e/h.cfg"),
             (Server::Haproxy, &["haproxy", "-sf", "1", "-Ws", "-f", "/e/h.cfg"], "/e/h.cfg"),
         ] {
             let found = configs(server, &process(1, 0, arguments), &mut defaults);
