@@ -101,7 +101,8 @@ pub fn apply(request: &Request<'_>) -> Result<Ended, ApplyError> {
             })
         }
     });
-    ended.map_err(|error| if transaction.is_known() { error } else { forgotten(&journal.id) })
+    // An error with advice of its own, as of a command that could not be begun, knows better.
+    ended.map_err(|error| if error.hint.is_some() || transaction.is_known() { error } else { forgotten(&journal.id) })
 }
 
 /// Who removes the state directory, or this change's folder in it, removes what was remembered.
