@@ -231,6 +231,7 @@ fn commands_are_seen_failing() {
     let (code, report) = bench.rehearse(&failing, "root", &[]);
     assert_eq!((code, &report["all_noticed"]), (Some(2), &false.into()), "{report:#}");
     assert_eq!((&report["totals"]["missed"], &report["totals"]["checks_unclear"]), (&0.into(), &1.into()));
+    assert!(report["error"].as_str().unwrap().contains("`nginx parses`: it does not pass"), "{report:#}");
     let ran = bench.cli(&["rehearse", "--spec", "portcullis.toml", "--root", "root"]);
     ran.exits(2);
     let error = "error: failed to rehearse check `nginx parses`: it does not pass even before anything is broken: ";
