@@ -112,10 +112,10 @@ impl<'a> Place<'a> {
 
     /// The outcomes of all checks, with the copy as it is now.
     fn run(&self) -> anyhow::Result<Vec<Outcome>> {
-        self.run_by(self.as_it_is()?)
+        self.run_by(&self.as_it_is()?)
     }
 
-    fn run_by(&self, manifest: Manifest) -> anyhow::Result<Vec<Outcome>> {
+    fn run_by(&self, manifest: &Manifest) -> anyhow::Result<Vec<Outcome>> {
         let file = self.scratch.file("rehearsal.json");
         let payload = manifest.to_payload();
         Manifest::parse(&payload).context("what is in the copy can be no manifest")?;
@@ -210,7 +210,7 @@ impl<'a> Place<'a> {
             manifest.checks.retain(|one| one.name == check);
             let part = CheckKind::Certificate(forged.asked.part_of(wanted));
             manifest.checks.iter_mut().for_each(|one| one.kind = part.clone());
-            self.run_by(manifest)
+            self.run_by(&manifest)
         });
         undo.undo().context("failed to put a certificate back")?;
         let outcome = outcomes?.into_iter().find(|outcome| outcome.check == check);
