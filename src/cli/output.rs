@@ -49,6 +49,11 @@ pub(crate) fn failure_json(error: &str, hint: Option<&str>) {
     }
 }
 
+/// Says what went wrong where machines have it with the result.
+pub(crate) fn error(message: &impl Display) {
+    diagnostic("error", message);
+}
+
 /// Says what one should know.
 pub(crate) fn warning(message: &impl Display) {
     diagnostic("warning", message);

@@ -117,7 +117,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Answer> {
         output::result(&report.text())?;
     }
     if let Some(unclear) = report.unclear() {
-        bail!("{unclear}");
+        if !args.json {
+            bail!("{unclear}");
+        }
+        // On stdout it stands in the report: two documents in one could not be read.
+        output::error(&unclear);
     }
     Ok(report.answer())
 }

@@ -40,7 +40,9 @@ fn group(side: &Side<'_>, directory: &str, ending: &str, members: &[&str]) -> Ve
         let why = if is_volatile { "comes and goes, by its name" } else { "differ, each of them" };
         let why = format!("{}: {why}", counted(members.len()));
         let pattern = |tail| Reasoned { pattern: format!("{prefix}/*{}{tail}", quoted(ending)), why: why.clone() };
-        return tails(members).into_iter().map(pattern).collect();
+        // A pattern for files is one for directories too, and in a directory that is called `a.log` anything may lie.
+        let directories = Reasoned { pattern: format!("!{prefix}/*{}*/", quoted(ending)), why: NO_DIRECTORY.into() };
+        return tails(members).into_iter().map(pattern).chain([directories]).collect();
     }
     let exact = |path: &&str| {
         let what = side.difference(path).map_or("comes and goes, by its name", super::compare::What::as_str);
@@ -101,6 +103,8 @@ pub(super) fn quoted(path: &str) -> String {
 
 /// In a pattern.
 const DIGIT: &str = "[0-9]";
+
+const NO_DIRECTORY: &str = "but no directory of such a name";
 
 /// So many that it is no coincidence.
 const SEVERAL: usize = 3;

@@ -257,17 +257,19 @@ mod tests {
                 &["storage/logs/**"][..],
                 0,
             ),
-            (&["storage/a.log x"], &["storage/a.log y"], &["storage/*.log"], 0),
+            (&["storage/a.log x"], &["storage/a.log y"], &["storage/*.log", "!storage/*.log*/"], 0),
             (
                 &["storage/a.log.1.gz x", "app.pid 1"],
                 &["app.pid 2"],
                 &[
                     "/*.pid",
+                    "!/*.pid*/",
                     "storage/*.log",
                     "storage/*.log.[0-9]",
                     "storage/*.log.[0-9].gz",
                     "storage/*.log.[0-9][0-9]",
                     "storage/*.log.[0-9][0-9].gz",
+                    "!storage/*.log*/",
                 ],
                 0,
             ),
@@ -278,6 +280,7 @@ mod tests {
                     "/*.log",
                     "/*.log-[0-9][0-9][0-9][0-9][0-9][0-9][0-9][0-9]",
                     "/*.log-[0-9][0-9][0-9][0-9][0-9][0-9][0-9][0-9].gz",
+                    "!/*.log*/",
                 ],
                 0,
             ),
@@ -302,7 +305,7 @@ mod tests {
             (
                 &["img/", "img/a.jpg 1", "img/b.jpg 1", "img/c.jpg 1"],
                 &["img/", "img/a.jpg 2", "img/b.jpg 2", "img/c.jpg 2"],
-                &["img/*.jpg"],
+                &["img/*.jpg", "!img/*.jpg*/"],
                 0,
             ),
             (&["img/", "img/[a].jpg 1"], &["img/", "img/[a].jpg 2"], &["/img/\\[a\\].jpg"], 0),
@@ -328,7 +331,29 @@ mod tests {
     #[test]
     fn one_instance_by_names_alone() {
         let one = instance("i-1", "/app", &["a.php x", "logs/", "logs/x.log 1", "run.pid 7", "uploads/"]);
-        assert_eq!(patterns(&[one]), ["logs/**", "uploads/**", "/*.pid"]);
+        assert_eq!(patterns(&[one]), ["logs/**", "uploads/**", "/*.pid", "!/*.pid*/"]);
+    }
+
+    /// A directory may be called like a log, and hold what is run.
+    #[test]
+    fn no_directory_is_ignored_for_what_files_are_called() {
+        let logs = |content| ["a.log", "a.log.1", "b.pid"].map(|name| format!("{name} {content}"));
+        let [one, two] = ["1", "2"].map(|content| {
+            let logs = logs(content);
+            instance("i", "/app", &[&APP[..], &[logs[0].as_str(), &logs[1], &logs[2]]].concat())
+        });
+        let ignore = crate::glob::Ignore::new(&patterns(&[one, two])).unwrap();
+        for (path, hidden) in [
+            ("z.log", true),
+            ("z.log.7.gz", true),
+            ("z.pid", true),
+            ("z.log/a.php", false),
+            ("z.log.7/a.php", false),
+            ("z.log.7.gz/a.php", false),
+            ("z.pid/a.php", false),
+        ] {
+            assert_eq!(ignore.hides(path.as_bytes(), false), hidden, "{path}");
+        }
     }
 
     #[test]

@@ -139,14 +139,19 @@ fn is_new(tree: &Tree, path: &[u8]) -> bool {
 /// A path for each pattern that nothing in the tree will look at: what lies there, nobody notices.
 fn blind_spots(tree: &Tree) -> BTreeSet<Vec<u8>> {
     let Ok(ignore) = Ignore::new(&tree.ignore) else { return BTreeSet::new() };
-    let spots =
-        tree.ignore.iter().flat_map(|pattern| ["rehearsal.php", "rehearsal"].map(|stem| instance(pattern, stem)));
     let has_parent = |path: &[u8]| {
         let parent = path.iter().rposition(|&byte| byte == b'/').map(|slash| &path[..slash]);
         parent.is_none_or(|parent| ignore.hides(parent, true) || !is_new(tree, parent))
     };
-    let spots = spots.flatten().filter(|path| ignore.hides(path, false) && is_new(tree, path) && has_parent(path));
-    spots.collect()
+    let is_blind = |path: &Vec<u8>| ignore.hides(path, false) && is_new(tree, path) && has_parent(path);
+    let stems = |pattern| ["rehearsal.php", "rehearsal"].map(|stem| (pattern, stem));
+    let spots = tree.ignore.iter().flat_map(stems).flat_map(|(pattern, stem)| {
+        let spot = instance(pattern, stem).filter(is_blind);
+        // What is ignored as a file is ignored as a directory too, with everything in it.
+        let directory = spot.clone().filter(|spot| !pattern.ends_with("**") && ignore.matches(spot, true));
+        [spot, directory.map(|spot| [&spot, &b"/"[..], EXTRA_NAME].concat())]
+    });
+    spots.flatten().collect()
 }
 
 /// A path that `pattern` may match: each wildcard stands for `stem`. `None` for what brings back, and for classes.
@@ -240,7 +245,9 @@ mod tests {
                 "logs/rehearsal",
                 "logs/rehearsal.php",
                 "rehearsal.php.pid",
-                "rehearsal.pid"
+                "rehearsal.php.pid/portcullis-rehearsal.php",
+                "rehearsal.pid",
+                "rehearsal.pid/portcullis-rehearsal.php"
             ]
         );
     }

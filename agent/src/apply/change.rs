@@ -90,7 +90,7 @@ pub fn apply(request: &Request<'_>) -> Result<Ended, ApplyError> {
     }
     let way = runtime.block_on(Change { request, transaction: &transaction, manifest }.run(signals));
     runtime.shutdown_background();
-    match way? {
+    let ended = way.and_then(|way| match way {
         Way::Lost => Ok(Ended::Left(transaction.read()?)),
         Way::Settled => {
             let journal = wait_until_undone(&transaction)?;
@@ -100,7 +100,15 @@ pub fn apply(request: &Request<'_>) -> Result<Ended, ApplyError> {
                 _ => Ended::Undone(journal),
             })
         }
-    }
+    });
+    // An error with advice of its own, as of a command that could not be begun, knows better.
+    ended.map_err(|error| if error.hint.is_some() || transaction.is_known() { error } else { forgotten(&journal.id) })
+}
+
+/// Who removes the state directory, or this change's folder in it, removes what was remembered.
+fn forgotten(id: &str) -> ApplyError {
+    ApplyError::new(format!("change {id} is neither confirmed nor undone: what was remembered of it is gone"))
+        .hint("somebody removed it from the state directory; look at the trees with `portcullis-agent check`")
 }
 
 /// One change at a time: while another is open nobody could say which of them broke a guard.
@@ -111,8 +119,10 @@ fn alone(home: &Path) -> Result<File, ApplyError> {
     changes.iter().for_each(|(transaction, journal)| pending::forget(transaction, journal));
     let open = changes.into_iter().find(|(_, journal)| !journal.stage.is_final());
     if let Some((_, journal)) = open.filter(|(_, journal)| locked.is_err() || journal.stage != Stage::Remembering) {
-        let hint =
-            format!("`portcullis-agent confirm {0}` keeps it, `portcullis-agent undo {0}` undoes it", journal.id);
+        let hint = match journal.stage {
+            Stage::Undoing { .. } => "`portcullis-agent undo --pending` tries again".into(),
+            _ => format!("`portcullis-agent confirm {0}` keeps it, `portcullis-agent undo {0}` undoes it", journal.id),
+        };
         return Err(ApplyError::new(format!("another {}", journal.lines().join("; "))).hint(hint));
     }
     match locked {

@@ -147,6 +147,11 @@ impl Transaction {
         Ok(serde_json::from_slice(&read_capped(&self.dir.join(JOURNAL), JOURNAL_BYTES_MAX)?)?)
     }
 
+    /// Whether there still is a journal of it.
+    pub(crate) fn is_known(&self) -> bool {
+        !matches!(fs::symlink_metadata(self.dir.join(JOURNAL)), Err(error) if error.kind() == io::ErrorKind::NotFound)
+    }
+
     fn write(&self, journal: &Journal) -> io::Result<()> {
         state::replace(&self.dir.join(JOURNAL), &serde_json::to_vec_pretty(journal)?)
     }
@@ -203,7 +208,8 @@ impl Transaction {
     pub(crate) fn log(&self, line: &str) {
         use io::Write as _;
         let line = format!("{} {}\n", crate::clock::now(), portcullis::text::visible(line));
-        eprint!("{line}");
+        // Nobody may listen any more: that must not end an undoing.
+        let _ = io::stderr().write_all(line.as_bytes());
         let log = OpenOptions::new().create(true).append(true).mode(0o600).open(self.dir.join("log"));
         let _ = log.and_then(|mut log| log.write_all(line.as_bytes()));
     }

@@ -243,15 +243,18 @@ impl Work<'_> {
         }
     }
 
-    /// What nobody kept can only be told.
+    /// What nobody kept can only be told. Of a file somebody must bring the content; a socket, FIFO or device is made again by
+    /// whoever made it, and to wait for that would keep this change open for ever.
     fn not_kept(&mut self, wanted: &Wanted, found: Option<&Stat>) -> Done {
         match (&wanted.kind, found) {
-            (_, None) => Err("is gone, and its content was not kept: it cannot be put back".into()),
+            (Kind::Other, None) => self.note("was a socket, FIFO or device, and is gone: it cannot be put back"),
             (Kind::Other, Some(stat)) if is_plain(stat) => {
-                Err("was a socket, FIFO or device: it cannot be put back".into())
+                self.note("was a socket, FIFO or device, and is something else now: it cannot be put back");
             }
-            _ => Ok(()),
+            (_, None) => return Err("is gone, and its content was not kept: it cannot be put back".into()),
+            _ => {}
         }
+        Ok(())
     }
 
     fn directory(&mut self, dir: &Dir, name: &CStr, node: &Node, is_there: bool, depth: usize) -> Done {
@@ -292,25 +295,37 @@ impl Work<'_> {
     }
 
     fn attributes(&mut self, open: impl std::os::fd::AsFd, wanted: &Wanted) -> Done {
-        let stat = rustix::fs::fstat(&open).map_err(words)?;
-        let before = attributes::of_stat(&stat);
-        if attributes::agree(&open, &stat, wanted).map_err(words)? {
+        let before = rustix::fs::fstat(&open).map_err(words)?;
+        if attributes::agree(&open, &before, wanted).map_err(words)? {
             return Ok(());
         }
+        let was = attributes::of(&open, &before).map_err(words)?;
         attributes::give(&open, wanted).map_err(words)?;
-        // Times follow from what was done to a directory's names.
-        if before.mode != wanted.mode.or(before.mode) || before.owner != wanted.owner.or(before.owner) {
+        let after = rustix::fs::fstat(&open).map_err(words)?;
+        if !attributes::agree(&open, &after, wanted).map_err(words)? {
+            // Another pass would not help either.
+            self.note("not all of its attributes can be put back");
+        } else if !attributes::same(&wanted.mode, &was.mode) || !attributes::same(&wanted.owner, &was.owner) {
             self.did("mode or owner put back");
+        } else if !attributes::same(&wanted.attributes, &was.attributes) {
+            self.did("extended attributes put back");
+        } else if file_type(&before) != FileType::Directory {
+            // Those of a directory follow from what was done to its names.
+            self.did("times put back");
         }
         Ok(())
     }
 
     fn link(&mut self, dir: &Dir, name: &CStr, target: &Bytes, wanted: &Wanted, right: Option<&Stat>) -> Done {
-        let same = right.is_some() && dir.target(name).map_err(words)? == target.0;
+        let same_target = right.is_some() && dir.target(name).map_err(words)? == target.0;
         // The link itself has no mode; whether it is right otherwise is seen without opening it.
         let is = right.map(attributes::of_stat).unwrap_or_default();
-        if same && attributes::same(&wanted.owner, &is.owner) && attributes::same(&wanted.modified, &is.modified) {
+        let same = attributes::same(&wanted.owner, &is.owner) && attributes::same(&wanted.modified, &is.modified);
+        if same_target && same {
             return Ok(());
+        }
+        if let Some(stat) = right.filter(|_| !same_target) {
+            self.keep(dir, name, stat)?;
         }
         let _ = dir.unlink(DRAFT);
         rustix::fs::symlinkat(target.0.as_slice(), dir, DRAFT).map_err(words)?;

@@ -2,6 +2,7 @@
 
 use std::{
     ffi::OsString,
+    io,
     path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
@@ -67,7 +68,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
         guards_are_enough: args.guards_are_enough,
         command: args.command.clone(),
         person: apply::person(),
-        tell: |line| eprintln!("portcullis: {line}"),
+        tell: |line| say(&mut io::stderr(), &format!("portcullis: {line}")),
     });
     match ended {
         Ok(Ended::Confirmed(journal)) => told(&journal, 0),
@@ -92,10 +93,9 @@ pub(super) fn state_dir(path: &Path) -> PathBuf {
     match Config::read(path) {
         Ok(config) => config.state_dir,
         Err(error) => {
-            eprintln!(
-                "warning: looking in `{STATE_DIR}`, since the configuration does not say: {}",
-                portcullis::text::visible_lines(&error.to_string())
-            );
+            let because = portcullis::text::visible_lines(&error.to_string());
+            let warning = format!("warning: looking in `{STATE_DIR}`, since the configuration does not say: {because}");
+            say(&mut io::stderr(), &warning);
             STATE_DIR.into()
         }
     }
@@ -115,7 +115,8 @@ fn list(config: &Config) -> ExitCode {
 pub(super) fn print(journal: &Journal) {
     let lines = journal.lines();
     for (number, line) in lines.iter().enumerate() {
-        println!("{}{}", if number > 0 { "  " } else { "" }, portcullis::text::visible(line));
+        let indent = if number > 0 { "  " } else { "" };
+        say(&mut io::stdout(), &format!("{indent}{}", portcullis::text::visible(line)));
     }
 }
 
@@ -125,9 +126,14 @@ pub(super) fn told(journal: &Journal, exit: u8) -> ExitCode {
 }
 
 pub(super) fn failed(error: &ApplyError) -> ExitCode {
-    eprintln!("error: {}", portcullis::text::visible_lines(&error.text));
+    say(&mut io::stderr(), &format!("error: {}", portcullis::text::visible_lines(&error.text)));
     if let Some(hint) = &error.hint {
-        eprintln!("hint: {}", portcullis::text::visible(hint));
+        say(&mut io::stderr(), &format!("hint: {}", portcullis::text::visible(hint)));
     }
     ExitCode::from(2)
+}
+
+/// A line to whoever still listens. That nobody does, as after a lost session, must not end what is under way.
+fn say(to: &mut impl io::Write, line: &str) {
+    let _ = writeln!(to, "{line}");
 }

@@ -61,7 +61,8 @@ pub fn run(config: &Path, envelope: &Path, digest_text: &str) -> ExitCode {
 /// To whoever listens now, and to whoever looks later.
 fn tell(home: &Path, line: &str) {
     let line = format!("{} {}\n", clock::now(), text::visible(line));
-    eprint!("{line}");
+    // Nobody may listen any more.
+    let _ = std::io::stderr().write_all(line.as_bytes());
     let path = home.join(LOG);
     if fs::metadata(&path).is_ok_and(|log| log.len() > LOG_BYTES_MAX) {
         let _ = fs::rename(&path, path.with_extension("old"));

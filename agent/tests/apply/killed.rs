@@ -274,3 +274,23 @@ fn two_undo_at_the_same_time() {
     assert_eq!(machine.picture(), before);
     Ran::of(&mut machine.agent("undo", &["--pending"])).is(0, "");
 }
+
+/// As after a session without a terminal, which ends without a signal.
+#[test]
+fn nobody_listens_any_more() {
+    let machine = Machine::new();
+    let full = || fs::File::options().write(true).open("/dev/full").unwrap();
+    for (options, exit) in [(&["--confirm-within", "3s"][..], 1), (&["--guards-are-enough"], 0)] {
+        let mut apply = machine.agent("apply", &[options, &["--", "true"]].concat());
+        assert_eq!(apply.stdout(full()).stderr(full()).status().unwrap().code(), Some(exit));
+    }
+}
+
+/// The command removes what was remembered: nothing can be undone, and that is said.
+#[test]
+fn what_was_remembered_is_removed() {
+    let machine = Machine::new();
+    let state = machine.path("state");
+    let ran = machine.apply(&["--confirm-within", "5s"], &format!("rm -r {}", state.display()));
+    ran.is(2, "is neither confirmed nor undone: what was remembered of it is gone");
+}

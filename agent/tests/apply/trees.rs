@@ -80,8 +80,10 @@ fn extended_attributes() {
     assert!(before.is_some());
     undone(&machine, "echo other >etc/nginx/part-1");
     assert_eq!(capability(), before);
-    undone(&machine, "setcap -r etc/nginx/part-1");
+    let said = undone(&machine, "setcap -r etc/nginx/part-1; touch -d 2001-02-03 etc/nginx/part-2");
     assert_eq!(capability(), before);
+    assert!(said.contains("nginx: part-1: extended attributes put back"), "{said}");
+    assert!(said.contains("nginx: part-2: times put back"), "{said}");
     rustix::fs::removexattr(&file, c"security.capability").unwrap();
     undone(&machine, "setcap cap_net_bind_service=ep etc/nginx/part-1");
     assert_eq!(capability(), None);
@@ -117,6 +119,32 @@ fn what_is_lost_is_told() {
     assert!(said.contains(&format!("nginx: part-1: {lost}")), "{said}");
     assert_eq!(said.matches(lost).count(), 2, "{said}");
     assert!(machine.change().join("replaced/tree site/small").exists());
+}
+
+/// Where a link led is kept as well: it may be all that tells which release was there.
+#[test]
+fn where_a_link_led_is_kept() {
+    let machine = Machine::new();
+    undone(&machine, "ln -sfn part-2 etc/nginx/link");
+    let kept = machine.change().join("replaced/tree nginx/link");
+    assert_eq!(fs::read_link(kept).unwrap().to_str(), Some("part-2"));
+}
+
+/// Nobody can put a socket back; that is told, and keeps nothing open: the next change may begin.
+#[test]
+fn what_nobody_can_make_is_told_and_settled() {
+    let machine = Machine::new();
+    for (script, told) in [
+        ("rm www/php.sock", "site: php.sock: was a socket, FIFO or device, and is gone"),
+        ("rm www/pipe; echo x >www/pipe", "site: pipe: was a socket, FIFO or device, and is something else now"),
+    ] {
+        let _socket = std::os::unix::net::UnixListener::bind(machine.path("www/php.sock"));
+        sh(&format!("rm -f {0}; mkfifo {0}", machine.path("www/pipe").display()));
+        let ran = machine.apply(&[], &format!("cd {}; {script}; exit 1", machine.path("").display()));
+        ran.is(1, told);
+        assert!(machine.is_at("undone"), "{ran:?}");
+    }
+    machine.apply(&["--guards-are-enough"], "true").is(0, "confirmed by");
 }
 
 /// The command plants links where directories were: nothing behind them is touched.

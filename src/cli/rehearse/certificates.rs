@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
+use portcullis::check::certificate::Certificate;
 
 use super::scratch::Scratch;
 
@@ -16,36 +17,84 @@ pub(super) struct Forged {
     pub(super) what: &'static str,
     /// What the check has to say for it to be noticed.
     pub(super) advice: &'static str,
+    /// What of a check is asked about it.
+    pub(super) asked: Asked,
     pub(super) pem: Vec<u8>,
 }
 
-/// In the place of `real`, whose key is `key`, for `names`. Each is wrong in one way, as far as one who does not have the
-/// authority's key can make it so: all are signed by themselves.
-pub(super) fn forged(
-    scratch: &Scratch,
-    real: &Path,
-    key: Option<&Path>,
-    names: &[String],
-) -> anyhow::Result<Vec<Forged>> {
+/// One thing that a check can ask. A certificate that is wrong in one way may be wrong in others too, since we have neither the
+/// authority's key nor always the real one: what fails for those would hide that nobody asks for this one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// Nothing but what every check asks.
+    Dates,
+    Names,
+    Key,
+    Roots,
+}
+
+impl Asked {
+    /// The part of a check that asks this. What is asked together holds together, so it fails exactly where this part of
+    /// the whole fails.
+    pub(super) fn part_of(self, check: &Certificate) -> Certificate {
+        Certificate {
+            names: check.names.clone().filter(|_| self == Self::Names),
+            key: check.key.clone().filter(|_| self == Self::Key),
+            roots: check.roots.clone().filter(|_| self == Self::Roots),
+            ..check.clone()
+        }
+    }
+}
+
+/// A certificate with nothing wrong but its signature: where it does not pass, the failing of others says nothing.
+pub(super) fn right(scratch: &Scratch) -> anyhow::Result<Forged> {
+    let folder = folder(scratch)?;
+    let key = own_key(&folder)?;
+    let pem = Forge { folder: &folder }.make(&key, &["localhost".to_owned()], VALID)?;
+    Ok(Forged { what: "right", advice: "", asked: Asked::Dates, pem })
+}
+
+fn folder(scratch: &Scratch) -> anyhow::Result<PathBuf> {
     let folder = scratch.file("certificates");
     fs::create_dir_all(&folder).context("failed to create a folder")?;
+    Ok(folder)
+}
+
+fn own_key(folder: &Path) -> anyhow::Result<PathBuf> {
     let own = folder.join("own.key");
     openssl(&["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out"], &[&own])?;
-    let of_check = key.unwrap_or(&own);
+    Ok(own)
+}
+
+/// In the place of `real`, each wrong in a way that `check` can ask about: all are signed by themselves, with a key of ours.
+pub(super) fn forged(scratch: &Scratch, real: &Path, check: &Certificate) -> anyhow::Result<Vec<Forged>> {
+    let folder = folder(scratch)?;
+    let key = own_key(&folder)?;
     let forge = Forge { folder: &folder };
-    let others = ["rehearsal.invalid".to_owned()];
-    let names = if names.is_empty() { &["localhost".to_owned()][..] } else { names };
+    let (others, localhost) = (["rehearsal.invalid".to_owned()], ["localhost".to_owned()]);
+    let names = check.names.as_deref().filter(|names| !names.is_empty()).unwrap_or(&localhost);
     let mut forged = Vec::new();
-    for (what, advice, key, names, dates) in [
-        ("expired", EXPIRES, of_check, names, ["20200101000000Z", "20200201000000Z"]),
-        ("not yet valid", EXPIRES, of_check, names, ["20980101000000Z", "20990101000000Z"]),
-        ("for another name", "add `names` to the check", of_check, &others[..], VALID),
-        ("of another key", "add `key` to the check", &*own, names, VALID),
+    for (what, advice, asked, names, dates) in [
+        ("expired", EXPIRES, Asked::Dates, names, ["20200101000000Z", "20200201000000Z"]),
+        ("not yet valid", EXPIRES, Asked::Dates, names, ["20980101000000Z", "20990101000000Z"]),
+        ("for another name", "add `names` to the check", Asked::Names, &others[..], VALID),
+        ("of another key", "add `key` to the check", Asked::Key, names, VALID),
+        ("signed by itself", EXPIRES, Asked::Roots, names, VALID),
     ] {
-        forged.push(Forged { what, advice, pem: forge.make(key, names, dates)? });
+        let can_be_asked = match asked {
+            Asked::Dates => true,
+            // Of a collection nobody asks for names or a key.
+            Asked::Names | Asked::Key => !check.collection,
+            // Where no roots are named, nobody needs to have signed it.
+            Asked::Roots => check.roots.is_some(),
+        };
+        if can_be_asked {
+            forged.push(Forged { what, advice, asked, pem: forge.make(&key, names, dates)? });
+        }
     }
     let whole = fs::read(real).context("failed to read the certificate's copy")?;
-    forged.push(Forged { what: "cut in half", advice: EXPIRES, pem: whole[..whole.len() / 2].to_vec() });
+    let half = whole[..whole.len() / 2].to_vec();
+    forged.push(Forged { what: "cut in half", advice: EXPIRES, asked: Asked::Dates, pem: half });
     Ok(forged)
 }
 

@@ -112,8 +112,12 @@ impl<'a> Place<'a> {
 
     /// The outcomes of all checks, with the copy as it is now.
     fn run(&self) -> anyhow::Result<Vec<Outcome>> {
+        self.run_by(&self.as_it_is()?)
+    }
+
+    fn run_by(&self, manifest: &Manifest) -> anyhow::Result<Vec<Outcome>> {
         let file = self.scratch.file("rehearsal.json");
-        let payload = self.as_it_is()?.to_payload();
+        let payload = manifest.to_payload();
         Manifest::parse(&payload).context("what is in the copy can be no manifest")?;
         let mut envelope = Envelope::unsigned(PAYLOAD_TYPE, payload);
         envelope.sign(&self.key);
@@ -162,41 +166,56 @@ impl<'a> Place<'a> {
     /// Puts certificates that are wrong in the place of those that checks look at.
     fn certificates(&self, shown: &mut [Option<Shown>]) -> anyhow::Result<()> {
         for (one, check) in shown.iter_mut().zip(&self.manifest.checks) {
-            let CheckKind::Certificate(Certificate { file: Some(file), key, names, .. }) = &check.kind else {
+            let CheckKind::Certificate(wanted @ Certificate { file: Some(file), .. }) = &check.kind else {
                 continue;
             };
             let (None, Some(place)) = (&one, self.copy_of(file)) else { continue };
-            let key = key.as_ref().and_then(|key| self.copy_of(key));
-            let names = names.as_deref().unwrap_or_default();
-            let forged = match certificates::forged(self.scratch, &place, key.as_deref(), names) {
-                Ok(forged) => forged,
-                Err(error) => {
-                    *one = Some(Shown::Unclear(format!("{error:#}")));
-                    continue;
-                }
-            };
-            *one = Some(self.forgeries(&check.name, &place, forged)?);
+            let forged = certificates::right(self.scratch)
+                .and_then(|right| Ok((right, certificates::forged(self.scratch, &place, wanted)?)));
+            *one = Some(match forged {
+                Err(error) => Shown::Unclear(format!("{error:#}")),
+                Ok((right, forged)) => match self.forgery(&check.name, wanted, &place, &right)? {
+                    (Status::Pass, _) => self.forgeries(&check.name, wanted, &place, &forged)?,
+                    (_, said) => Shown::Unclear(format!("a certificate with nothing wrong does not pass: {said}")),
+                },
+            });
         }
         Ok(())
     }
 
-    fn forgeries(&self, check: &str, place: &Path, forged: Vec<Forged>) -> anyhow::Result<Shown> {
+    fn forgeries(&self, check: &str, wanted: &Certificate, place: &Path, all: &[Forged]) -> anyhow::Result<Shown> {
         let (mut noticed, mut missed) = (Vec::new(), Vec::new());
-        for Forged { what, advice, pem } in forged {
-            let aside = self.scratch.aside().join("certificate");
-            fs::rename(place, &aside).context("failed to move a certificate aside")?;
-            let undo = Undo::Aside { place: place.into(), aside };
-            let outcomes = fs::write(place, pem).context("failed to write a certificate").and_then(|()| self.run());
-            undo.undo().context("failed to put a certificate back")?;
-            let outcomes = outcomes?;
-            let outcome =
-                outcomes.iter().find(|outcome| outcome.check == check).context("the agent told nothing of a check")?;
-            match outcome.status {
-                Status::Pass => missed.push((what, advice)),
-                _ => noticed.push((what, outcome.reason.clone().unwrap_or_default())),
+        for forged in all {
+            match self.forgery(check, wanted, place, forged)? {
+                (Status::Pass, _) => missed.push((forged.what, forged.advice)),
+                (_, said) => noticed.push((forged.what, said)),
             }
         }
         Ok(Shown::Certificate { noticed, missed })
+    }
+
+    /// What the part of a check that asks about it says of a certificate.
+    fn forgery(
+        &self,
+        check: &str,
+        wanted: &Certificate,
+        place: &Path,
+        forged: &Forged,
+    ) -> anyhow::Result<(Status, String)> {
+        let aside = self.scratch.aside().join("certificate");
+        fs::rename(place, &aside).context("failed to move a certificate aside")?;
+        let undo = Undo::Aside { place: place.into(), aside };
+        let outcomes = fs::write(place, &forged.pem).context("failed to write a certificate").and_then(|()| {
+            let mut manifest = self.as_it_is()?;
+            manifest.checks.retain(|one| one.name == check);
+            let part = CheckKind::Certificate(forged.asked.part_of(wanted));
+            manifest.checks.iter_mut().for_each(|one| one.kind = part.clone());
+            self.run_by(&manifest)
+        });
+        undo.undo().context("failed to put a certificate back")?;
+        let outcome = outcomes?.into_iter().find(|outcome| outcome.check == check);
+        let outcome = outcome.context("the agent told nothing of a check")?;
+        Ok((outcome.status, outcome.reason.unwrap_or_default()))
     }
 
     /// Where the copy of a real file is, if a tree has it.

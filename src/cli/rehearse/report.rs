@@ -166,6 +166,7 @@ impl Report<'_> {
     pub(super) fn json(&self) -> impl Serialize + use<'_> {
         Json {
             all_noticed: self.answer() == Answer::Yes,
+            error: self.unclear(),
             release: &self.manifest.release,
             totals: self.totals(),
             breakages: self.both().map(|(breakage, tried)| self.row(breakage, tried)).collect(),
@@ -246,6 +247,9 @@ fn first_line(text: &str) -> String {
 #[derive(Serialize)]
 struct Json<'a> {
     all_noticed: bool,
+    /// Why it could not be told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
     release: &'a str,
     totals: Totals,
     breakages: Vec<Row<'a>>,

@@ -231,6 +231,7 @@ fn commands_are_seen_failing() {
     let (code, report) = bench.rehearse(&failing, "root", &[]);
     assert_eq!((code, &report["all_noticed"]), (Some(2), &false.into()), "{report:#}");
     assert_eq!((&report["totals"]["missed"], &report["totals"]["checks_unclear"]), (&0.into(), &1.into()));
+    assert!(report["error"].as_str().unwrap().contains("`nginx parses`: it does not pass"), "{report:#}");
     let ran = bench.cli(&["rehearse", "--spec", "portcullis.toml", "--root", "root"]);
     ran.exits(2);
     let error = "error: failed to rehearse check `nginx parses`: it does not pass even before anything is broken: ";
@@ -277,4 +278,42 @@ fn certificates_that_should_not_pass() {
         (Some(1), &"for another name, of another key".into()),
         "{report:#}"
     );
+}
+
+/// What is wrong with a certificate is told apart: that one is signed by itself says nothing of its name, nor of its key.
+#[test]
+fn certificates_are_wrong_in_one_way_at_a_time() {
+    let bench = Bench::new();
+    let site = bench.at("live");
+    fs::create_dir(&site).unwrap();
+    let openssl = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 365 -subj /CN=ca \
+                   -addext basicConstraints=critical,CA:true -addext keyUsage=keyCertSign -keyout ../ca.key -out ca.pem && \
+                   openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=site.example \
+                   -addext subjectAltName=DNS:site.example -keyout ../site.key -out ../site.csr && \
+                   openssl x509 -req -in ../site.csr -CA ca.pem -CAkey ../ca.key -CAcreateserial -CAserial ../serial -days 90 \
+                   -copy_extensions copy -out site.pem";
+    let made = Command::new("sh").args(["-c", openssl]).current_dir(&site).output().unwrap();
+    assert!(made.status.success(), "{made:?}");
+    bench.copy(&site, &format!("root{}", site.display()));
+    for (more, code, why) in [
+        ("", Some(1), "for another name, of another key"),
+        (", names = [\"site.example\"]", Some(1), "of another key"),
+        // The key lies in no tree.
+        (", key = \"KEY\"", Some(1), "for another name"),
+        (", key = \"KEY\", names = [\"site.example\"]", Some(0), ""),
+    ] {
+        let more = more.replace("KEY", bench.at("site.key").to_str().unwrap());
+        let spec = format!(
+            "[[tree]]\nname = \"tls\"\nroot = \"{0}\"\nattributes = [\"mode\", \"owner\"]\n\n[[check]]\nname = \"site\"\n\
+             certificate = {{ file = \"{0}/site.pem\", roots = \"{0}/ca.pem\"{more} }}\n",
+            site.display()
+        );
+        let (came, report) = bench.rehearse(&spec, "root", &[]);
+        let check = &report["checks"][0];
+        assert_eq!((came, check["why"].as_str().unwrap_or_default()), (code, why), "{more}: {report:#}");
+        let said = format!("{} {}", check["said"], check["when"]);
+        for what in ["expired", "not yet valid", "signed by itself", "cut in half"] {
+            assert!(said.contains(what), "{more}: {what}: {check:#}");
+        }
+    }
 }
