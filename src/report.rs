@@ -125,7 +125,7 @@ pub struct Cause {
     pub problem: Option<Problem>,
     /// How many differences have this problem, listed or not; 0 where there are none.
     pub count: u64,
-    /// The first [`EXAMPLES_MAX`] paths, escaped.
+    /// The first [`EXAMPLES_MAX`] paths, escaped; `.` is the root itself.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub examples: Vec<String>,
     /// The agent's own words, escaped and cut: for people only.
@@ -245,7 +245,8 @@ fn causes_of(outcome: &Outcome) -> Vec<Cause> {
         let cause = by_problem.entry(difference.problem).or_insert_with(|| cause(outcome, Some(difference.problem)));
         cause.count += 1;
         if cause.examples.len() < EXAMPLES_MAX {
-            cause.examples.push(text::visible(&difference.path));
+            let path = if difference.path.is_empty() { "." } else { &difference.path };
+            cause.examples.push(text::visible(path));
         }
     }
     for (&problem, &count) in outcome.differences_by_problem.iter().filter(|(_, count)| **count > 0) {
@@ -431,6 +432,12 @@ mod tests {
             "app: missing: a, b",
             "an agent that does not count them"
         );
+    }
+
+    #[test]
+    fn the_root_has_a_name_too() {
+        let causes = causes_of(&differing(&[("", Problem::Missing), ("a", Problem::Missing)]));
+        assert_eq!(alloc::format!("{}", causes[0]), "app: missing: ., a");
     }
 
     #[test]

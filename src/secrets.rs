@@ -31,14 +31,18 @@ pub fn by_name(path: &[u8]) -> Option<Secret> {
     }
 }
 
-/// The name without what makes it that of a copy: a word, or a number.
+/// The name without what makes it that of a copy: a word, or a number, or an editor's mark in front.
 fn shorter(name: &[u8]) -> Option<&[u8]> {
+    let mark = || EDITORS.iter().find_map(|prefix| name.strip_prefix(prefix.as_bytes()));
     let word = COPIES.iter().find_map(|suffix| name.strip_suffix(suffix.as_bytes()));
     let number = || {
         let end = name.iter().rposition(|byte| !byte.is_ascii_digit())?;
-        (end + 1 < name.len() && matches!(name[end], b'.' | b'-' | b'_')).then(|| &name[..end])
+        let (shorter, mark) = (&name[..end], name[end]);
+        // `site.key.~1~`, of which the last mark is gone already.
+        let shorter = shorter.strip_suffix(b".").filter(|_| mark == b'~').unwrap_or(shorter);
+        (end + 1 < name.len() && matches!(mark, b'.' | b'-' | b'_' | b'~')).then_some(shorter)
     };
-    word.or_else(number).filter(|shorter| !shorter.is_empty())
+    word.or_else(number).or_else(mark).filter(|shorter| !shorter.is_empty())
 }
 
 fn by_place(path: &[u8]) -> Option<Secret> {
@@ -85,6 +89,12 @@ impl Text<'_> {
     fn behind<'m>(&'m self, mark: &'m str) -> impl Iterator<Item = &'m str> {
         self.compact.match_indices(mark).map(move |(at, _)| &self.compact[at + mark.len()..])
     }
+}
+
+/// However it is broken into lines, and wherever in what is encoded the key stands: behind its certificate, say.
+fn is_key_in_base64(text: &Text<'_>) -> bool {
+    let unbroken: String = text.text.split_whitespace().collect();
+    MARKS_BASE64.iter().any(|mark| unbroken.contains(mark))
 }
 
 /// `"kty"` with the private `d`, or with the `k` of a secret shared by both sides (RFC 7517, RFC 7518).
@@ -250,6 +260,10 @@ const NAMES: &[(&str, &str, Secret)] = &[
     (".git-credentials", EXACTLY, CREDENTIALS),
     ("credentials", EXACTLY, CREDENTIALS),
     ("credentials.", "", CREDENTIALS),
+    ("secrets.", "", CREDENTIALS),
+    (".vault-token", EXACTLY, CREDENTIALS),
+    (".s3cfg", EXACTLY, CREDENTIALS),
+    (".boto", EXACTLY, CREDENTIALS),
     (".env", "", CREDENTIALS),
     ("", ".env", CREDENTIALS),
 ];
@@ -266,6 +280,7 @@ const PLACES: &[(&str, Secret)] = &[
 /// What is put behind the name of a file for a copy of it, and behind the name of a template.
 const COPIES: &[&str] = &[
     "~",
+    "#",
     ".bak",
     "-bak",
     "_bak",
@@ -291,11 +306,14 @@ const COPIES: &[&str] = &[
     ".in",
 ];
 
+/// What editors put before the name of what is being edited.
+const EDITORS: &[&str] = &[".#", "#"];
+
 /// What a text may hold, in the order in which it is looked for.
 #[expect(clippy::type_complexity, reason = "a table: how it is told, and what it is")]
 const CONTENTS: &[(fn(&Text<'_>) -> bool, Secret)] = &[
     (|text| MARKS.iter().any(|mark| text.upper.contains(mark)), KEY),
-    (|text| MARKS_BASE64.iter().any(|mark| text.text.contains(mark)), KEY),
+    (is_key_in_base64, KEY),
     (|text| text.any_line(is_wireguard), KEY),
     (|text| text.any_line(is_kubernetes), KEY),
     (is_jwk, KEY),
@@ -314,16 +332,8 @@ const CONTENTS: &[(fn(&Text<'_>) -> bool, Secret)] = &[
 const MARKS: &[&str] =
     &["PRIVATE KEY----", "PRIVATE KEY ----", "PRIVATE KEY BLOCK----", "PUTTY-USER-KEY-FILE-", "AGE-SECRET-KEY-1"];
 
-/// `-----BEGIN ` with `PRIV`, `RSA `, `EC P`, `DSA `, `OPEN`, `ENCR` and `PGP PRI` in base64.
-const MARKS_BASE64: &[&str] = &[
-    "LS0tLS1CRUdJTiBQUklW",
-    "LS0tLS1CRUdJTiBSU0Eg",
-    "LS0tLS1CRUdJTiBFQyBQ",
-    "LS0tLS1CRUdJTiBEU0Eg",
-    "LS0tLS1CRUdJTiBPUEVO",
-    "LS0tLS1CRUdJTiBFTkNS",
-    "LS0tLS1CRUdJTiBQR1AgUFJJ",
-];
+/// `PRIVATE KEY` in base64, beginning at the first, second and third of three bytes: what of it does not depend on its neighbours.
+const MARKS_BASE64: &[&str] = &["UFJJVkFURSBL", "SVZBVEUgS0VZ", "UklWQVRFIEtF"];
 
 /// Comes before a secret in the compact form of a text.
 const ASSIGNED: &[&str] = &[

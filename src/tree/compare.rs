@@ -10,7 +10,7 @@ use alloc::{
     vec::Vec,
 };
 use std::{
-    os::fd::OwnedFd,
+    os::fd::{AsFd, OwnedFd},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -22,7 +22,7 @@ use super::{
     diffs,
     hash::{self, Feeder},
     identity::{Identity, Names, Stamp, Stamps, kind, listed_kind},
-    open::Opener,
+    open::{Opener, mount_of},
     passed::Passed,
     still::Snapshot,
     walk::{Found, Stop, Visitor, walk},
@@ -68,8 +68,9 @@ impl Comparison<'_> {
 
     fn hashed(&self, root: &Stat, differences: &Mutex<Differences>) -> Result<Snapshot, Stop> {
         let entries = &self.tree.entries;
-        let (stamps, names) =
-            (self.last.map_or_else(Stamps::new, Passed::stamps), Names::of(self.tree, self.tree.extras));
+        let mount = mount_of(self.root.as_fd());
+        let stamps = self.last.map_or_else(Stamps::new, Passed::stamps).in_mount(mount);
+        let names = Names::of(self.tree, self.tree.extras);
         let mut snapshot = Snapshot::with(stamps, self.fresh_from_ns, entries.len(), root, names);
         let done = |index: usize, hashed| judge(&entries[index], index, hashed, differences);
         hash::beside(self.opener, self.progress, &done, |feeder| {

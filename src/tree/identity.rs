@@ -127,6 +127,12 @@ impl Stamps {
         Self { secret, begun }
     }
 
+    /// Other stamps in every other mount: there the same times may be those of another content.
+    pub(super) fn in_mount(mut self, mount: Option<u64>) -> Self {
+        self.begun.write_u64(mount.unwrap_or(0));
+        self
+    }
+
     /// With a secret that nobody else has.
     pub(super) fn new() -> Self {
         let random = || RandomState::new().hash_one(0_u8).to_ne_bytes();

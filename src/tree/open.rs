@@ -111,6 +111,13 @@ fn mount_id(of: BorrowedFd<'_>) -> Result<u64> {
     Ok(answer.stx_mnt_id)
 }
 
+/// The mount that `of` was opened in, by a number that no other mount of this boot has or will have; `None` on a kernel that
+/// gives numbers away again (before Linux 6.8).
+pub(super) fn mount_of(of: BorrowedFd<'_>) -> Option<u64> {
+    let answer = rustix::fs::statx(of, c"", AtFlags::EMPTY_PATH, STATX_MNT_ID_UNIQUE).ok()?;
+    (answer.stx_mask & STATX_MNT_ID_UNIQUE.bits() != 0).then_some(answer.stx_mnt_id)
+}
+
 const DIRECTORY_FLAGS: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK).union(OFlags::CLOEXEC);
 
@@ -124,3 +131,6 @@ const INSIDE: ResolveFlags = ResolveFlags::BENEATH
 
 /// `linux/stat.h`; rustix has the field but not the flag.
 const STATX_MNT_ID: StatxFlags = StatxFlags::from_bits_retain(0x1000);
+
+/// Likewise.
+const STATX_MNT_ID_UNIQUE: StatxFlags = StatxFlags::from_bits_retain(0x4000);

@@ -9,19 +9,26 @@
 //!   they were read are *fresh*: read again each time, until they have settled.
 //! - The clock is set back: then times may come again. Whoever keeps a `Passed` compares clocks, and believes nothing that was
 //!   kept before one went backwards, nor in another boot.
+//! - An image is mounted in the place of another: its times are those that its builder gave it, and may be the same. So what is
+//!   remembered is of one mount, and on kernels that cannot tell one from the next nothing that is mounted read-only is.
 //! - The file system has no change times worth the name, or others change what is below it: see [`times_are_kept`].
 //!
 //! One walk is enough then, where a check takes two: what has not changed between then and each look was as it should be at the
 //! moment when the walk began.
 
 use alloc::vec::Vec;
-use std::{os::fd::OwnedFd, path::Path};
+use std::{
+    os::fd::{AsFd, OwnedFd},
+    path::Path,
+};
+
+use rustix::fs::{Mode, OFlags, StatVfsMountFlags};
 
 use super::{
     Progress,
     hash::digest_of,
     identity::{Names, Secret, Stamp, Stamps},
-    open::{Opener, Place},
+    open::{Opener, Place, mount_of},
     still::Snapshot,
     sum::{Sum, Summing},
 };
@@ -100,7 +107,8 @@ impl Passed {
             known.sort_unstable();
         }
         let counts = |_: &[u8], stamp| known.binary_search(&stamp).is_ok();
-        let (opener, root, ignore, stamps) = (&opener, &root, &ignore, &self.stamps());
+        let stamps = &self.stamps().in_mount(mount_of(root.as_fd()));
+        let (opener, root, ignore) = (&opener, &root, &ignore);
         let sum = Summing { opener, root, ignore, progress, stamps, names, counts: &counts }.sum()?;
         Some(sum == self.sum)
     }
@@ -175,7 +183,14 @@ pub(super) fn fresh_from_ns(began_ms: u64) -> i64 {
 /// Not those of a network (others change what is there, by another clock), not FUSE (whatever its server says), not `tmpfs`
 /// (a page of it that is written to by a mapping is never written back, so that times may stay for ever).
 pub fn times_are_kept(root: &Path) -> bool {
-    rustix::fs::statfs(root).is_ok_and(|stat| LOCAL.contains(&(stat.f_type as u64 & 0xffff_ffff)))
+    let Ok(root) = rustix::fs::open(root, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()) else { return false };
+    let is_local = rustix::fs::fstatfs(&root).is_ok_and(|stat| LOCAL.contains(&(stat.f_type as u64 & 0xffff_ffff)));
+    is_local && (mount_of(root.as_fd()).is_some() || is_writable(&root))
+}
+
+/// Images are mounted read-only.
+pub(super) fn is_writable(root: &OwnedFd) -> bool {
+    rustix::fs::fstatvfs(root).is_ok_and(|stat| !stat.f_flag.contains(StatVfsMountFlags::RDONLY))
 }
 
 /// By their magic numbers in `linux/magic.h`.

@@ -5,7 +5,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::*;
+use super::{
+    races::{IN_A_NAMESPACE, in_a_namespace},
+    *,
+};
 
 /// Counts what is read.
 #[derive(Default)]
@@ -213,6 +216,33 @@ fn of_another_tree_nothing_is_believed() {
     assert!(!is_unchanged(&other, &passed).0);
     fs::remove_dir_all(one.at("a")).unwrap();
     assert!(!is_unchanged(&one, &passed).0);
+}
+
+/// The files of an image have the times that its builder gave them: another image may have the same, and another content. Here
+/// only the mount is another.
+#[test]
+fn of_another_mount_nothing_is_believed() {
+    if std::env::var_os(IN_A_NAMESPACE).is_none() {
+        return in_a_namespace("passed::of_another_mount_nothing_is_believed");
+    }
+    let fixture = fixture().built();
+    let passed = passed(&fixture);
+    let kept = Passed::from_bytes(&passed.to_bytes()).unwrap();
+    let mount = |arguments: &[&str]| {
+        let root = fixture.dir.path();
+        assert!(std::process::Command::new("mount").args(arguments).args([root, root]).status().unwrap().success());
+    };
+    mount(&["--bind"]);
+    for remembered in [&passed, &kept] {
+        assert!(!is_unchanged(&fixture, remembered).0);
+        assert_eq!(again(&fixture, remembered), (Status::Pass, 5), "all is read");
+    }
+    let is_writable = || super::super::passed::is_writable(&fs::File::open(fixture.dir.path()).unwrap().into());
+    assert!(is_writable());
+    mount(&["-o", "remount,bind,ro"]);
+    assert!(!is_writable(), "what an image is told by where mounts have no numbers of their own");
+    let unmounted = std::process::Command::new("umount").arg(fixture.dir.path()).status().unwrap();
+    assert!(unmounted.success() && is_unchanged(&fixture, &passed).0);
 }
 
 /// What a failed check saw is not remembered.

@@ -114,7 +114,7 @@ fn a_directory_is_swapped_before_it_is_opened() {
 #[test]
 fn a_mount_appears_during_the_walk() {
     if std::env::var_os(IN_A_NAMESPACE).is_none() {
-        return in_a_namespace("a_mount_appears_during_the_walk");
+        return in_a_namespace("races::a_mount_appears_during_the_walk");
     }
     fn mount(arguments: &[&str], on: &Path) {
         let status = Command::new("mount").args(arguments).arg(on).status().unwrap();
@@ -144,21 +144,18 @@ fn a_mount_appears_during_the_walk() {
 }
 
 /// Runs that test by itself where its mounts are nobody else's: as root only.
-fn in_a_namespace(test: &str) {
+pub(super) fn in_a_namespace(test: &str) {
     if !rustix::process::geteuid().is_root() {
         return std::eprintln!("{test}: needs root, for mounts");
     }
     let mut alone = Command::new("unshare");
-    alone
-        .arg("--mount")
-        .arg(std::env::current_exe().unwrap())
-        .args(["--exact", &format!("tree::tests::races::{test}")]);
+    alone.arg("--mount").arg(std::env::current_exe().unwrap()).args(["--exact", &format!("tree::tests::{test}")]);
     let output = alone.env(IN_A_NAMESPACE, "").output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success() && said.contains("1 passed"), "{said}");
 }
 
-const IN_A_NAMESPACE: &str = "PORTCULLIS_TEST_NAMESPACE";
+pub(super) const IN_A_NAMESPACE: &str = "PORTCULLIS_TEST_NAMESPACE";
 
 type Change = fn(&Path);
 
