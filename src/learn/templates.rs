@@ -100,7 +100,7 @@ mod tests {
             assert_eq!(explain(&[a, b], &[&one, &two]).as_deref(), template, "{a}");
         }
         let odd = |mut facts: BTreeMap<String, String>| {
-            facts.insert("No Name".into(), "x".into());
+            facts.insert("zone 2".into(), "x".into());
             facts
         };
         assert_eq!(explain(&["id i-0a1", "id i-0b22"], &[&odd(one.clone()), &odd(two.clone())]), None);

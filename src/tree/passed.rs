@@ -216,8 +216,8 @@ mod tests {
             assert_eq!(is_local(f_type), kept, "{f_type:x}");
         }
         let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
-        let mounts = mounts.lines().filter_map(|line| line.split_once(" / ")).map(|(_, rest)| rest);
-        let root = mounts.last().and_then(|rest| rest.split(' ').next()).unwrap();
+        let mut mounts = mounts.lines().filter_map(|line| line.split_once(" / ")).map(|(_, rest)| rest);
+        let root = mounts.next_back().and_then(|rest| rest.split(' ').next()).unwrap();
         let local = ["ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "overlay", "squashfs", "erofs", "zfs"];
         assert_eq!(times_are_kept(Path::new("/")), local.contains(&root), "{root}");
     }
