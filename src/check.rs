@@ -154,3 +154,23 @@ impl<T: Wanted> WantedDyn for T {
         Wanted::runs(self)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::format;
+
+    use crate::spec::Spec;
+
+    #[test]
+    fn what_is_checked_in_a_few_words() {
+        for (table, summary) in [
+            ("container = { name = \"shop\" }", "shop"),
+            ("process = { executable = \"/usr/sbin/nginx\" }", "/usr/sbin/nginx"),
+            ("tcp = { connect = \"127.0.0.1:80\" }", "127.0.0.1:80"),
+            ("unit = { unit = \"nginx.service\" }", "nginx.service"),
+        ] {
+            let spec = Spec::parse(&format!("[[check]]\nname = \"a\"\n{table}\n")).unwrap();
+            assert_eq!((spec.checks[0].kind.summary().as_str(), spec.checks[0].kind.runs()), (summary, None));
+        }
+    }
+}

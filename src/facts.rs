@@ -284,6 +284,25 @@ mod tests {
         assert_eq!(facts.insert("Port", &1), Err(FactError::Name));
         assert_eq!(facts.insert("port", &"1\nroot /;"), Err(FactError::Value));
         assert_eq!(facts.insert("port", &""), Err(FactError::Value));
+        assert_eq!(facts.insert("port", &"x".repeat(VALUE_BYTES_MAX + 1)), Err(FactError::Value));
+        assert_eq!(facts, Facts::default(), "nothing of all that was taken");
+    }
+
+    #[test]
+    fn values_there_and_back() {
+        let travels = |name: &str, value: &str| BTreeMap::from([(name.to_string(), value.to_string())]);
+        let longest = travels("zone_1b", &"x".repeat(VALUE_BYTES_MAX));
+        assert_eq!(Facts::try_from(longest.clone()).map(Facts::into_values), Ok(longest));
+        assert_eq!(Facts::try_from(travels("Zone", "x")), Err(FactError::Name));
+    }
+
+    #[test]
+    fn as_large_as_may_be() {
+        let text = "x".repeat(RENDERED_BYTES_MAX);
+        let template = Template::parse(&text).unwrap();
+        assert_eq!((template.as_str(), template.render(&facts())), (&*text, Ok(text.clone())));
+        let more = Template::parse(&(text + "x")).unwrap();
+        assert_eq!(more.render(&facts()), Err(NotRendered::TooLarge));
     }
 
     fn tree(templates: &[&str]) -> Tree {

@@ -22,4 +22,6 @@ mod names;
 pub mod observation;
 mod propose;
 mod templates;
+#[cfg(test)]
+mod tests;
 mod write;

@@ -385,6 +385,65 @@ mod tests {
     }
 
     #[test]
+    fn what_is_latched() {
+        use Verdict::{Admitted, Withdrawn};
+        let mut standing = Standing::new(By::Admission, Vec::new());
+        for (verdict, status, latch, ready) in [
+            (Withdrawn, Status::Pass, Latch::Kept, false),
+            (Admitted, Status::Fail, Latch::Kept, false),
+            (Admitted, Status::Pass, Latch::Set, true),
+            (Admitted, Status::Pass, Latch::Kept, true),
+            (Withdrawn, Status::Pass, Latch::Dropped, false),
+        ] {
+            standing.took(checked(status));
+            let came = standing.answered(verdict, String::new(), status);
+            assert!(came == latch, "{verdict}, {status}");
+            assert_eq!((standing.is_latched(), standing.is_ready()), (ready, ready), "{verdict}, {status}");
+        }
+        for (by, latched) in [(By::FirstPass, true), (By::LastPass, false)] {
+            let mut standing = Standing::new(by, Vec::new());
+            assert!(!standing.is_latched());
+            standing.took(checked(Status::Pass));
+            assert_eq!(standing.is_latched(), latched, "{by:?}");
+        }
+    }
+
+    /// What lies outside the instance counts at launch only: that it fails later is no drift.
+    #[test]
+    fn what_counts_at_launch_only_is_no_drift() {
+        let spec = |scope: &str| {
+            let text =
+                format!("[[check]]\nname = \"db\"\nscope = \"{scope}\"\ntcp = {{ connect = \"127.0.0.1:80\" }}\n");
+            portcullis::spec::Spec::parse(&text).unwrap().checks
+        };
+        for (scope, drifts) in [("launch", false), ("both", true)] {
+            let checks = [spec(scope), spec("launch")].concat().into_iter().zip(["db", "other"]);
+            let checks =
+                checks.map(|(check, name)| portcullis::manifest::Check { name: name.into(), ..check }).collect();
+            let outline = Manifest { product: "p".into(), release: "r".into(), sequence: 1, trees: Vec::new(), checks };
+            let outcomes = [("db", Status::Fail), ("other", Status::Pass)];
+            let outcomes = outcomes.map(|(name, status)| Outcome::new(name, "tcp", status, Some("why".into())));
+            let checked = Checked::by(Digest::of(b""), &outline, outcomes.into(), Timestamp(7), 1);
+            assert_eq!((checked.status, checked.drift.is_empty()), (Status::Fail, !drifts), "{scope}");
+        }
+    }
+
+    #[test]
+    fn what_there_is_to_say() {
+        let mut standing = Standing::new(By::Admission, vec!["w".into()]);
+        assert!(standing.report().is_none());
+        standing.took(of(Status::Fail, &["a"]));
+        standing.answered(Verdict::Held, "because".into(), Status::Fail);
+        let news = standing.news();
+        assert_eq!((news[0].as_str(), news.last().map(String::as_str)), ("held: because", Some("warning: w")));
+        assert!(news[1].starts_with("release r (") && news[1].ends_with("): fail"), "{news:?}");
+        assert_eq!(standing.reasons(), news);
+        assert!(!standing.report().unwrap().ready);
+        standing.took(checked(Status::Pass));
+        assert!(standing.report().unwrap().ready);
+    }
+
+    #[test]
     fn without_a_controller_the_first_pass_decides_or_the_last() {
         use Status::{Fail, Pass, Unknown};
         for (rounds, observed, last) in [

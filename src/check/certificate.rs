@@ -226,6 +226,22 @@ mod tests {
     }
 
     #[test]
+    fn what_it_comes_to() {
+        let told = |json| parse(json).map(|wanted| Wanted::summary(&wanted));
+        for (json, summary) in [
+            (r#"{"file":"/a.pem"}"#, "/a.pem"),
+            (r#"{"connect":"a:443"}"#, "a:443"),
+            (r#"{"connect":"a:443","server_name":"b"}"#, "a:443 as b"),
+        ] {
+            assert_eq!(told(json).as_deref(), Ok(summary));
+        }
+        let wanted = parse(r#"{"file":"/a.pem","valid_for":"3d","warn_for":"9d"}"#).unwrap();
+        let margins = margin::Margins { fail: Some(Span::from_days(3)), warn: Some(Span::from_days(9)) };
+        assert_eq!(wanted.margins(), margins);
+        assert!(parse(r#"{"file":"system"}"#).is_err(), "the system's roots are no file");
+    }
+
+    #[test]
     fn bounds() {
         let names = |count: usize| format!(r#"{{"file":"/a.pem","names":[{}]}}"#, vec![r#""a.example""#; count].join(","));
         assert!(parse(&names(NAMES_MAX)).is_ok());

@@ -89,7 +89,12 @@ mod tests {
             let argv: Vec<String> = argv.iter().map(|&argument| argument.into()).collect();
             assert_eq!(validate(&argv).is_ok(), usable, "{argv:?}");
         }
-        assert!(validate(&alloc::vec![String::from("a"); ARGUMENTS_MAX + 1]).is_err());
-        assert!(validate(&["a".into(), "b".repeat(ARGUMENTS_BYTES_MAX)]).is_err());
+        for (more, usable) in [(0, true), (1, false)] {
+            assert_eq!(validate(&alloc::vec![String::from("a"); ARGUMENTS_MAX + more]).is_ok(), usable);
+            // Each takes a byte more: its end.
+            assert_eq!(validate(&["a".into(), "b".repeat(ARGUMENTS_BYTES_MAX - 3 + more)]).is_ok(), usable);
+        }
+        let command = Command { argv: ["a b", "\n"].map(String::from).into() };
+        assert_eq!((Wanted::summary(&command), command.runs()), (r#"["a b","\n"]"#.into(), Some(command.argv.clone())));
     }
 }

@@ -195,6 +195,20 @@ mod tests {
     use crate::json::{self, Limits};
 
     #[test]
+    fn what_is_expected_is_told() {
+        let many = alloc::format!("{:?}", [200; ELEMENTS_MAX + 1]);
+        for (json, expected) in [
+            ("\"200\"", "expected a number or a list of numbers"),
+            (many.as_str(), "invalid length 101, expected a number or a list of numbers"),
+        ] {
+            let error = serde_json::from_str::<OneOrMany<u16>>(json).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+        let error = serde_json::from_str::<Scalar>("[]").unwrap_err().to_string();
+        assert!(error.contains("expected a text, a whole number from 0, `true` or `false`"), "{error}");
+    }
+
+    #[test]
     fn one_or_many() {
         for (json, numbers) in [
             ("200", Some(&[200][..])),

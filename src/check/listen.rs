@@ -95,6 +95,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_protocol_is_told_where_it_is_not_tcp() {
+        for (json, summary) in
+            [(r#"{"address":"443"}"#, "tcp 443"), (r#"{"address":"443","protocol":"udp"}"#, "udp 443")]
+        {
+            let listen: Listen = serde_json::from_str(json).unwrap();
+            assert_eq!((listen.summary().as_str(), serde_json::to_string(&listen).unwrap().as_str()), (summary, json));
+        }
+    }
+
+    #[test]
     fn addresses() {
         let ip = |text: &str| Some(text.parse().unwrap());
         for (address, endpoint) in [

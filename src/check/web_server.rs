@@ -163,8 +163,22 @@ mod tests {
         ] {
             let wanted = wanted(table);
             assert_eq!(wanted.command().join(" "), argv);
+            assert_eq!(wanted.runs(), Some(wanted.command()), "what may run as root is what is run");
             assert_eq!(wanted.validate(), Ok(()));
         }
+    }
+
+    #[test]
+    fn as_much_as_may_be() {
+        let more = |count: usize| {
+            let configs: Vec<_> = (0..count).map(|number| format!("/{number}")).collect();
+            wanted(&format!("server = 'haproxy'\nconfig = '/a'\nmore_configs = {configs:?}"))
+        };
+        assert_eq!(more(2).summary(), "haproxy with /a, /0, /1");
+        assert!(more(CONFIGS_MAX).validate().is_ok() && more(CONFIGS_MAX + 1).validate().is_err());
+        let path = |length: usize| format!("/{}", "a".repeat(length - 1));
+        let max = crate::manifest::PATH_BYTES_MAX;
+        assert_eq!((is_plain(&path(max)), is_plain(&path(max + 1))), (Ok(()), Err("too long for a path")));
     }
 
     #[test]

@@ -239,6 +239,7 @@ mod tests {
         decide::{decide, fixtures::*},
         instance::LifecycleState::PendingWait,
         outcome::Status,
+        record::Word,
         report::Evidence,
     };
 
@@ -287,6 +288,8 @@ mod tests {
             (two().rejection("i-9", 1, 200), 2_000, "closed, rejection/i-2"),
             (two().rejection("i-9", 1, 201).in_group_of("i-9", "db"), 2_000, "closed, rejection/i-2"),
             (two().rejection("i-1", 1, 1_990).on_a_word(), 2_000, "closed"),
+            // Whoever waits for a turn counts, and is kept, as whoever could have it.
+            (three().rejection("i-9", 1, 1_999), 2_000, "open until 3800 (no_report), breaker/web, kept i-1 i-2 i-3"),
             // The same instance again is one failure.
             (two().rejection("i-2", 1, 1_990), 2_000, "closed"),
             // Since it was closed, only what came after counts.
@@ -323,6 +326,12 @@ mod tests {
             (open(), 2_800, "half open (no_report), rejection/i-3"),
             (given_up(2_799), 3_200, "half open (no_report), rejection/i-3"),
             (given_up(2_800), 3_200, "open until 4600 (no_report), breaker/web, kept i-1 i-2 i-3"),
+            // An operator's word on one is no failure of it, and is done.
+            (
+                open().said(Word::Reject, 1, 1_990, 3_000),
+                2_000,
+                "open until 2800 (no_report), rejection/i-1, kept i-2 i-3",
+            ),
             // A promotion may have mended it; one from before it was written has not.
             (open().promoted(1_500), 2_000, "half open (no_report), rejection/i-3"),
             (open().promoted(1_000), 2_000, "open until 2800 (no_report), kept i-1 i-2 i-3"),
@@ -341,6 +350,32 @@ mod tests {
             let records = told(scene, *now);
             let waits = records.replace(", wait/i-1 2", "").replace("wait/i-1 2, ", "");
             assert_eq!(waits, *expected, "row {number}");
+        }
+    }
+
+    #[test]
+    fn what_goes_on_record() {
+        let written = |scene: &Scene, now: u64| {
+            let is_breaker = |action: Action| match action {
+                Action::Record { record: Record::Breaker(record), revision, .. } => Some((record, revision)),
+                _ => None,
+            };
+            decide(&scene.observed, &scene.policy, at(now)).actions.into_iter().find_map(is_breaker)
+        };
+        let record = |since, written, until, closed_at| BreakerRecord {
+            cause: "no_report".into(),
+            since: at(since),
+            at: at(written),
+            until: at(until),
+            closed_at,
+        };
+        let open = || three().broken(95, 96, 1_895);
+        for (scene, expected) in [
+            (three(), (record(2_000, 2_000, 3_800, None), None)),
+            (open().rejection("i-9", 1, 1_900), (record(95, 2_000, 3_700, None), Some(7))),
+            (open().admission(1), (record(95, 2_000, 1_895, Some(at(2_000))), Some(7))),
+        ] {
+            assert_eq!(written(&scene, 2_000), Some(expected));
         }
     }
 

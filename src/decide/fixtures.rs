@@ -38,7 +38,8 @@ pub(super) fn before(seconds: u64) -> Timestamp {
     Timestamp((DAY - seconds) * 1_000)
 }
 
-const DAY: u64 = 1_000_000;
+/// A real one, in seconds: moments have as many digits as they have in use.
+const DAY: u64 = 20_000 * 86_400;
 
 #[derive(Clone)]
 pub(super) struct Scene {

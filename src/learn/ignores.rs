@@ -82,7 +82,7 @@ fn directory_patterns(side: &Side<'_>, directory: &str) -> Vec<Reasoned> {
     }
     let unknown: Vec<&str> = inside.iter().copied().filter(|path| !side.is_harmless(path)).collect();
     let is_direct = |path: &&str| !path[directory.len() + 1..].contains('/');
-    let harmless = inside.iter().filter(|path| !side.is_directory(path)).count() - unknown.len();
+    let harmless = inside.iter().filter(|path| !side.is_directory(path) && side.is_harmless(path)).count();
     if unknown.len() > KEPT_MAX.min(harmless) || !unknown.iter().all(is_direct) {
         // A folder of code with a telling name, such as `lib/Cache`, or of files whose names say nothing.
         return Vec::new();

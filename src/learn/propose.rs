@@ -301,12 +301,39 @@ mod tests {
             (&["Cache/", "Cache/a.php 1", "Cache/b.php 1"], &["Cache/", "Cache/a.php 1", "Cache/b.php 2"], &[], 1),
             // The same on both: part of the release, whatever it is called.
             (&["tmp/", "tmp/keep x"], &["tmp/", "tmp/keep x"], &[], 0),
+            (&["tmp/", "tmp/a.png x"], &["tmp/", "tmp/a.png x"], &[], 0),
+            (&["tmp/"], &["tmp/"], &["tmp/**"], 0),
             // Several of one kind, and one alone.
             (
                 &["img/", "img/a.jpg 1", "img/b.jpg 1", "img/c.jpg 1"],
                 &["img/", "img/a.jpg 2", "img/b.jpg 2", "img/c.jpg 2"],
                 &["img/*.jpg", "!img/*.jpg*/"],
                 0,
+            ),
+            (
+                &["img/", "img/a.jpg 1", "img/b.jpg 1", "img/c.jpg 1", "lib/d.jpg 1"],
+                &["img/", "img/a.jpg 2", "img/b.jpg 2", "img/c.jpg 2", "lib/d.jpg 1"],
+                &["img/*.jpg"],
+                0,
+            ),
+            (
+                &["img/", "img/a.jpg 1", "img/b.jpg 1", "img/c.jpg 1", "img/d.jpg 1"],
+                &["img/", "img/a.jpg 2", "img/b.jpg 2", "img/c.jpg 2", "img/d.jpg 1"],
+                &["/img/a.jpg", "/img/b.jpg", "/img/c.jpg"],
+                0,
+            ),
+            (
+                &["img/", "img/.jpg 1", "img/b.jpg 1", "img/c.jpg 1"],
+                &["img/", "img/.jpg 2", "img/b.jpg 2", "img/c.jpg 2"],
+                &["/img/.jpg", "/img/b.jpg", "/img/c.jpg"],
+                0,
+            ),
+            // The pattern would take out what may be a program.
+            (
+                &["img/", "img/a.jpg 1", "img/b.jpg 1", "img/c.jpg 1", "img/d.jpg* 1"],
+                &["img/", "img/a.jpg 2", "img/b.jpg 2", "img/c.jpg 2", "img/d.jpg* 2"],
+                &[],
+                2,
             ),
             (&["img/", "img/[a].jpg 1"], &["img/", "img/[a].jpg 2"], &["/img/\\[a\\].jpg"], 0),
             (&["new/", "new/a.jpg 1"], &[], &[], 1),
@@ -315,6 +342,21 @@ mod tests {
             (&["cache/", "cache/x 1"], &["cache/", "cache/x 2"], &[], 1),
             (&["cache/", "cache/x 1", "cache/y.png 1"], &["cache/", "cache/x 2"], &["cache/**", "!cache/x"], 1),
             (&["cache/", "cache/1 a", "cache/2 a", "cache/3 a", "cache/4 a", "cache/5 a"], &["cache/"], &[], 1),
+            (&["cache/", "cache/1 a", "cache/2 a", "cache/3 a", "cache/4 a"], &["cache/"], &[], 4),
+            (&["cache/", "cache/x 1"], &[], &[], 1),
+            (
+                &["cache/", "cache/v/", "cache/v/a.php 1", "cache/x.png 1"],
+                &["cache/", "cache/v/", "cache/v/a.php 1", "cache/x.png 2"],
+                &["/cache/x.png"],
+                0,
+            ),
+            // More that is a file here and a directory there than is harmless.
+            (
+                &["cache/", "cache/a/", "cache/b/", "cache/x.png 1"],
+                &["cache/", "cache/a 1", "cache/b 1", "cache/x.png 2"],
+                &["/cache/x.png"],
+                2,
+            ),
             (&["server.crt a", "Makefile a", "d.svg a"], &["server.crt b", "Makefile b", "d.svg b"], &[], 3),
             (&["a.php7 a", "a.phtml a", "a.phar a"], &["a.php7 b", "a.phtml b", "a.phar b"], &[], 3),
             (&["a.jpg/"], &["a.jpg x"], &[], 1),

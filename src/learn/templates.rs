@@ -99,6 +99,11 @@ mod tests {
         ] {
             assert_eq!(explain(&[a, b], &[&one, &two]).as_deref(), template, "{a}");
         }
+        let odd = |mut facts: BTreeMap<String, String>| {
+            facts.insert("zone 2".into(), "x".into());
+            facts
+        };
+        assert_eq!(explain(&["id i-0a1", "id i-0b22"], &[&odd(one.clone()), &odd(two.clone())]), None);
         let three = facts("i-0c", "10.0.0.3");
         let texts = ["i-0a1 ", "i-0b22 ", "i-0c "];
         assert_eq!(explain(&texts, &[&one, &two, &three]).as_deref(), Some("{{ instance }} "));

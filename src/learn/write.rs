@@ -151,4 +151,27 @@ mod tests {
         }
         assert!(!comment("a\nb").contains('\n'));
     }
+
+    #[test]
+    fn as_many_and_as_long_as_is_bearable() {
+        let told = |write: &dyn Fn(&mut String)| {
+            let mut out = String::new();
+            write(&mut out);
+            let more = out.lines().find(|line| line.contains(" more")).map(String::from);
+            (out.lines().filter(|line| !line.contains(" more")).count(), more)
+        };
+        let many = |count| alloc::vec![Reasoned { pattern: "a".into(), why: "b".into() }; count];
+        let max = crate::glob::PATTERNS_MAX;
+        assert_eq!(told(&|out| patterns(out, &[])), (0, None));
+        assert_eq!(told(&|out| patterns(out, &many(max))), (max + 2, None));
+        let more = "# and 2 more that differ, too many for one tree: decide";
+        assert_eq!(told(&|out| patterns(out, &many(max + 2))), (max + 2, Some(more.into())));
+        let many = |count| alloc::vec![("a".to_string(), "b".to_string()); count];
+        assert_eq!(told(&|out| asks(out, &many(ASKS_MAX))), (ASKS_MAX, None));
+        let more = "# differs: and 2 more: decide";
+        assert_eq!(told(&|out| asks(out, &many(ASKS_MAX + 2))), (ASKS_MAX, Some(more.into())));
+        let longest = "x".repeat(COMMENT_BYTES_MAX);
+        assert_eq!(comment(&longest), longest);
+        assert_eq!(comment(&(longest.clone() + "x")), longest + "…");
+    }
 }

@@ -150,6 +150,8 @@ const LINK: [How; 4] = [How::Missing, How::Retargeted, How::File, How::Owner];
 
 #[cfg(test)]
 mod tests {
+    use alloc::collections::BTreeSet;
+
     use super::*;
     use crate::digest::Digest;
 
@@ -160,5 +162,25 @@ mod tests {
             ways(&Entry { path: b"a".into(), kind, mode: None, owner: None }).len() - FILE.len()
         };
         assert_eq!([0, 1, 2, 3, 100].map(ways_of), [1, 3, 6, 7, 7]);
+    }
+
+    #[test]
+    fn a_template_without_a_place_cannot_be_left_unrendered() {
+        let ways_of = |text| {
+            let kind = EntryKind::Template { template: crate::facts::Template::parse(text).unwrap() };
+            ways(&Entry { path: b"a".into(), kind, mode: None, owner: None })
+        };
+        assert!(ways_of("{{ instance }}").contains(&How::Unrendered));
+        assert!(!ways_of("plain").contains(&How::Unrendered));
+    }
+
+    #[test]
+    fn words_for_people() {
+        let all = CONTENT.into_iter().map(|(how, _)| how).chain(FILE).chain(DIRECTORY).chain(LINK);
+        let all: BTreeSet<How> = all.chain([How::Swapped { with: "b".into() }, How::Unrendered, How::Extra]).collect();
+        let names: BTreeSet<&str> = all.iter().map(How::name).collect();
+        assert_eq!((names.len(), all.len()), (20, 20), "each by its own name: {names:?}");
+        let breakage = Breakage { tree: 0, path: b"a\nb".into(), class: "".into(), how: How::Cut };
+        assert_eq!(breakage.shown(), "a\\u{a}b");
     }
 }

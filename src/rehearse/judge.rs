@@ -159,16 +159,20 @@ mod tests {
         let mut tree = Tree::new("app", "/app");
         tree.ignore = ["logs/**", "!logs/keep"].map(String::from).into();
         tree.extras = Extras::Allow;
-        for (path, how, key) in [
-            ("logs/x", How::Extra, "ignored"),
-            ("logs/keep", How::Extra, "extras"),
-            ("a", How::Executable, "mode"),
-            ("a", How::Owner, "owner"),
-            ("a", How::Cut, "unexplained"),
+        for (path, how, key, reason, advice) in [
+            ("logs/x", How::Extra, "ignored", "ignored by `logs/**`", "narrow the pattern"),
+            ("logs/keep", How::Extra, "extras", "extras are allowed", "`extras = \"refuse\"`"),
+            ("a", How::Executable, "mode", "modes are not compared", "add `attributes = [\"mode\"]`"),
+            ("a", How::Owner, "owner", "owners are not compared", "add `\"owner\"`"),
+            ("a", How::Cut, "unexplained", "nothing in the spec explains it", "please report it"),
         ] {
-            assert_eq!(why(&breakage(path, how), &tree).key(), key, "{path}");
+            let why = why(&breakage(path, how), &tree);
+            assert_eq!((why.key(), &*why.reason()), (key, reason), "{path}");
+            assert!(why.advice().starts_with(advice), "{path}: {}", why.advice());
         }
-        tree.attributes.mode = true;
-        assert_eq!(why(&breakage("a", How::WorldWritable), &tree), Why::Unexplained);
+        (tree.attributes.mode, tree.attributes.owner, tree.extras) = (true, true, Extras::Refuse);
+        for how in [How::WorldWritable, How::Owner, How::Extra] {
+            assert_eq!(why(&breakage("a", how), &tree), Why::Unexplained);
+        }
     }
 }

@@ -115,7 +115,7 @@ fn size(entry: &Entry) -> Option<u64> {
 /// A file that differs from `entry` in its content, to swap it with: the next in the tree, around its end.
 fn swap(tree: &Tree, entry: &Entry) -> Option<How> {
     let EntryKind::File { sha256, .. } = &entry.kind else { return None };
-    let here = tree.entries.partition_point(|other| other.path < entry.path);
+    let here = tree.entries.partition_point(|other| other.path <= entry.path);
     let (before, after) = tree.entries.split_at(here);
     let differs = |other: &&Entry| matches!(&other.kind, EntryKind::File { sha256: theirs, .. } if theirs != sha256);
     after
@@ -230,6 +230,69 @@ mod tests {
         assert_eq!((php(&one), php(&of(None, 1))), (2, 3), "one for its ending, and the smallest");
         let swapped = one.iter().find(|one| one.path == b"readme" && matches!(one.how, How::Swapped { .. })).unwrap();
         assert_eq!(swapped.how, How::Swapped { with: b"a/1.php".into() });
+    }
+
+    #[test]
+    fn extras_and_swaps() {
+        let all = plan(&manifest(), Sampling { per_class: None, seed: 1 }).unwrap();
+        let extras: Vec<_> = all.iter().filter(|one| one.how == How::Extra && one.class == "directory").collect();
+        let paths: Vec<_> = extras.iter().map(|one| one.shown()).collect();
+        assert_eq!(paths, ["a/portcullis-rehearsal.php", "logs/portcullis-rehearsal.php"]);
+        let with = |one: &Breakage| if let How::Swapped { with } = &one.how { Some(text::escape(with)) } else { None };
+        let swaps: Vec<_> = all.iter().filter_map(|one| Some((one.shown(), with(one)?))).collect();
+        let next = [("a/1.php", "a/2.php"), ("a/2.php", "a/3.php"), ("a/3.php", "readme"), ("readme", "a/1.php")];
+        assert_eq!(swaps, next.map(|(path, with)| (path.into(), with.into())));
+        let mut listed = manifest();
+        listed.trees[0].entries.insert(4, file("a/portcullis-rehearsal.php", "listed"));
+        let extra = |one: &Breakage| one.how == How::Extra && one.path.starts_with(b"a/");
+        assert!(!plan(&listed, Sampling { per_class: None, seed: 1 }).unwrap().iter().any(extra));
+    }
+
+    #[test]
+    fn classes_by_what_they_are() {
+        let with_mode = |path, mode| Entry { mode: Some(mode), ..file(path, "x") };
+        let entries =
+            [file("empty.php", ""), with_mode("a.PHP", 0o644), with_mode("bin.php", 0o755), file(".env", "x")];
+        assert_eq!(entries.each_ref().map(class), ["empty", "*.php", "executable", "no ending"]);
+        let mut tree = Tree::new("app", "/app");
+        tree.entries = entries.into();
+        let smallest = chosen(&tree, Sampling { per_class: Some(0), seed: 1 });
+        assert_eq!(smallest.keys().copied().collect::<Vec<_>>(), [1], "nothing can be taken from an empty file");
+    }
+
+    #[test]
+    fn no_more_than_can_be_tried() {
+        let links = |count: usize| {
+            let mut manifest = manifest();
+            let kind = EntryKind::Link { target: b"x".into() };
+            let link =
+                |number| Entry { path: format!("{number:05}").into(), kind: kind.clone(), mode: None, owner: None };
+            manifest.trees[0].entries = (0..count).map(link).collect();
+            plan(&manifest, Sampling { per_class: None, seed: 1 }).map(|all| all.len() >= BREAKAGES_MAX)
+        };
+        let ways = 4;
+        assert_eq!(links(BREAKAGES_MAX / ways), Ok(true));
+        assert_eq!(links(BREAKAGES_MAX / ways + 1), Err(TooMany));
+    }
+
+    #[test]
+    fn what_a_pattern_may_match() {
+        for (pattern, path) in [
+            ("*.log", Some("x1.log")),
+            ("/cache/", Some("cache/x1")),
+            ("**/a?b/**", Some("axb/x1")),
+            (r"a\*b", Some("a*b")),
+            ("!logs/keep", None),
+            ("[a-z].tmp", None),
+        ] {
+            assert_eq!(instance(pattern, "x1"), path.map(Vec::from), "{pattern}");
+        }
+    }
+
+    /// Another order would be another rehearsal for the same seed.
+    #[test]
+    fn ranks_are_those_of_fnv() {
+        assert_eq!(rank(1, b"a.php"), 0x1aa70c1e3712dd39);
     }
 
     #[test]

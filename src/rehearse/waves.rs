@@ -105,5 +105,23 @@ mod tests {
             new("big/0001", How::Owner),
         ];
         assert_eq!(waves(&manifest, &breakages), [[0, 3, 5].as_slice(), &[1, 2, 6], &[4]].map(Vec::from));
+        let weights: Vec<_> = breakages.iter().map(|breakage| weight(&manifest, breakage)).collect();
+        assert_eq!(weights, [3, 1, 6, 3, 2_001, 3, 3]);
+        let owners: Vec<_> = (0..500).map(|number| new(&alloc::format!("big/{number:04}"), How::Owner)).collect();
+        let sizes: Vec<_> = waves(&manifest, &owners).iter().map(Vec::len).collect();
+        assert_eq!(sizes[0], DIFFERENCES_MAX / 3);
+        assert_eq!(sizes.iter().sum::<usize>(), owners.len());
+    }
+
+    #[test]
+    fn trees_are_not_in_the_way_of_each_other() {
+        let kind = EntryKind::File { size: 0, sha256: crate::digest::Digest::of(b""), text: None };
+        let file = Entry { path: b"a".into(), kind, mode: None, owner: None };
+        let tree = Tree { entries: [file].into(), ..Tree::new("app", "/app") };
+        let trees = [tree.clone(), tree].into();
+        let manifest = Manifest { product: "p".into(), release: "r".into(), sequence: 1, trees, checks: [].into() };
+        let new = |tree, path: &str| Breakage { tree, path: path.into(), class: "".into(), how: How::Missing };
+        assert_eq!(weight(&manifest, &new(0, "a")), 3, "a file");
+        assert_eq!(waves(&manifest, &[new(1, "a/c"), new(0, "a")]), [[0, 1]]);
     }
 }

@@ -184,8 +184,13 @@ pub(super) fn fresh_from_ns(began_ms: u64) -> i64 {
 /// (a page of it that is written to by a mapping is never written back, so that times may stay for ever).
 pub fn times_are_kept(root: &Path) -> bool {
     let Ok(root) = rustix::fs::open(root, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()) else { return false };
-    let is_local = rustix::fs::fstatfs(&root).is_ok_and(|stat| LOCAL.contains(&(stat.f_type as u64 & 0xffff_ffff)));
-    is_local && (mount_of(root.as_fd()).is_some() || is_writable(&root))
+    let kept = rustix::fs::fstatfs(&root).is_ok_and(|stat| is_local(stat.f_type as u64));
+    kept && (mount_of(root.as_fd()).is_some() || is_writable(&root))
+}
+
+/// Where the kernel's type is a signed one of 32 bits, it was widened with its sign.
+fn is_local(f_type: u64) -> bool {
+    LOCAL.contains(&(f_type & 0xffff_ffff))
 }
 
 /// Images are mounted read-only.
@@ -219,6 +224,18 @@ mod tests {
     use alloc::vec;
 
     use super::*;
+
+    #[test]
+    fn times_of_local_file_systems_are_kept() {
+        for (f_type, kept) in [(0xef53, true), (0xffff_ffff_9123_683e, true), (0x0102_1994, false), (0x6969, false)] {
+            assert_eq!(is_local(f_type), kept, "{f_type:x}");
+        }
+        let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
+        let mut mounts = mounts.lines().filter_map(|line| line.split_once(" / ")).map(|(_, rest)| rest);
+        let root = mounts.next_back().and_then(|rest| rest.split(' ').next()).unwrap();
+        let local = ["ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "overlay", "squashfs", "erofs", "zfs"];
+        assert_eq!(times_are_kept(Path::new("/")), local.contains(&root), "{root}");
+    }
 
     #[test]
     fn bytes_there_and_back_and_nothing_else() {

@@ -52,6 +52,11 @@ mod tests {
             (1_800_000_000, 2_026_112_001, ""),
             (1_800_000_000, 20_261_120, ""),
             (1_800_000_000, 1_800_000_301_000, ""),
+            // Nearly dates: no such month, no such day, no such year.
+            (1_800_000_000, 2_026_131_501, "before this release was built"),
+            (1_800_000_000, 2_026_113_201, "before this release was built"),
+            (1_800_000_000, 1_811_111_101, "before this release was built"),
+            (WRITTEN_S, 0, ""),
         ] {
             let came = distrust(now_s, sequence).unwrap_or_default();
             assert!(came.contains(told) && came.is_empty() == told.is_empty(), "{now_s} {sequence}: {came}");

@@ -167,6 +167,8 @@ mod tests {
         let margins = Margins { fail: Some(Span::from_ms(0)), warn: Some(Span::from_ms(0)) };
         let at = |second| validity.standing(margins, second);
         assert_eq!([at(9), at(10), at(20), at(21)], [Standing::NotYet, Standing::Good, Standing::Good, Standing::Expired]);
+        let moment = Validity { from_s: 10, until_s: 10 };
+        assert_eq!(moment.standing(margins, 10), Standing::Good);
         let ever = Validity { from_s: i64::MIN, until_s: i64::MAX };
         assert_eq!(ever.standing(Margins::default(), 0), Standing::Good);
     }

@@ -208,10 +208,18 @@ mod tests {
             (names(&["b"], &["::1"], None), "a", "it is for b, ::1"),
             (names(&many, &[], None), "a", "n7.example and 12 more"),
             (names(&["\u{202e}"], &[], None), "a", "it is for \\u{202e}"),
+            (names(&["b"], &[], Some("c")), "a", "it is for b"),
+            (names(&["*.example"], &[], None), "shop.example", "it is for *.example"),
+            (names(&["*.shop.example"], &[], None), "a", "it is for *.shop.example"),
+            (names(&["*.shop.example"], &[], None), "a.b.c.other.org", "it is for *.shop.example"),
+            (names(&["*.shop.example"], &[], None), "a.b.c.shap.example", "it is for *.shop.example"),
+            (names(&["*.example.org"], &[], None), "ab.\u{e4}xample.org", "it is for *.example.org"),
         ] {
             let came = names.why_not(wanted);
             assert!(came.contains(why), "{came}");
         }
+        let listed = names(&many[..LISTED_MAX], &[], None).why_not("a");
+        assert!(listed.ends_with("n6.example, n7.example"), "{listed}");
     }
 
     #[test]
@@ -237,7 +245,9 @@ mod tests {
             let came = validate(name).err().unwrap_or_default();
             assert!(came.contains(told) && came.is_empty() == told.is_empty(), "{name}: {came}");
         }
-        assert!(validate(&"a".repeat(64)).is_err() && validate(&"a.".repeat(130)).is_err());
+        assert!(validate(&"a".repeat(LABEL_BYTES_MAX)).is_ok() && validate(&"a".repeat(LABEL_BYTES_MAX + 1)).is_err());
+        let longest = "a.".repeat(NAME_BYTES_MAX / 2) + "a";
+        assert!(validate(&longest).is_ok() && validate(&(longest + "a")).is_err());
         for (name, flawed) in [
             ("shop.example", None),
             ("*.shop.example", None),

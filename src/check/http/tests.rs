@@ -74,3 +74,28 @@ fn what_is_outside_counts_at_launch_only() {
         assert_eq!(http.scope(), scope, "{table}");
     }
 }
+
+#[test]
+fn as_much_as_may_be() {
+    let with = |more: &str| -> Http { serde_json::from_str(&format!(r#"{{"url":"http://a/"{more}}}"#)).unwrap() };
+    assert_eq!(with("").summary(), "http://a/");
+    assert!(!with("").wants_body());
+    for wanted in [
+        r#","body_contains":"x""#.into(),
+        r#","json":{"pointer":"/a","equals":1}"#.into(),
+        format!(r#","body_sha256":"{}""#, Digest::of(b"")),
+    ] {
+        assert!(with(&wanted).wants_body(), "{wanted}");
+    }
+    for (host, usable) in [("shop.internal", true), ("::1", true), ("10.0.0.1", true), ("a:80", false)] {
+        let http = with(&format!(r#","connect":"{host}""#));
+        assert_eq!((http.validate().is_ok(), http.summary()), (usable, format!("http://a/ at {host}")));
+    }
+    for (more, usable) in [(0, true), (1, false)] {
+        let pointer = format!("/{}", "a".repeat(TEXT_BYTES_MAX - 1 + more));
+        let http = with(&format!(r#","json":{{"pointer":"{pointer}","equals":1}}"#));
+        assert_eq!(http.validate().is_ok(), usable, "{more} bytes more");
+        let headers = (0..ELEMENTS_MAX + more).map(|number| (format!("x-{number}"), "two words".into())).collect();
+        assert_eq!(headers_are_headers("headers", &headers).is_ok(), usable, "{more} headers more");
+    }
+}
