@@ -8,4 +8,5 @@ mod killed;
 mod limits;
 mod network;
 mod restore;
+mod systemd;
 mod trees;
