@@ -223,6 +223,24 @@ fn the_units_are_as_they_should_be() {
     assert_eq!(booted.show("portcullis-agent.service", "Result"), "success");
 }
 
+/// Whose service has few rights: what puts an edit back is a unit of its own.
+#[test]
+fn an_edit_is_undone_by_the_agent_as_it_is_shipped() {
+    let mut machine = Machine::new();
+    machine.manifest.trees[0].restore = true;
+    machine.sign_as_it_is();
+    let machine = machine.with_units();
+    let before = machine.text("etc/nginx/conf.d/site.conf");
+    let booted = machine.boot();
+    booted.run(&["systemctl", "start", "portcullis-agent.service"]).is(0, "");
+    eventually("ready", || booted.show("portcullis-agent.service", "StatusText").starts_with("ready").then_some(()));
+    fs::write(machine.path("etc/nginx/conf.d/site.conf"), "no such directive;").unwrap();
+    let log = || fs::read_to_string(machine.path("state/restored/log")).unwrap_or_default();
+    eventually("put back", || log().contains("guard `nginx parses`: pass").then_some(()));
+    assert_eq!(machine.text("etc/nginx/conf.d/site.conf"), before, "{}", log());
+    booted.until_page("one");
+}
+
 const BOOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/systemd.sh");
 const DEPLOY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy");
 const SHIPPED: [&str; 3] = ["portcullis-agent.service", "portcullis-controller.service", "portcullis-undo.service"];
