@@ -84,10 +84,11 @@ fn a_command_that_fails_is_undone_at_once() {
 #[test]
 fn a_guard_may_take_its_time() {
     let machine = Machine::new();
-    // It is down at first, and up after two seconds.
+    // It is down when the guard is asked first, as that comes after the command; and up after two seconds.
     let script = format!(
-        "{}; (sleep 2; {}) >/dev/null 2>&1 &",
+        "{}; while [ -e {} ]; do sleep 0.01; done; (sleep 2; {}) >/dev/null 2>&1 &",
         machine.nginx_argv(&["-s", "stop"]).join(" "),
+        machine.path("run/nginx.pid").display(),
         machine.nginx_argv(&[]).join(" ")
     );
     let ran = machine.apply(&["--guards-are-enough", "--confirm-within", "30s"], &script);
