@@ -5,8 +5,10 @@
 mod changes;
 mod fixture;
 mod killed;
+mod left;
 mod limits;
 mod network;
+mod once;
 mod restore;
 mod systemd;
 mod trees;
