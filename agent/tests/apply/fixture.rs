@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{Read as _, Write as _},
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{SocketAddr, TcpStream},
     os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
@@ -302,9 +302,8 @@ fn key() -> SigningKey {
     SigningKey::generate(&[7; 32])
 }
 
-/// A port that was free a moment ago.
 pub(crate) fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    SocketAddr::from(([127, 0, 0, 1], crate::ports::free_port()))
 }
 
 fn fetch(address: SocketAddr) -> Option<String> {

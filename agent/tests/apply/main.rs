@@ -9,6 +9,8 @@ mod left;
 mod limits;
 mod network;
 mod once;
+#[path = "../ports/mod.rs"]
+mod ports;
 mod restore;
 mod systemd;
 mod trees;
