@@ -176,8 +176,10 @@ pub enum ConfigError {
         because: String,
     },
     /// A value that is not allowed.
-    #[error("`{key}`: {because}")]
+    #[error("`{}`: `{key}`: {because}", path.display())]
     Refused {
+        /// In which file.
+        path: PathBuf,
         /// Which key.
         key: &'static str,
         /// Why, and what to do.
@@ -196,6 +198,14 @@ impl ConfigError {
             Self::Refused { .. } => None,
         }
     }
+
+    /// What looks at a value does not know the file that it is in.
+    fn in_file(self, file: &Path) -> Self {
+        match self {
+            Self::Refused { key, because, .. } => Self::Refused { path: file.into(), key, because },
+            other => other,
+        }
+    }
 }
 
 impl Config {
@@ -206,7 +216,7 @@ impl Config {
             .map_err(|error| ConfigError::Malformed { path: path.into(), because: error.to_string() })?;
         let file = std::path::absolute(path)
             .map_err(|error| ConfigError::Unreadable { path: path.into(), because: error.to_string() })?;
-        Self::validate(fragments, file)
+        Self::validate(fragments, file).map_err(|error| error.in_file(path))
     }
 
     fn validate(written: Fragments, file: PathBuf) -> Result<Self, ConfigError> {
@@ -317,7 +327,7 @@ fn read_text(path: &Path) -> Result<String, ConfigError> {
 }
 
 fn refused(key: &'static str, because: impl Into<String>) -> ConfigError {
-    ConfigError::Refused { key, because: because.into() }
+    ConfigError::Refused { path: PathBuf::new(), key, because: because.into() }
 }
 
 /// An hour: drift that is noticed later than that may as well not be looked for.

@@ -52,9 +52,9 @@ enum Command {
 
 fn main() -> ExitCode {
     let cli = Cli::try_parse().unwrap_or_else(|error| {
-        let json = std::env::args_os().take_while(|word| word != "--").any(|word| word == "--json");
-        if json && error.use_stderr() {
-            cli::problem::usage(&error.to_string());
+        let given = |option: &str| std::env::args_os().take_while(|word| word != "--").any(|word| word == option);
+        if error.use_stderr() {
+            cli::problem::usage(&error.to_string(), cli::problem::Form::of(given("--json"), given("--junit")));
         }
         error.exit()
     });

@@ -99,3 +99,24 @@ const LOG: &str = "log";
 const LINES_SHOWN: usize = 10;
 /// A round of checks while it waits takes a second; an edit that stays as it is need not be looked into so often.
 const LOOK_EVERY_MS: u64 = 2_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn news_are_told_once_also_of_a_log_that_was_begun_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join(HOME)).unwrap();
+        let mut offset = 0;
+        for (log, told) in [
+            ("one\n", &["one"][..]),
+            ("one\ntwo\nthree\n", &["two", "three"]),
+            ("one\ntwo\nthree\n", &[]),
+            ("four\n", &["four"]),
+        ] {
+            fs::write(dir.path().join(HOME).join(LOG), log).unwrap();
+            assert_eq!(news(dir.path(), &mut offset), told, "{log:?}");
+        }
+    }
+}

@@ -84,8 +84,10 @@ pub enum ConfigError {
         because: String,
     },
     /// A value that is not allowed.
-    #[error("`{key}`: {because}")]
+    #[error("`{}`: `{key}`: {because}", path.display())]
     Refused {
+        /// In which file.
+        path: PathBuf,
         /// Which key.
         key: String,
         /// Why, and what to do.
@@ -106,6 +108,14 @@ impl ConfigError {
             Self::Refused { .. } => None,
         }
     }
+
+    /// What looks at a value does not know the file that it is in.
+    fn in_file(self, file: &Path) -> Self {
+        match self {
+            Self::Refused { key, because, .. } => Self::Refused { path: file.into(), key, because },
+            other => other,
+        }
+    }
 }
 
 impl Config {
@@ -117,14 +127,10 @@ impl Config {
         let text = read_text(path)?;
         let written = toml::from_str(&text)
             .map_err(|error| ConfigError::Malformed { path: path.into(), because: error.to_string() })?;
-        Self::validate(written, path.parent().unwrap_or(Path::new("")))
+        Self::validate(written, path.parent().unwrap_or(Path::new(""))).map_err(|error| error.in_file(path))
     }
 
-    /// Validates what was written; relative paths are relative to `dir`.
-    ///
-    /// # Errors
-    /// When a file it names cannot be read, or a value is not allowed.
-    pub fn validate(written: Written, dir: &Path) -> Result<Self, ConfigError> {
+    fn validate(written: Written, dir: &Path) -> Result<Self, ConfigError> {
         if written.audience.trim().is_empty() {
             return Err(refused("audience", "must name this controller, as agents address it"));
         }
@@ -201,7 +207,7 @@ fn read_text(path: &Path) -> Result<String, ConfigError> {
 }
 
 pub(crate) fn refused(key: &str, because: &str) -> ConfigError {
-    ConfigError::Refused { key: key.into(), because: because.into() }
+    ConfigError::Refused { path: PathBuf::new(), key: key.into(), because: because.into() }
 }
 
 /// Shorter ones can be guessed; `openssl rand -hex 32` gives 64.

@@ -1,6 +1,9 @@
 //! `portcullis events`: the audit, and what is added to it.
 
-use portcullis::{api::Event, text::visible};
+use portcullis::{
+    api::Event,
+    text::{escaped_json, visible},
+};
 
 use super::{
     answer::Answer,
@@ -57,7 +60,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Answer> {
 
 fn line(event: &Event, json: bool) -> anyhow::Result<String> {
     if json {
-        return Ok(escaped(&serde_json::to_string(event)?) + "\n");
+        return Ok(escaped_json(&serde_json::to_string(event)?) + "\n");
     }
     let subject = match (&event.group, &event.instance) {
         (Some(group), Some(instance)) => format!(" {group}/{instance}"),
@@ -67,19 +70,6 @@ fn line(event: &Event, json: bool) -> anyhow::Result<String> {
     };
     let (at, kind, actor) = (event.at, visible(&event.kind), visible(&event.actor));
     Ok(format!("{at} {kind}{subject} ({actor}) {}\n", visible(&event.text)))
-}
-
-/// What could confuse a terminal, as JSON's `\uNNNN`: it stands in strings only.
-fn escaped(json: &str) -> String {
-    let unsafe_to_show = |c: char| c.is_control() || !visible(c.encode_utf8(&mut [0; 4])).starts_with(c);
-    json.chars().fold(String::new(), |mut out, c| {
-        if unsafe_to_show(c) {
-            out.push_str(&format!("\\u{:04x}", u32::from(c)));
-        } else {
-            out.push(c);
-        }
-        out
-    })
 }
 
 /// Events asked for at once.

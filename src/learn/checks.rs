@@ -30,6 +30,8 @@ pub(super) struct Checks {
     pub(super) proposed: Vec<Proposed>,
     /// What of a check differs between instances, with how.
     pub(super) asks: Vec<(String, String)>,
+    /// How many more there would be.
+    pub(super) left_out: usize,
 }
 
 /// For everything that all instances have.
@@ -50,8 +52,9 @@ pub(super) fn checks(observations: &[Observation]) -> Checks {
             check.name = format!("{name} {number}");
         }
     }
+    let left_out = out.len().saturating_sub(CHECKS_MAX);
     out.truncate(CHECKS_MAX);
-    Checks { proposed: out, asks }
+    Checks { proposed: out, asks, left_out }
 }
 
 fn web_server(server: &str) -> Option<Proposed> {
@@ -295,6 +298,23 @@ mod tests {
         let names = |all: &[Observation]| checks(all).proposed.into_iter().map(|check| check.name).collect::<Vec<_>>();
         assert_eq!(names(core::slice::from_ref(&one)), ["nginx listens on 80", "php listens on 9000"]);
         assert_eq!(names(&[one, two]), ["nginx listens on 80"]);
+    }
+
+    #[test]
+    fn what_is_left_out_is_told() {
+        let executables: Vec<String> = (0..203).map(|n| format!("/opt/bin/{n:03}")).collect();
+        for (seen, left_out, told) in
+            [(200, 0, None), (203, 3, Some("# and 3 more checks, too many for one spec: decide"))]
+        {
+            let running: Vec<_> = executables[..seen].iter().map(|executable| (executable.as_str(), None)).collect();
+            let seen = [observation(&[], &running)];
+            let found = checks(&seen);
+            assert_eq!((found.proposed.len(), found.left_out), (200, left_out));
+            let proposal = crate::learn::propose(&seen);
+            assert_eq!(proposal.spec.lines().find(|line| line.starts_with("# and ")), told);
+            assert_eq!(proposal.questions, usize::from(left_out > 0));
+            toml::from_str::<toml::Table>(&proposal.spec).unwrap();
+        }
     }
 
     #[test]

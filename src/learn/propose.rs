@@ -51,6 +51,7 @@ pub fn propose(observations: &[Observation]) -> Proposal {
     outer_ignores(&mut trees);
     let checks = checks(observations);
     let questions = trees.iter().map(|tree| tree.asks.len()).sum::<usize>() + checks.asks.len();
+    let questions = questions + usize::from(checks.left_out > 0);
     let spec = write::spec(observations.len(), &trees, &checks);
     Proposal { spec, templates, questions, twice: twice(observations) }
 }

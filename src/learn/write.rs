@@ -47,6 +47,9 @@ pub(super) fn spec(instances: usize, trees: &[TreeDraft], checks: &Checks) -> St
         asks(&mut out, &checks.asks);
     }
     checks.proposed.iter().for_each(|proposed| check(&mut out, proposed));
+    if checks.left_out > 0 {
+        let _ = writeln!(out, "\n# and {} more checks, too many for one spec: decide", checks.left_out);
+    }
     out
 }
 

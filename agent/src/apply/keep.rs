@@ -96,3 +96,24 @@ impl Keeper {
 /// Configuration that people typed is far smaller.
 const BYTES_MAX: u64 = 64 << 20;
 const NUMBERS_MAX: u32 = 100;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file that is put back twice was edited twice: both are kept.
+    #[test]
+    fn nothing_takes_the_place_of_what_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let real = fs::canonicalize(dir.path()).unwrap();
+        let mut keeper = Keeper::new(real.join("kept"), false);
+        for content in ["one", "two"] {
+            fs::write(real.join("file"), content).unwrap();
+            let root = Dir::root(&real).unwrap();
+            let stat = root.stat(c"file").unwrap();
+            assert_eq!(keeper.keep(&root, c"file", &stat, "a/b", b"file"), Ok(None));
+        }
+        let kept = |name: &str| fs::read_to_string(real.join("kept/tree a_b").join(name)).unwrap();
+        assert_eq!((kept("file"), kept("file.1")), ("one".into(), "two".into()));
+    }
+}

@@ -25,7 +25,7 @@ use portcullis_agent::{
 
 use super::{
     check_output, junit,
-    problem::{Problem, UNTOLD},
+    problem::{Form, Problem, UNTOLD},
 };
 
 /// Exit status 0: all passed. 1: something failed. 2: it could not be told.
@@ -35,7 +35,7 @@ use super::{
   portcullis-agent check --manifest manifest.json --trust release.key.pub --root /mnt/image --trees-only --json
 
 Exit codes: 0 all passed, 1 something failed, 2 it could not be told. With --json, exit 2 prints an object with `error` and no `outcomes`,
-unless checks were run.")]
+with --junit one test case that is an error, unless checks were run.")]
 pub(crate) struct Args {
     /// The signed manifest
     #[arg(long, value_name = "FILE")]
@@ -74,7 +74,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> ExitCode {
     let report = match report(args) {
         Ok(report) => report,
-        Err(problem) => return problem.tell(args.json),
+        Err(problem) => return problem.tell(Form::of(args.json, args.junit)),
     };
     match print(args, &report) {
         // Whoever stopped reading has seen enough.

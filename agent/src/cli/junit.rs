@@ -6,6 +6,7 @@ use std::{
 };
 
 use portcullis::{
+    digest::Digest,
     outcome::{Difference, Outcome, Status},
     text::visible,
 };
@@ -14,22 +15,41 @@ use super::{check::Report, check_output::rest};
 
 /// One suite, one case a tree or check.
 pub(super) fn junit(out: &mut impl Write, report: &Report) -> io::Result<()> {
-    let count = |status| report.outcomes.iter().filter(|outcome| outcome.status == status).count();
+    let name = format!("portcullis {}", report.release);
+    suite(out, &name, Some(report.digest), &report.outcomes, report.took_ms)
+}
+
+/// Nothing was checked: one case, which is an error, so that no reader takes it for a suite in which nothing failed.
+pub(super) fn nothing(out: &mut impl Write, because: &str) -> io::Result<()> {
+    let outcome = Outcome::new("checks", "check", Status::Unknown, Some(because.into()));
+    suite(out, "portcullis", None, &[outcome], 0)
+}
+
+fn suite(
+    out: &mut impl Write,
+    name: &str,
+    digest: Option<Digest>,
+    outcomes: &[Outcome],
+    took_ms: u64,
+) -> io::Result<()> {
+    let count = |status| outcomes.iter().filter(|outcome| outcome.status == status).count();
     let counts = format!(
         "tests=\"{}\" failures=\"{}\" errors=\"{}\"",
-        report.outcomes.len(),
+        outcomes.len(),
         count(Status::Fail),
         count(Status::Unknown)
     );
-    let time = seconds(report.took_ms);
+    let time = seconds(took_ms);
     writeln!(out, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>")?;
     writeln!(out, "<testsuites {counts} time=\"{time}\">")?;
-    let name = attribute(&format!("portcullis {}", report.release));
+    let name = attribute(name);
     writeln!(out, "  <testsuite name=\"{name}\" {counts} skipped=\"0\" time=\"{time}\">")?;
-    writeln!(out, "    <properties>")?;
-    writeln!(out, "      <property name=\"manifest\" value=\"{}\"/>", report.digest)?;
-    writeln!(out, "    </properties>")?;
-    for outcome in &report.outcomes {
+    if let Some(digest) = digest {
+        writeln!(out, "    <properties>")?;
+        writeln!(out, "      <property name=\"manifest\" value=\"{digest}\"/>")?;
+        writeln!(out, "    </properties>")?;
+    }
+    for outcome in outcomes {
         case(out, outcome)?;
     }
     writeln!(out, "  </testsuite>\n</testsuites>")

@@ -1,4 +1,4 @@
-//! What kept a command from its answer: told to people, and to machines that were to have JSON.
+//! What kept a command from its answer: told to people, and to machines that were to have JSON or JUnit's XML.
 
 use std::{
     io::{self, Write as _},
@@ -8,6 +8,8 @@ use std::{
 use portcullis::text::{escaped_json, visible, visible_lines};
 use portcullis_agent::config::ConfigError;
 use serde::Serialize;
+
+use super::junit;
 
 /// The user's world, not ours.
 #[derive(Debug, Serialize)]
@@ -27,28 +29,54 @@ struct Json<'a> {
 }
 
 impl Problem {
-    /// Says it, on stdout too if JSON was asked for, and gives the exit status.
-    pub(super) fn tell(&self, json: bool) -> ExitCode {
+    /// Says it, on stdout too if a machine was to read the answer, and gives the exit status.
+    pub(super) fn tell(&self, form: Form) -> ExitCode {
         eprintln!("error: {}", visible_lines(&self.text));
         if let Some(hint) = self.hint {
             eprintln!("hint: {}", visible(hint));
         }
-        if json {
-            self.print();
-        }
+        self.print(form);
         ExitCode::from(UNTOLD)
     }
 
-    fn print(&self) {
-        let object = serde_json::to_string(&Json { ready: false, problem: self }).unwrap_or_default();
+    fn print(&self, form: Form) {
         // With stdout gone, stderr has told.
-        let _ = writeln!(io::stdout(), "{}", escaped_json(&object));
+        let _ = match form {
+            Form::Text => Ok(()),
+            Form::Json => {
+                let object = serde_json::to_string(&Json { ready: false, problem: self }).unwrap_or_default();
+                writeln!(io::stdout(), "{}", escaped_json(&object))
+            }
+            Form::Junit => junit::nothing(&mut io::stdout(), &self.text),
+        };
     }
 }
 
-/// What the parser of the command line says, for machines.
-pub(crate) fn usage(told: &str) {
-    Problem { text: told.trim_start_matches("error: ").trim_end().into(), hint: None }.print();
+/// What the answer was to be printed as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// For people.
+    Text,
+    /// One object.
+    Json,
+    /// XML.
+    Junit,
+}
+
+impl Form {
+    /// By the options that were given; of two that exclude each other, JSON.
+    pub(crate) const fn of(json: bool, junit: bool) -> Self {
+        match (json, junit) {
+            (true, _) => Self::Json,
+            (false, true) => Self::Junit,
+            (false, false) => Self::Text,
+        }
+    }
+}
+
+/// What the parser of the command line says, for machines; people were told.
+pub(crate) fn usage(told: &str, form: Form) {
+    Problem { text: told.trim_start_matches("error: ").trim_end().into(), hint: None }.print(form);
 }
 
 impl From<ConfigError> for Problem {

@@ -10,7 +10,7 @@ use std::{
 use portcullis_agent::{config::Config, run};
 use tracing_subscriber::EnvFilter;
 
-use super::problem::Problem;
+use super::problem::{Form, Problem};
 
 /// Ends with status 0 when it is told to stop, with 2 when it cannot start. `PORTCULLIS_LOG` sets what is logged (`info`).
 #[derive(Debug, clap::Args)]
@@ -27,11 +27,11 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     log();
     let config = match Config::read(&args.config) {
         Ok(config) => config,
-        Err(error) => return Problem::from(error).tell(false),
+        Err(error) => return Problem::from(error).tell(Form::Text),
     };
     match run::run(&config) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => Problem { text: format!("{:#}", anyhow::Error::from(error)), hint: None }.tell(false),
+        Err(error) => Problem { text: format!("{:#}", anyhow::Error::from(error)), hint: None }.tell(Form::Text),
     }
 }
 

@@ -15,7 +15,7 @@ use portcullis_agent::{
     status::{self, Status},
 };
 
-use super::problem::Problem;
+use super::problem::{Form, Problem};
 
 /// Exit status 0: ready. 1: not ready. 2: no agent answers.
 #[derive(Debug, clap::Args)]
@@ -42,7 +42,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     let listen = args.listen.or(config.as_ref().map(|config| config.listen)).unwrap_or(LISTEN);
     let status = match status::ask(listen) {
         Ok(status) => status,
-        Err(error) => return Problem { text: error.to_string(), hint: Some(HINT) }.tell(args.json),
+        Err(error) => return Problem { text: error.to_string(), hint: Some(HINT) }.tell(Form::of(args.json, false)),
     };
     match print(args, config.as_ref(), &status) {
         // Whoever stopped reading has seen enough.

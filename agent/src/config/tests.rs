@@ -84,6 +84,7 @@ fn refusals() {
     ] {
         let error = read(&text).unwrap_err().to_string();
         assert!(error.contains(named), "{named}: {error}");
+        assert!(error.contains("/agent.toml`: ") || error.contains("/other.pub`: "), "which file: {error}");
     }
     read(&imds).unwrap();
     read(&format!("{no_token}\nallow_unverified_identity = true")).unwrap();

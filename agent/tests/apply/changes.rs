@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::fixture::Machine;
+use crate::fixture::{Machine, eventually, kill};
 
 /// What the other tests stand on: once a page was waited for, no worker of before answers any more.
 #[test]
@@ -84,10 +84,11 @@ fn a_command_that_fails_is_undone_at_once() {
 #[test]
 fn a_guard_may_take_its_time() {
     let machine = Machine::new();
-    // It is down at first, and up after two seconds.
+    // It is down when the guard is asked first, as that comes after the command; and up after two seconds.
     let script = format!(
-        "{}; (sleep 2; {}) >/dev/null 2>&1 &",
+        "{}; while [ -e {} ]; do sleep 0.01; done; (sleep 2; {}) >/dev/null 2>&1 &",
         machine.nginx_argv(&["-s", "stop"]).join(" "),
+        machine.path("run/nginx.pid").display(),
         machine.nginx_argv(&[]).join(" ")
     );
     let ran = machine.apply(&["--guards-are-enough", "--confirm-within", "30s"], &script);
@@ -129,4 +130,37 @@ fn a_person_cannot_confirm_what_breaks_a_guard() {
     machine.until_exited();
     machine.run("confirm", &[]).is(2, "guard `nginx parses`: fail");
     applying.ended().is(1, "undone at");
+}
+
+/// Nobody knows yet, or any more, how the command ended; a person may say so only once nobody else will.
+#[test]
+fn who_may_confirm_when() {
+    let machine = Machine::new();
+    let applying = machine.applying(&["--confirm-within", "1h"], "exec sleep 1000");
+    let command = eventually("it runs", || machine.journal()?["running"]["pid"].as_i64());
+    machine.run("confirm", &[]).is(2, "its command is still running");
+    let rewritten = |change: &dyn Fn(&mut serde_json::Value)| {
+        let mut journal = machine.journal().unwrap();
+        change(&mut journal);
+        fs::write(machine.change().join("journal.json"), journal.to_string()).unwrap();
+    };
+    let running = machine.journal().unwrap()["running"].clone();
+    rewritten(&|journal| journal["running"] = serde_json::Value::Null);
+    machine.run("confirm", &[]).is(2, "its command is just ending");
+    rewritten(&|journal| journal["running"] = running.clone());
+    kill("-KILL", &[applying.pid()]);
+    machine.run("confirm", &[]).is(2, "its command is still running");
+    kill("-KILL", &[i32::try_from(command).unwrap()]);
+    rewritten(&|journal| journal["exit"] = 3.into());
+    machine.run("confirm", &[]).is(2, "its command ended with 3");
+    rewritten(&|journal| journal["exit"] = serde_json::Value::Null);
+    machine.run("confirm", &[]).is(0, "confirmed by");
+}
+
+#[test]
+fn the_command_is_told_its_change() {
+    let machine = Machine::new();
+    let told = machine.path("told");
+    machine.apply(&["--guards-are-enough"], &format!("echo $PORTCULLIS_APPLY >{}", told.display())).is(0, "confirmed");
+    assert_eq!(machine.text("told").trim(), machine.journal().unwrap()["id"]);
 }

@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{Read as _, Write as _},
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{SocketAddr, TcpStream},
     os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
@@ -243,8 +243,7 @@ impl Machine {
     /// The same, beside the test; in a session of its own, as by ssh.
     pub(crate) fn applying(&self, options: &[&str], script: &str) -> Applying {
         let mut command = self.agent("apply", &[options, &["--", "sh", "-c", script]].concat());
-        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).spawn().unwrap();
-        Applying { child: Some(child) }
+        Applying::of(command.stdout(Stdio::piped()).stderr(Stdio::piped()))
     }
 
     /// The journal of the last change.
@@ -303,9 +302,8 @@ fn key() -> SigningKey {
     SigningKey::generate(&[7; 32])
 }
 
-/// A port that was free a moment ago.
 pub(crate) fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    SocketAddr::from(([127, 0, 0, 1], crate::ports::free_port()))
 }
 
 fn fetch(address: SocketAddr) -> Option<String> {
@@ -360,12 +358,17 @@ impl From<Output> for Ran {
     }
 }
 
-/// An `apply` that runs; killed when dropped.
+/// An `apply` that runs, or an `undo`; killed when dropped, with all that is in its process group.
 pub(crate) struct Applying {
     child: Option<Child>,
 }
 
 impl Applying {
+    /// In a process group of its own.
+    pub(crate) fn of(command: &mut Command) -> Self {
+        Self { child: Some(command.process_group(0).spawn().unwrap()) }
+    }
+
     pub(crate) fn pid(&self) -> i32 {
         i32::try_from(self.child.as_ref().unwrap().id()).unwrap()
     }
@@ -378,7 +381,7 @@ impl Applying {
 impl Drop for Applying {
     fn drop(&mut self) {
         if let Some(child) = &mut self.child {
-            let _ = child.kill();
+            kill("-KILL", &[-i32::try_from(child.id()).unwrap()]);
             let _ = child.wait();
         }
     }

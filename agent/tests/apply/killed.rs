@@ -7,7 +7,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use crate::fixture::{AGENT, Agent, Machine, Ran, eventually, kill};
+use crate::fixture::{AGENT, Agent, Applying, Machine, Ran, eventually, kill};
 
 #[test]
 fn the_shell_and_apply_are_killed() {
@@ -18,11 +18,10 @@ fn the_shell_and_apply_are_killed() {
     let mut shell = Command::new("sh");
     shell.args(["-c", "\"$@\"; :", "sh", AGENT, "apply", "--config"]).arg(machine.path("agent.toml"));
     shell.args(["--confirm-within", "4s", "--", "sh", "-c", &script]).stdin(Stdio::null()).stderr(Stdio::null());
-    let mut shell = std::os::unix::process::CommandExt::process_group(&mut shell, 0).spawn().unwrap();
+    let shell = Applying::of(&mut shell);
     machine.until_exited();
     machine.until_page("two");
-    kill("-KILL", &[-i32::try_from(shell.id()).unwrap()]);
-    shell.wait().unwrap();
+    drop(shell);
     assert_eq!(machine.undoers().len(), 1, "it lives on");
     machine.until_at("undone");
     assert_eq!(machine.picture(), before);
@@ -123,14 +122,13 @@ fn whoever_waits_is_killed_and_replaced() {
 fn all_are_killed_but_the_agent() {
     let machine = Machine::new();
     let before = machine.picture();
-    let mut agent = machine.agent("run", &[]).stderr(Stdio::null()).spawn().unwrap();
+    let agent = Agent(machine.agent("run", &[]).stderr(Stdio::null()).spawn().unwrap());
     let applying = machine.applying(&["--confirm-within", "3s"], &machine.say("two"));
     machine.until_exited();
     kill("-KILL", &[applying.pid()]);
     kill("-KILL", &machine.undoers());
     machine.until_at("undone");
-    agent.kill().unwrap();
-    agent.wait().unwrap();
+    drop(agent);
     assert_eq!(machine.picture(), before);
     machine.until_page("one");
 }
@@ -140,11 +138,10 @@ fn all_are_killed_but_the_agent() {
 fn the_agent_is_killed_as_well() {
     let machine = Machine::new();
     let before = machine.picture();
-    let mut agent = machine.agent("run", &[]).stderr(Stdio::null()).spawn().unwrap();
+    let agent = Agent(machine.agent("run", &[]).stderr(Stdio::null()).spawn().unwrap());
     let applying = machine.applying(&["--confirm-within", "4s"], &machine.say("two"));
     machine.until_exited();
-    agent.kill().unwrap();
-    agent.wait().unwrap();
+    drop(agent);
     kill("-KILL", &[-applying.pid()]);
     machine.until_at("undone");
     assert_eq!(machine.picture(), before);
@@ -169,14 +166,13 @@ fn killed_half_way_through_undoing() {
     let is_back = |n: usize| fs::read_to_string(many.join(n.to_string())).is_ok_and(|text| text.starts_with("before"));
     let back = || (0..FILES).filter(|&n| is_back(n)).count();
     let mut cut_short = 0;
-    let mut undo = machine.agent("undo", &[]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let undo = Applying::of(machine.agent("undo", &[]).stdout(Stdio::null()).stderr(Stdio::null()));
     for round in 1..=3 {
         eventually("some are back", || (back() > round * FILES / 8).then_some(()));
         kill("-KILL", &machine.undoers());
         cut_short += usize::from(machine.is_at("undoing") && back() < FILES);
     }
-    kill("-KILL", &[i32::try_from(undo.id()).unwrap()]);
-    undo.wait().unwrap();
+    drop(undo);
     kill("-KILL", &machine.undoers());
     assert!(cut_short > 0, "it was never cut short: this test shows nothing");
     machine.run("undo", &["--pending"]).is(0, "undone at");
@@ -198,10 +194,8 @@ fn the_machine_is_started_anew_half_way() {
         assert!(machine.is_at("open"), "not in this boot");
         fs::write(machine.path("boot_id"), "boot-2\n").unwrap();
         if by_agent {
-            let mut agent = machine.agent("run", &[]).stderr(Stdio::null()).spawn().unwrap();
+            let _agent = Agent(machine.agent("run", &[]).stderr(Stdio::null()).spawn().unwrap());
             machine.until_at("undone");
-            agent.kill().unwrap();
-            agent.wait().unwrap();
             machine.until_page("one");
         } else {
             machine
@@ -261,14 +255,11 @@ fn two_undo_at_the_same_time() {
     let before = machine.picture();
     let applying = machine.applying(&["--confirm-within", "1h"], &machine.say("two"));
     machine.until_exited();
-    let others: Vec<_> = (0..3)
-        .map(|_| machine.agent("undo", &[]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
-        .collect();
+    let others: Vec<_> =
+        (0..3).map(|_| Applying::of(machine.agent("undo", &[]).stdout(Stdio::null()).stderr(Stdio::null()))).collect();
     thread::sleep(Duration::from_millis(50));
     applying.ended().is(1, "undone at");
-    for mut other in others {
-        other.wait().unwrap();
-    }
+    others.into_iter().for_each(|other| drop(other.ended()));
     let log = fs::read_to_string(machine.change().join("log")).unwrap();
     assert_eq!(log.matches("content put back").count(), 1, "{log}");
     assert_eq!(machine.picture(), before);

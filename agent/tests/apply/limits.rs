@@ -85,6 +85,10 @@ fn refusals() {
     machine.manifest.trees[0].entries.clear();
     machine.sign_as_it_is();
     not_begun(&machine, "the state directory");
+    machine.manifest.trees[0].ignore = vec!["/state/".into(), "/run/".into()];
+    machine.sign_as_it_is();
+    machine.apply(&["--guards-are-enough"], "true").is(0, "confirmed");
+    fs::remove_dir_all(machine.change()).unwrap();
     fs::write(machine.path("manifest.json"), "{}").unwrap();
     not_begun(&machine, "no manifest that says what is managed");
 }

@@ -5,7 +5,12 @@
 mod changes;
 mod fixture;
 mod killed;
+mod left;
 mod limits;
 mod network;
+mod once;
+#[path = "../ports/mod.rs"]
+mod ports;
 mod restore;
+mod systemd;
 mod trees;

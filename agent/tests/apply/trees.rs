@@ -2,8 +2,10 @@
 
 use std::{
     fs,
+    io::Write as _,
     os::unix::fs::{MetadataExt as _, symlink},
     process::Command,
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use crate::fixture::Machine;
@@ -210,5 +212,52 @@ fn a_mount_is_told() {
     let apply = machine.agent("apply", &["--", "true"]);
     unshare.arg(apply.get_program()).args(apply.get_args());
     crate::fixture::Ran::of(&mut unshare).is(2, "tree `site`: `new`: something is mounted there");
+    assert!(machine.journal().is_none(), "nothing is left of it");
+}
+
+/// What took the place of a root has no free name to go to: it stays, and so does what has that name.
+#[test]
+fn a_root_cannot_be_moved_aside_twice() {
+    let machine = Machine::new();
+    fs::write(machine.path("www.portcullis-aside"), "of before").unwrap();
+    let script = format!("cd {}; rm -r www; echo now >www; exit 1", machine.path("").display());
+    machine.apply(&[], &script).is(2, "there is no free name to move it to");
+    assert_eq!((machine.text("www"), machine.text("www.portcullis-aside")), ("now\n".into(), "of before".into()));
+    assert!(machine.is_at("undoing"));
+}
+
+/// What was remembered is no longer whole: it takes the place of nothing.
+#[test]
+fn a_copy_that_lost_bytes() {
+    let machine = Machine::new();
+    let script = format!("for f in {0}/*/copies/*; do : >$f; done", machine.path("state/apply").display());
+    let ran = machine.apply(&[], &format!("{script}; {} exit 1", machine.say("two")));
+    ran.is(2, "is not wholly undone: nginx: conf.d/site.conf: unexpected end of file");
+    assert_eq!(machine.text("etc/nginx/conf.d/site.conf"), machine.site("two"));
+    assert_eq!(machine.text("etc/nginx/part-1"), "part 1\n", "nobody had touched it");
+}
+
+/// It is written to without a pause, and never the same at the beginning and the end of a copy.
+#[test]
+fn what_changes_while_it_is_remembered() {
+    let machine = Machine::new();
+    let large = machine.path("www/large");
+    sh(&format!("head -c 64M /dev/zero >{}", large.display()));
+    let over = AtomicBool::new(false);
+    let writing = || {
+        let mut file = fs::File::options().append(true).open(&large).unwrap();
+        while !over.load(Ordering::Relaxed) {
+            file.write_all(b"x").unwrap();
+        }
+    };
+    std::thread::scope(|scope| {
+        // So many that one of them gets its turn during each copy, however busy the machine is.
+        for _ in 0..8 {
+            scope.spawn(writing);
+        }
+        let ran = machine.apply(&["--guards-are-enough"], "true");
+        over.store(true, Ordering::Relaxed);
+        ran.is(2, "tree `site`: `large`: changed while it was remembered");
+    });
     assert!(machine.journal().is_none(), "nothing is left of it");
 }

@@ -27,6 +27,7 @@ use crate::{
     certificate::started,
     certificate_maker::{Made, Recipe, authority, chain, replaced},
     fixture::{Fixture, Run, fixture},
+    ports::free_port,
 };
 
 /// OpenSSL takes no ed25519 key that has its public half beside it, as those made here do.
@@ -93,10 +94,6 @@ impl Drop for Server {
         let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
         let _ = self.child.wait();
     }
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 fn at(address: &str) -> Wanted {

@@ -11,7 +11,10 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::fixture::{Running, eventually, fails, passes, untold};
+use crate::{
+    fixture::{Running, eventually, fails, passes, untold},
+    ports::free_port,
+};
 
 /// nginx on loopback: plain on one port, TLS for `shop.example.com` on another.
 struct Nginx {
@@ -93,10 +96,6 @@ fn certificate(directory: &Path) {
         openssl x509 -req -in site.csr -CA ca.pem -CAkey ca.key -days 30 -extfile ext -out site.pem"#;
     let output = Command::new("sh").args(["-c", script]).current_dir(directory).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 #[test]

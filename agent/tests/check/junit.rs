@@ -68,6 +68,22 @@ fn read(xml: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// A reader of nothing but stdout must not take it for a suite in which nothing failed.
+#[test]
+fn what_could_not_be_checked_is_an_error() {
+    let fixture = fixture();
+    for (arguments, message) in [
+        (&["--junit", "--root", "/no/such/root", "--trees-only"][..], "`/no/such/root` is not a directory"),
+        (&["--junit", "--no-such-option"], "unexpected argument '--no-such-option' found"),
+    ] {
+        let run = fixture.run(arguments);
+        assert_eq!(run.exit, 2, "{run:?}");
+        let told = read(&run.stdout);
+        assert!(told.starts_with("portcullis\nportcullis.check checks [('error', 'unknown', "), "{told}");
+        assert!(told.contains(message) && run.stderr.contains(message), "{told}");
+    }
+}
+
 #[test]
 fn json_or_junit() {
     let run = fixture().run(&["--junit", "--json"]);

@@ -13,6 +13,8 @@ mod fixture;
 mod http;
 mod junit;
 mod listen;
+#[path = "../ports/mod.rs"]
+mod ports;
 mod process;
 mod races;
 mod schema;

@@ -91,7 +91,7 @@ fn under_systemd(fixture: &Fixture) -> Vec<Value> {
     copy_of_agent(&bench.join("agent"));
     let check = format!("{} {} --json >{} 2>{}", at("agent"), fixture.arguments().join(" "), at("json"), at("stderr"));
     fs::write(bench.join("drive.sh"), format!("{DRIVE}\n{check}\nsystemctl exit 42\n")).unwrap();
-    let boot = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/check/systemd.sh");
+    let boot = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/systemd.sh");
     let mut systemd = Command::new("timeout");
     systemd.args([
         "--signal=KILL",
@@ -106,7 +106,7 @@ fn under_systemd(fixture: &Fixture) -> Vec<Value> {
         "--cgroup",
         "--net",
     ]);
-    let output = systemd.args(["sh", boot]).arg(&bench).output().unwrap();
+    let output = systemd.args(["sh", boot]).arg(&bench).arg("drive.service").output().unwrap();
     assert_eq!(output.status.code(), Some(42), "{output:?}");
     let told = fs::read_to_string(bench.join("stderr")).unwrap();
     let json = fs::read_to_string(bench.join("json")).unwrap();

@@ -6,7 +6,7 @@ use portcullis::outcome::Status;
 use rustix::process::Signal;
 
 use self::site::{Kind, Site, fails, passes};
-use crate::fixture::is_root;
+use crate::{fixture::is_root, ports::free_port};
 
 mod site;
 
@@ -301,7 +301,7 @@ fn a_renewed_certificate_must_be_loaded() {
     let (certificate, key) = site.certificate();
     let server = format!(
         "server {{ listen 127.0.0.1:{} ssl; ssl_certificate {}; ssl_certificate_key {}; }}\n",
-        site::free_port(),
+        free_port(),
         certificate.display(),
         key.display()
     );
@@ -334,7 +334,7 @@ fn files_that_are_named() {
         "server {{\nlisten 127.0.0.1:{} ssl;\nssl_certificate {};\nssl_certificate_key {};\nssl_client_certificate {};\n\
          ssl_dhparam {};\nauth_basic realm;\nauth_basic_user_file {};\n\
          location /x {{\nauth_basic_user_file {}/$host;\n}}\n}}\n",
-        site::free_port(),
+        free_port(),
         certificate.display(),
         key.display(),
         certificate.display(),

@@ -8,12 +8,10 @@ use std::{
     time::Duration,
 };
 
-use crate::fixture::{Running, fixture};
-
-/// A port that nobody has now, and that can be had later.
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
+use crate::{
+    fixture::{Running, fixture},
+    ports::free_port,
+};
 
 /// Listens there after a while, for a while, again and again if `times` says so.
 fn comes(port: u16, after_ms: u64, for_ms: u64, times: usize) -> thread::JoinHandle<()> {

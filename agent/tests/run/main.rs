@@ -8,6 +8,8 @@ mod facts;
 mod fixture;
 mod imds;
 mod lies;
+#[path = "../ports/mod.rs"]
+mod ports;
 mod probes;
 mod process;
 mod rounds;

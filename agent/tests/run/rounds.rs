@@ -1,6 +1,6 @@
 //! From enrolment to admission, and through what comes after.
 
-use std::{fs, net::TcpListener, os::unix::fs::PermissionsExt as _};
+use std::{fs, os::unix::fs::PermissionsExt as _};
 
 use portcullis::outcome::Status;
 
@@ -119,7 +119,7 @@ fn what_does_not_pass_is_not_ready_whatever_the_controller_says() {
 #[test]
 fn a_controller_that_comes_later_is_found() {
     let machine = Machine::new();
-    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let address = ([127, 0, 0, 1], crate::ports::free_port()).into();
     let agent = machine.configured_for(address).start();
     agent.until_readyz_says("cannot be reached");
     assert_eq!(agent.get("/readyz"), (503, "no_manifest\n".into()));

@@ -47,7 +47,7 @@ fn what_is_not_written_has_its_default() {
 }
 
 #[test]
-fn refusals_name_the_key() {
+fn refusals_name_file_and_key() {
     for (from, to, named) in [
         ("audience = \"gate.example\"", "audience = \" \"", "audience"),
         ("store =", "stoer =", "stoer"),
@@ -70,6 +70,7 @@ fn refusals_name_the_key() {
         assert!(WHOLE.contains(from), "{from}");
         let error = read(&WHOLE.replace(from, to)).expect_err(to);
         assert!(error.contains(named), "{to}: {error}");
+        assert!(error.contains("/controller.toml`: ") || error.contains("/absent.pub`: "), "which file: {error}");
     }
 }
 

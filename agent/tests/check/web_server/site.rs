@@ -2,7 +2,6 @@
 
 use std::{
     fs,
-    net::TcpListener,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -25,7 +24,7 @@ use portcullis_agent::{
 use rustix::process::{Pid, Signal};
 use tempfile::TempDir;
 
-use crate::fixture::AGENT;
+use crate::{fixture::AGENT, ports::free_port};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -294,11 +293,6 @@ pub(super) fn fails(outcome: &Outcome, saying: &str) -> String {
     let reason = outcome.reason.clone().unwrap_or_default();
     assert!(outcome.status == Status::Fail && reason.contains(saying), "{:?}: {reason}", outcome.status);
     reason
-}
-
-/// Free a moment ago.
-pub(super) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -1,9 +1,11 @@
 #!/bin/sh
 # A real systemd on an overlay of this machine, in namespaces of its own: nothing of it is left, and nothing is seen of it.
-# $1 holds units/, and drive.service among them, which ends it all by `systemctl exit`.
+# BENCH holds units/; UNIT is what is booted. Each SOURCE is to be seen at PLACE, as BENCH is at its own, and outlives the machine.
+# usage: systemd.sh BENCH UNIT [SOURCE PLACE]…
 set -eu
-bench=$1
-mkdir "$bench/layers" "$bench/root"
+bench=$1 unit=$2
+shift 2
+mkdir -p "$bench/layers" "$bench/root"
 mount --make-rprivate /
 mount -t tmpfs none "$bench/layers"
 mkdir "$bench/layers/upper" "$bench/layers/work"
@@ -17,9 +19,13 @@ for device in null zero full random urandom tty; do
   touch "dev/$device"
   mount --bind "/dev/$device" "dev/$device"
 done
-mkdir -p "./$bench"
-mount --bind "$bench" "./$bench"
+set -- "$bench" "$bench" "$@"
+while [ $# -gt 0 ]; do
+  if [ -d "$1" ]; then mkdir -p "./$2"; else touch "./$2"; fi
+  mount --bind "$1" "./$2"
+  shift 2
+done
 rm -rf etc/systemd/system
 cp -a "$bench/units" etc/systemd/system
 exec chroot . /usr/bin/env -i container=unshare PATH=/usr/sbin:/usr/bin:/sbin:/bin \
-  /lib/systemd/systemd --system --unit=drive.service --log-target=null
+  /lib/systemd/systemd --system "--unit=$unit" --log-target=null
