@@ -51,6 +51,11 @@ pub struct GroupPolicy {
     /// So many launches that fail for one cause within `breaker_window` stop the group from replacing what fails. Default 3:
     /// two may be chance.
     pub breaker_failures: usize,
+    /// Fewer instances serve than are wanted: after this long somebody is told. Default 10 min: longer than a launch that goes
+    /// well, and half the admission deadline.
+    pub stall_after: Duration,
+    /// A serving instance without a report: after this long somebody is told. Default 5 min, five reports.
+    pub silent_after: Duration,
     /// Default 30 min.
     pub breaker_window: Duration,
     /// Then one is replaced after this time, to see whether it still fails. Default 30 min: slow enough for a person to look
@@ -65,6 +70,8 @@ impl Default for GroupPolicy {
             hook: "portcullis".into(),
             admission_deadline: Duration::from_secs(20 * 60),
             abandon_interval_min: Duration::from_secs(5 * 60),
+            stall_after: Duration::from_secs(10 * 60),
+            silent_after: Duration::from_secs(5 * 60),
             breaker_failures: 3,
             breaker_window: Duration::from_secs(30 * 60),
             breaker_retry_after: Duration::from_secs(30 * 60),
@@ -95,6 +102,8 @@ pub struct Limits {
     /// An instance that still waits by a description asked for this long after the cloud took our CONTINUE or ABANDON is
     /// told again. Default 60 s: descriptions lag by seconds, and telling again does no harm.
     pub propagation_max: Duration,
+    /// A group that cannot be described: after this long somebody is told. Default 5 min.
+    pub undescribed_after: Duration,
     /// At most this many calls to the cloud are under way at a time; the rest come in a later turn. Default 50.
     pub calls_per_turn_max: usize,
 }
@@ -111,6 +120,7 @@ impl Default for Limits {
             backoff_min: Duration::from_secs(1),
             backoff_max: Duration::from_secs(30),
             propagation_max: Duration::from_secs(60),
+            undescribed_after: Duration::from_secs(5 * 60),
             calls_per_turn_max: 50,
         }
     }

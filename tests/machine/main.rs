@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use portcullis::{
     action::{Action, AttemptKey, Held},
+    alert::{Alert, AlertKey},
     decide::{Decision, decide},
     digest::Digest,
     instance::{GroupName, InstanceId, LifecycleState, WaitId},
@@ -16,7 +17,7 @@ use portcullis::{
     record::{BreakerRecord, GroupRecord, Key, OverrideRecord, PauseRecord, Record, RejectionRecord, Warrant, Word},
     report::{Cause, Evidence, Readiness},
     timestamp::Timestamp,
-    verdict::Verdict,
+    verdict::{Ruling, Verdict},
 };
 use proptest::prelude::*;
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest, prop_state_machine};
@@ -258,7 +259,7 @@ impl Machine {
             abandons_by_default: true,
         };
         let instances = instances.collect();
-        let facts = Some(GroupFacts { desired: 2, launch_hooks: vec![hook], suspended: vec![], instances });
+        let facts = Some(GroupFacts { desired: 2, launch_hooks: vec![hook], instances, ..GroupFacts::default() });
         let asked_at = Timestamp(self.now.0 - ago * 1_000);
         self.folds(Observation::Described(Description { group: web(), asked_at, complete, facts }));
     }
@@ -451,7 +452,7 @@ impl Machine {
 }
 
 /// A decision without the moments at which its records were decided.
-fn timeless(mut decision: Decision) -> (BTreeMap<InstanceId, portcullis::verdict::Ruling>, Vec<Action>) {
+fn timeless(mut decision: Decision) -> (BTreeMap<InstanceId, Ruling>, Vec<Action>, BTreeMap<AlertKey, Alert>) {
     for action in &mut decision.actions {
         let Action::Record { record, .. } = action else { continue };
         match record {
@@ -470,7 +471,12 @@ fn timeless(mut decision: Decision) -> (BTreeMap<InstanceId, portcullis::verdict
             *until = Timestamp(0);
         }
     }
-    (decision.rulings, decision.actions)
+    for alert in decision.alerts.values_mut() {
+        if let Alert::BreakerOpen { since, .. } = alert {
+            *since = Timestamp(0);
+        }
+    }
+    (decision.rulings, decision.actions, decision.alerts)
 }
 
 // --- words

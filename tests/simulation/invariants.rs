@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use portcullis::{
     action::{Action, AttemptKey, Held},
+    alert::AlertKey,
     decide::{Breaker, Decision},
     digest::Digest,
     instance::{GroupName, InstanceId, LifecycleState, WaitId},
@@ -28,6 +29,8 @@ const PROMOTION_AGE_MAX: u64 = 16_000;
 const CALL: u64 = 4_000;
 /// From a rejection's record to the last moment at which its ABANDON may be taken.
 const TURN: u64 = 13_000;
+/// Until a leader knows what is so in the cloud: several descriptions, some of which are lost.
+const NOTICED: u64 = 40_000;
 /// More turns than that in a second are a treadmill.
 const TURNS_PER_SECOND_MAX: usize = 400;
 
@@ -44,6 +47,8 @@ pub(crate) struct Invariants {
     admitted: BTreeMap<(InstanceId, WaitId), u64>,
     leads_since: BTreeMap<(usize, u64), u64>,
     turns: BTreeMap<usize, (u64, usize)>,
+    /// Since when too few of a group serve, in truth.
+    short_since: BTreeMap<GroupName, u64>,
 }
 
 impl Invariants {
@@ -59,6 +64,7 @@ impl Invariants {
             admitted: BTreeMap::new(),
             leads_since: BTreeMap::new(),
             turns: BTreeMap::new(),
+            short_since: BTreeMap::new(),
         }
     }
 
@@ -120,6 +126,32 @@ impl Invariants {
         for (id, ruling) in &decision.rulings {
             let bounded = ruling.deadline.is_some() || !waits_for_the_instance(ruling);
             self.must(bounded, || format!("5: {id} is held without a deadline: {}", ruling.reason));
+        }
+    }
+
+    /// Nothing is stuck in silence: too few that serve, and agents that say nothing, are told by whoever has led long enough.
+    pub(crate) fn tells(&mut self, by: (usize, u64), cloud: &Cloud, decision: &Decision, now: u64) {
+        let led_since = self.leads_since.get(&by).copied().unwrap_or(now);
+        for (name, group) in &cloud.groups {
+            let serving: Vec<_> = cloud.instances.iter().filter(|(_, machine)| machine.group == *name).collect();
+            let serving: Vec<_> = serving.into_iter().filter(|(_, one)| one.is(&LifecycleState::InService)).collect();
+            if serving.len() >= group.desired {
+                self.short_since.remove(name);
+            } else {
+                self.short_since.entry(name.clone()).or_insert(now);
+            }
+            let fires = |code: &str| decision.alerts.contains_key(&AlertKey { group: name.clone(), code: code.into() });
+            let policy = &self.policy.groups[name];
+            let (stall_after, silent_after) =
+                (policy.stall_after.as_millis() as u64, policy.silent_after.as_millis() as u64);
+            let short_since = self.short_since.get(name).map_or(now, |since| *since.max(&led_since));
+            let stalled = now - short_since > stall_after + NOTICED;
+            self.must(!stalled || fires("stalled"), || format!("5: too few of {name} serve, and nobody is told"));
+            for (id, machine) in serving {
+                let since = machine.agent.spoke_at.max(machine.since()).max(led_since);
+                let silent = now - since > silent_after + NOTICED;
+                self.must(!silent || fires("silent"), || format!("5: {id} says nothing, and nobody is told"));
+            }
         }
     }
 

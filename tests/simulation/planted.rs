@@ -63,6 +63,10 @@ pub(crate) enum Bug {
     BreakerNeverOpens,
     /// `breaker`: once open, it never tries again.
     BreakerNeverTries,
+    /// `stalled`: since when too few serve begins anew with each description.
+    ShortForgotten,
+    /// `silent`: an agent that never spoke is not missed.
+    NeverMissed,
     /// `operator`: a word never ends.
     WordForEver,
     /// `operator`: a word on one wait is taken for one on any.
@@ -74,7 +78,7 @@ pub(crate) enum Bug {
 }
 
 impl Bug {
-    pub(crate) const ALL: [Self; 26] = [
+    pub(crate) const ALL: [Self; 28] = [
         Self::HoldForever,
         Self::NeverWake,
         Self::AdmitOnAnyReport,
@@ -97,6 +101,8 @@ impl Bug {
         Self::PartIsWhole,
         Self::BreakerNeverOpens,
         Self::BreakerNeverTries,
+        Self::ShortForgotten,
+        Self::NeverMissed,
         Self::WordForEver,
         Self::WordForAnyWait,
         Self::HoldIgnored,
@@ -157,6 +163,7 @@ impl Bug {
             Self::DoubleContinue => forget(known, |key, answered| answered && matches!(key, AttemptKey::Admit(..))),
             Self::ForgetInFlight => forget(known, |_, answered| !answered),
             Self::WordForEver | Self::WordForAnyWait | Self::HoldIgnored | Self::PauseIgnored => self.bend_words(known),
+            Self::ShortForgotten => known.groups.values_mut().for_each(|group| group.short_since = group.asked_at),
             Self::ActWithoutLease => known.lease = Some((0, Timestamp(u64::MAX))),
             _ => {}
         }
@@ -205,6 +212,9 @@ impl Bug {
     }
 
     fn bend_instance(self, instance: &mut Instance, now: Timestamp) {
+        if self == Self::NeverMissed && instance.evidence.is_none() {
+            instance.serving_since = Some(now);
+        }
         if self == Self::SkipRedescribe && instance.state == LifecycleState::PendingWait {
             instance.described_at = now;
         }

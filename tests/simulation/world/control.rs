@@ -130,6 +130,10 @@ impl World {
         self.figures.turns += 1;
         let decision = self.controllers[index].decides(now);
         self.invariants.decided(index, &self.controllers[index], &decision, now);
+        if self.lease.holder == index && self.lease.until > now {
+            let by = (index, self.controllers[index].life);
+            self.invariants.tells(by, &self.cloud, &decision, now);
+        }
         if self.loud {
             decision.rulings.iter().for_each(|(id, ruling)| println!("            {index}: {id} {}", told(ruling)));
         }
