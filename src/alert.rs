@@ -81,6 +81,11 @@ pub enum Alert {
         /// Its words.
         because: String,
     },
+    /// Somewhere alerts are not taken.
+    Deaf {
+        /// The sinks, by their names.
+        sinks: Vec<String>,
+    },
     /// Nothing is held, or the unproven get in without us.
     Unguarded {
         /// What is wrong with the group's hook.
@@ -99,6 +104,7 @@ impl Alert {
             Self::Silent { .. } => "silent",
             Self::Disputed { .. } => "disputed",
             Self::Undescribed { .. } => "undescribed",
+            Self::Deaf { .. } => "deaf",
             Self::Unguarded { .. } => "unguarded",
         }
     }
@@ -109,9 +115,11 @@ impl Alert {
             Self::Stalled { .. } | Self::BreakerOpen { .. } | Self::Disputed { .. } | Self::Undescribed { .. } => {
                 Severity::Critical
             }
-            Self::Bypassed { .. } | Self::Drifted { .. } | Self::Silent { .. } | Self::Unguarded { .. } => {
-                Severity::Warning
-            }
+            Self::Bypassed { .. }
+            | Self::Drifted { .. }
+            | Self::Silent { .. }
+            | Self::Deaf { .. }
+            | Self::Unguarded { .. } => Severity::Warning,
         }
     }
 }
@@ -138,6 +146,7 @@ impl fmt::Display for Alert {
             Self::Undescribed { since, because } => {
                 write!(f, "nothing is known of it since {since}: {}", text::visible(because))
             }
+            Self::Deaf { sinks } => write!(f, "alerts are not taken by: {}", text::visible(&sinks.join(", "))),
             Self::Unguarded { because } => f.write_str(because),
         }
     }

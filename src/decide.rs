@@ -50,6 +50,7 @@ mod proof;
 mod rejected;
 mod retry;
 mod serving;
+mod tell;
 mod waits;
 
 /// What to do now, and what to tell.
@@ -81,6 +82,7 @@ pub fn decide(observed: &Observed, policy: &Policy, now: Timestamp) -> Decision 
         opinion.ruling.into_iter().for_each(|ruling| drop(rulings.insert(id.clone(), ruling)));
     }
     let alerts = alerts::firing(observed, policy, &rulings, &breakers, now, &mut wakes);
+    wishes.extend(tell::due(&alerts, observed, policy, now, &mut wakes));
     let wishes = retry::sendable(wishes, observed, policy, now, &mut wakes);
     let mut actions = budget::granted(wishes, observed, policy, now, &mut wakes);
     if !leads(observed, policy, now, &mut wakes) {

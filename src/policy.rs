@@ -1,6 +1,6 @@
 //! Every limit and deadline of the decisions, each with the reason for its default (DESIGN.md §6).
 
-use alloc::{collections::BTreeMap, string::String};
+use alloc::{collections::BTreeMap, string::String, vec::Vec};
 use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -34,6 +34,8 @@ pub struct Policy {
     pub groups: BTreeMap<GroupName, GroupPolicy>,
     /// What is common to all.
     pub limits: Limits,
+    /// Who is told of alerts, by name.
+    pub sinks: Vec<String>,
 }
 
 /// The policy of one group.
@@ -104,6 +106,8 @@ pub struct Limits {
     pub propagation_max: Duration,
     /// A group that cannot be described: after this long somebody is told. Default 5 min.
     pub undescribed_after: Duration,
+    /// An alert that nobody acknowledged is told again after this. Default 30 min.
+    pub alert_repeat_every: Duration,
     /// At most this many calls to the cloud are under way at a time; the rest come in a later turn. Default 50.
     pub calls_per_turn_max: usize,
 }
@@ -121,6 +125,7 @@ impl Default for Limits {
             backoff_max: Duration::from_secs(30),
             propagation_max: Duration::from_secs(60),
             undescribed_after: Duration::from_secs(5 * 60),
+            alert_repeat_every: Duration::from_secs(30 * 60),
             calls_per_turn_max: 50,
         }
     }

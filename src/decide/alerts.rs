@@ -19,6 +19,7 @@ use crate::{
 
 mod broken;
 mod bypassed;
+mod deaf;
 mod disputed;
 mod drifted;
 mod silent;
@@ -41,13 +42,14 @@ pub(super) struct Scope<'a> {
 
 type Rule = fn(&Scope<'_>, &mut BTreeSet<Timestamp>) -> Option<Alert>;
 
-const RULES: [Rule; 8] = [
+const RULES: [Rule; 9] = [
     stalled::rule,
     broken::rule,
     bypassed::rule,
     drifted::rule,
     silent::rule,
     disputed::rule,
+    deaf::rule,
     undescribed::rule,
     unguarded::rule,
 ];

@@ -390,6 +390,7 @@ pub(super) fn said(action: &Action) -> String {
         Action::Admit(held) => format!("admit {}", held.instance),
         Action::KeepWaiting(held) => format!("keep {}", held.instance),
         Action::GiveUp(held) => format!("give up {}", held.instance),
+        Action::Tell { key, sink, .. } => format!("tell {sink} {}", key.code),
     }
 }
 

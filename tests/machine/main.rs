@@ -156,7 +156,11 @@ impl StateMachineTest for Machine {
 
     fn init_test((): &()) -> Self {
         let group = GroupPolicy { mode: Mode::Enforce, breaker_failures: 2, ..GroupPolicy::default() };
-        let policy = Policy { groups: [(web(), group)].into(), limits: Limits::default() };
+        let policy = Policy {
+            groups: [(web(), group)].into(),
+            limits: Limits::default(),
+            sinks: vec!["mail".into(), "pager".into()],
+        };
         let mut machine = Self {
             observed: Observed::default(),
             policy,
@@ -310,7 +314,7 @@ impl Machine {
         match action {
             Action::Record { key, record, .. } => self.writes(key, record),
             Action::Admit(_) | Action::GiveUp(_) => drop(self.taken.insert(action.key(), self.now)),
-            Action::Describe(_) | Action::KeepWaiting(_) => {}
+            Action::Describe(_) | Action::KeepWaiting(_) | Action::Tell { .. } => {}
         }
     }
 
@@ -335,7 +339,11 @@ impl Machine {
     fn admits_only_what_is_proven(&self, decision: &Decision) {
         for held in decision.actions.iter().filter_map(|action| match action {
             Action::Admit(held) => Some(held),
-            Action::Record { .. } | Action::Describe(_) | Action::KeepWaiting(_) | Action::GiveUp(_) => None,
+            Action::Record { .. }
+            | Action::Describe(_)
+            | Action::KeepWaiting(_)
+            | Action::GiveUp(_)
+            | Action::Tell { .. } => None,
         }) {
             let limits = &self.policy.limits;
             let instance = &self.observed.instances[&held.instance];
@@ -385,7 +393,11 @@ impl Machine {
                 Action::GiveUp(held) => (&held.instance, false),
                 Action::Record { record: Record::Rejection(RejectionRecord { warrant: Some(_), .. }), .. } => continue,
                 Action::Record { key: Key::Rejection(id), .. } => (id, true),
-                Action::Record { .. } | Action::Describe(_) | Action::KeepWaiting(_) | Action::Admit(_) => continue,
+                Action::Record { .. }
+                | Action::Describe(_)
+                | Action::KeepWaiting(_)
+                | Action::Admit(_)
+                | Action::Tell { .. } => continue,
             };
             let Some(Record::Wait(wait)) = self.record(&Key::Wait(instance.clone())) else { panic!("no wait") };
             let record = self.record(&Key::Rejection(instance.clone()));
@@ -462,6 +474,13 @@ fn timeless(mut decision: Decision) -> (BTreeMap<InstanceId, Ruling>, Vec<Action
             Record::Dispute(dispute) => dispute.at = Timestamp(0),
             Record::Breaker(breaker) => {
                 *breaker = BreakerRecord { cause: breaker.cause.clone(), ..BreakerRecord::default() }
+            }
+            Record::Alert(alert) => {
+                alert.since = Timestamp(0);
+                alert.over_at = alert.over_at.map(|_| Timestamp(0));
+                if let Alert::BreakerOpen { since, .. } = &mut alert.alert {
+                    *since = Timestamp(0);
+                }
             }
             Record::Group(_) | Record::Pause(_) | Record::Override(_) => {}
         }

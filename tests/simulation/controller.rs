@@ -134,6 +134,7 @@ pub(crate) fn policy(groups: &BTreeSet<GroupName>, observing: &BTreeSet<GroupNam
         backoff_max: seconds(4),
         propagation_max: seconds(12),
         undescribed_after: seconds(30),
+        alert_repeat_every: seconds(120),
         calls_per_turn_max: 8,
     };
     let group = |name: &GroupName| GroupPolicy {
@@ -147,5 +148,9 @@ pub(crate) fn policy(groups: &BTreeSet<GroupName>, observing: &BTreeSet<GroupNam
         breaker_window: seconds(150),
         breaker_retry_after: seconds(100),
     };
-    Policy { groups: groups.iter().map(|name| (name.clone(), group(name))).collect(), limits }
+    Policy {
+        groups: groups.iter().map(|name| (name.clone(), group(name))).collect(),
+        limits,
+        sinks: vec!["mail".into(), "pager".into()],
+    }
 }

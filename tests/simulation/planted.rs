@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use portcullis::{
-    action::{Action, AttemptKey},
+    action::{Action, AttemptKey, Told},
     decide::{Decision, decide},
     instance::LifecycleState,
     observation::Observation,
@@ -67,6 +67,10 @@ pub(crate) enum Bug {
     ShortForgotten,
     /// `silent`: an agent that never spoke is not missed.
     NeverMissed,
+    /// `tell`: what is on record counts as told.
+    RecordedIsTold,
+    /// `tell`: nobody is told that it is over.
+    EndUntold,
     /// `operator`: a word never ends.
     WordForEver,
     /// `operator`: a word on one wait is taken for one on any.
@@ -78,7 +82,7 @@ pub(crate) enum Bug {
 }
 
 impl Bug {
-    pub(crate) const ALL: [Self; 28] = [
+    pub(crate) const ALL: [Self; 30] = [
         Self::HoldForever,
         Self::NeverWake,
         Self::AdmitOnAnyReport,
@@ -103,6 +107,8 @@ impl Bug {
         Self::BreakerNeverTries,
         Self::ShortForgotten,
         Self::NeverMissed,
+        Self::RecordedIsTold,
+        Self::EndUntold,
         Self::WordForEver,
         Self::WordForAnyWait,
         Self::HoldIgnored,
@@ -114,6 +120,12 @@ impl Bug {
         match (self, observation) {
             (Self::LastReportCounts, Observation::Reported(evidence)) => {
                 Observation::Reported(Evidence { challenged_at: now, received_at: now, ..evidence })
+            }
+            (Self::RecordedIsTold, Observation::Stored { key, revision, record: Some(Record::Alert(mut record)) }) => {
+                for sink in ["mail", "pager"] {
+                    record.told.entry(sink.into()).or_insert(record.since);
+                }
+                Observation::Stored { key, revision, record: Some(Record::Alert(record)) }
             }
             (Self::PartIsWhole, Observation::Described(mut description)) => {
                 description.complete = true;
@@ -131,6 +143,9 @@ impl Bug {
         let mut decision = decide(&known, &policy, now);
         match self {
             Self::NeverWake => decision.wake_at = None,
+            Self::EndUntold => {
+                decision.actions.retain(|action| !matches!(action, Action::Tell { told: Told::IsOver, .. }));
+            }
             Self::NoHeartbeat => decision.actions.retain(|action| !matches!(action, Action::KeepWaiting(_))),
             _ => {}
         }
