@@ -67,6 +67,7 @@ impl FakeCloud {
             desired: 2,
             launch_hooks: vec![hook],
             suspended: vec![],
+            activities: vec![],
             instances: instances
                 .map(|(instance, state)| InstanceFacts { instance, state, launch_template: None, protected: false })
                 .collect(),
