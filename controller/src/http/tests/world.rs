@@ -112,6 +112,11 @@ impl World {
         Self::of(&CONFIG.replace("[agents]", &limit)).await
     }
 
+    /// With further tables.
+    pub(super) async fn with_tables(tables: &str) -> Self {
+        Self::of(&format!("{CONFIG}{tables}")).await
+    }
+
     /// With further lines at the beginning of the configuration.
     pub(super) async fn with(lines: &str) -> Self {
         Self::of(&format!("{lines}\n{CONFIG}")).await
