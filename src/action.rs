@@ -5,8 +5,10 @@ use alloc::string::String;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    alert::{Alert, AlertKey},
     instance::{GroupName, InstanceId, WaitId},
     record::{Key, Record},
+    timestamp::Timestamp,
 };
 
 /// One thing to do, once. Its result comes back as an observation; doing it twice does no harm.
@@ -29,6 +31,29 @@ pub enum Action {
     KeepWaiting(Held),
     /// End a waiting instance (AWS: ABANDON).
     GiveUp(Held),
+    /// Tell a sink of an alert.
+    Tell {
+        /// Which alert.
+        key: AlertKey,
+        /// Which sink, by its name.
+        sink: String,
+        /// Whether it fires.
+        told: Told,
+        /// The alert as it is now; as it was, when it is over.
+        alert: Alert,
+        /// When it began.
+        since: Timestamp,
+    },
+}
+
+/// What is told of an alert.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Told {
+    /// It fires, or still does.
+    Fires,
+    /// It no longer does.
+    IsOver,
 }
 
 /// A waiting instance, and the hook that holds it.
@@ -58,6 +83,8 @@ pub enum AttemptKey {
     KeepWaiting(InstanceId, WaitId),
     /// [`Action::GiveUp`].
     GiveUp(InstanceId, WaitId),
+    /// [`Action::Tell`], of one time that the alert began: to tell that it fires and that it is over are two things.
+    Tell(AlertKey, String, Timestamp, Told),
 }
 
 impl Action {
@@ -69,6 +96,7 @@ impl Action {
             Self::Admit(held) => AttemptKey::Admit(held.instance.clone(), held.wait),
             Self::KeepWaiting(held) => AttemptKey::KeepWaiting(held.instance.clone(), held.wait),
             Self::GiveUp(held) => AttemptKey::GiveUp(held.instance.clone(), held.wait),
+            Self::Tell { key, sink, told, since, .. } => AttemptKey::Tell(key.clone(), sink.clone(), *since, *told),
         }
     }
 }
@@ -81,7 +109,9 @@ impl AttemptKey {
                 Key::Wait(id) | Key::Admission(id) | Key::Rejection(id) | Key::Dispute(id) | Key::Override(id),
             ) => Some(id),
             Self::Admit(id, _) | Self::KeepWaiting(id, _) | Self::GiveUp(id, _) => Some(id),
-            Self::Record(Key::Group(_) | Key::Pause(_) | Key::Breaker(_)) | Self::Describe(_) => None,
+            Self::Record(Key::Group(_) | Key::Pause(_) | Key::Breaker(_) | Key::Alert(_))
+            | Self::Describe(_)
+            | Self::Tell(..) => None,
         }
     }
 }

@@ -5,10 +5,11 @@ use alloc::{string::String, vec::Vec};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{
+    alert::Severity,
     digest::Digest,
     instance::{BootId, GroupName, InstanceId, LifecycleState, WaitId},
     reason::Reason,
-    record::Word,
+    record::{Warrant, Word},
     timestamp::Timestamp,
     verdict::Verdict,
 };
@@ -140,8 +141,35 @@ pub struct GroupStatus {
     /// What is wrong with the group itself: no hook, not found.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+    /// What somebody should look at.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub alerts: Vec<AlertStatus>,
     /// Its instances.
     pub instances: Vec<InstanceStatus>,
+}
+
+/// One alert of [`GroupStatus`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AlertStatus {
+    /// Names it, together with the group.
+    pub code: String,
+    /// `critical` or `warning`.
+    pub severity: Severity,
+    /// What is the matter, for people.
+    pub text: String,
+    /// Who looks after it: it is not repeated any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acknowledged: Option<Warrant>,
+}
+
+/// `POST /v1/groups/{group}/acknowledge`: somebody looks after an alert, and it is not repeated any more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Acknowledge {
+    /// Which alert.
+    pub code: String,
+    /// What is done about it.
+    pub reason: String,
 }
 
 /// One instance of [`GroupStatus`], and the answer of `GET /v1/instances/{id}`.

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+mod acknowledge;
 mod answer;
 mod client;
 mod clock;
@@ -51,6 +52,7 @@ commands! {
     Status(status),
     Explain(explain),
     Events(events),
+    Acknowledge(acknowledge),
     Override(r#override),
     Pause(pause),
     Resume(resume),

@@ -21,6 +21,7 @@ use opinion::Opinion;
 
 use crate::{
     action::Action,
+    alert::{Alert, AlertKey},
     instance::{GroupName, InstanceId},
     observed::Observed,
     policy::Policy,
@@ -30,6 +31,7 @@ use crate::{
 
 mod admit;
 mod admitted;
+mod alerts;
 mod breaker;
 mod budget;
 mod case;
@@ -48,6 +50,7 @@ mod proof;
 mod rejected;
 mod retry;
 mod serving;
+mod tell;
 mod waits;
 
 /// What to do now, and what to tell.
@@ -57,6 +60,8 @@ pub struct Decision {
     pub rulings: BTreeMap<InstanceId, Ruling>,
     /// One for each gated group: whether it replaces what fails.
     pub breakers: BTreeMap<GroupName, Breaker>,
+    /// All that somebody should look at now.
+    pub alerts: BTreeMap<AlertKey, Alert>,
     /// To be attempted once each, most urgent first. Empty without the lease.
     pub actions: Vec<Action>,
     /// The earliest moment after now at which this decision could change by itself, if nothing is observed before. What is
@@ -76,12 +81,14 @@ pub fn decide(observed: &Observed, policy: &Policy, now: Timestamp) -> Decision 
         wishes.extend(opinion.wishes);
         opinion.ruling.into_iter().for_each(|ruling| drop(rulings.insert(id.clone(), ruling)));
     }
+    let alerts = alerts::firing(observed, policy, &rulings, &breakers, now, &mut wakes);
+    wishes.extend(tell::due(&alerts, observed, policy, now, &mut wakes));
     let wishes = retry::sendable(wishes, observed, policy, now, &mut wakes);
     let mut actions = budget::granted(wishes, observed, policy, now, &mut wakes);
     if !leads(observed, policy, now, &mut wakes) {
         actions.clear();
     }
-    Decision { rulings, breakers, actions, wake_at: wakes.into_iter().find(|at| *at > now) }
+    Decision { rulings, breakers, alerts, actions, wake_at: wakes.into_iter().find(|at| *at > now) }
 }
 
 type Rule = fn(&Case<'_>) -> Option<Opinion>;

@@ -27,6 +27,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod action;
+pub mod alert;
 pub mod api;
 pub mod attempt;
 pub mod challenge;

@@ -94,7 +94,7 @@ pub struct Description {
 }
 
 /// What the cloud says of a group.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct GroupFacts {
     /// How many instances are wanted.
     pub desired: u32,
@@ -104,6 +104,17 @@ pub struct GroupFacts {
     pub suspended: Vec<String>,
     /// Its instances.
     pub instances: Vec<InstanceFacts>,
+    /// Why the cloud's last attempts at launching failed, in its words, newest first; asked for only while too few serve.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub activities: Vec<String>,
+}
+
+impl GroupFacts {
+    /// Whether fewer instances serve than are wanted.
+    pub fn is_short(&self) -> bool {
+        let serving = self.instances.iter().filter(|instance| instance.state == LifecycleState::InService);
+        serving.count() < self.desired as usize
+    }
 }
 
 /// A launch hook.

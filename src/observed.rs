@@ -50,6 +50,8 @@ pub struct Group {
     pub facts: Option<GroupFacts>,
     /// When somebody last noticed something.
     pub noticed_at: Option<Timestamp>,
+    /// Since when fewer instances serve than are wanted, by whole descriptions without a break.
+    pub short_since: Option<Timestamp>,
 }
 
 /// An instance as last described, with what its agent said.
@@ -61,6 +63,8 @@ pub struct Instance {
     pub state: LifecycleState,
     /// When that was asked for.
     pub described_at: Timestamp,
+    /// Since when it serves, by descriptions without a break.
+    pub serving_since: Option<Timestamp>,
     /// The newest report.
     pub evidence: Option<Evidence>,
     /// When the first of the present, unbroken run of passing reports came: of one boot, one wait, one manifest.

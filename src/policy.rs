@@ -1,6 +1,6 @@
 //! Every limit and deadline of the decisions, each with the reason for its default (DESIGN.md §6).
 
-use alloc::{collections::BTreeMap, string::String};
+use alloc::{collections::BTreeMap, string::String, vec::Vec};
 use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -34,6 +34,8 @@ pub struct Policy {
     pub groups: BTreeMap<GroupName, GroupPolicy>,
     /// What is common to all.
     pub limits: Limits,
+    /// Who is told of alerts, by name.
+    pub sinks: Vec<String>,
 }
 
 /// The policy of one group.
@@ -51,6 +53,11 @@ pub struct GroupPolicy {
     /// So many launches that fail for one cause within `breaker_window` stop the group from replacing what fails. Default 3:
     /// two may be chance.
     pub breaker_failures: usize,
+    /// Fewer instances serve than are wanted: after this long somebody is told. Default 10 min: longer than a launch that goes
+    /// well, and half the admission deadline.
+    pub stall_after: Duration,
+    /// A serving instance without a report: after this long somebody is told. Default 5 min, five reports.
+    pub silent_after: Duration,
     /// Default 30 min.
     pub breaker_window: Duration,
     /// Then one is replaced after this time, to see whether it still fails. Default 30 min: slow enough for a person to look
@@ -65,6 +72,8 @@ impl Default for GroupPolicy {
             hook: "portcullis".into(),
             admission_deadline: Duration::from_secs(20 * 60),
             abandon_interval_min: Duration::from_secs(5 * 60),
+            stall_after: Duration::from_secs(10 * 60),
+            silent_after: Duration::from_secs(5 * 60),
             breaker_failures: 3,
             breaker_window: Duration::from_secs(30 * 60),
             breaker_retry_after: Duration::from_secs(30 * 60),
@@ -95,6 +104,10 @@ pub struct Limits {
     /// An instance that still waits by a description asked for this long after the cloud took our CONTINUE or ABANDON is
     /// told again. Default 60 s: descriptions lag by seconds, and telling again does no harm.
     pub propagation_max: Duration,
+    /// A group that cannot be described: after this long somebody is told. Default 5 min.
+    pub undescribed_after: Duration,
+    /// An alert that nobody acknowledged is told again after this. Default 30 min.
+    pub alert_repeat_every: Duration,
     /// At most this many calls to the cloud are under way at a time; the rest come in a later turn. Default 50.
     pub calls_per_turn_max: usize,
 }
@@ -111,6 +124,8 @@ impl Default for Limits {
             backoff_min: Duration::from_secs(1),
             backoff_max: Duration::from_secs(30),
             propagation_max: Duration::from_secs(60),
+            undescribed_after: Duration::from_secs(5 * 60),
+            alert_repeat_every: Duration::from_secs(30 * 60),
             calls_per_turn_max: 50,
         }
     }

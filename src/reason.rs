@@ -210,6 +210,21 @@ impl Reason {
     }
 }
 
+impl Reason {
+    /// As [`causes`](Self::causes), with an example, for people.
+    pub fn told(&self) -> Vec<String> {
+        match self {
+            Self::ChecksFailing { causes } | Self::ChecksUnknown { causes } => causes.iter().map(Cause::told).collect(),
+            Self::AbandonPaced { last, .. }
+            | Self::BreakerOpen { last, .. }
+            | Self::RejectionNotRecorded { last }
+            | Self::DeadlinePassed { last, .. } => last.told(),
+            Self::Refused { wanted, .. } => wanted.told(),
+            other => other.causes(),
+        }
+    }
+}
+
 fn keys(causes: &[Cause], status: Status) -> Vec<String> {
     let of_status = causes.iter().filter(|cause| cause.status == status);
     let keys: BTreeSet<_> = of_status.map(Cause::key).collect();
@@ -221,6 +236,12 @@ impl Cause {
     fn key(&self) -> String {
         let problem = self.problem.map_or_else(|| self.status.to_string(), |problem| problem.to_string());
         format!("{}: {problem}", text::visible(&self.check))
+    }
+
+    /// The same, with the first path.
+    fn told(&self) -> String {
+        let example = self.examples.first().map(|path| format!(": {path}")).unwrap_or_default();
+        self.key() + &example
     }
 }
 

@@ -1,17 +1,23 @@
 //! What the store keeps: what neither the cloud nor the agents know.
 
-use alloc::{string::String, vec::Vec};
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    string::String,
+    vec::Vec,
+};
 use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    alert::{Alert, AlertKey},
     digest::Digest,
     instance::{BootId, GroupName, InstanceId, WaitId},
     timestamp::Timestamp,
 };
 
-/// Where a record is kept. Written as a path: `group/NAME`, `pause/NAME`, `breaker/NAME`, `wait/ID`, `admission/ID`, `rejection/ID`,
+/// Where a record is kept. Written as a path: `group/NAME`, `pause/NAME`, `breaker/NAME`, `alert/CODE/NAME`,
+/// `wait/ID`, `admission/ID`, `rejection/ID`,
 /// `dispute/ID`, `override/ID`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -22,6 +28,8 @@ pub enum Key {
     Pause(GroupName),
     /// Whether a group goes on replacing what fails.
     Breaker(GroupName),
+    /// Who was told of an alert.
+    Alert(AlertKey),
     /// An instance's waits.
     Wait(InstanceId),
     /// An instance's last admission.
@@ -38,6 +46,7 @@ impl Key {
     /// The key as the store has it.
     pub fn path(&self) -> String {
         let (family, name) = match self {
+            Self::Alert(AlertKey { group, code }) => return ["alert/", code, "/", &group.0].concat(),
             Self::Group(name) => ("group/", &name.0),
             Self::Pause(name) => ("pause/", &name.0),
             Self::Breaker(name) => ("breaker/", &name.0),
@@ -57,6 +66,10 @@ impl Key {
             "group" => Some(Self::Group(name.into())),
             "pause" => Some(Self::Pause(name.into())),
             "breaker" => Some(Self::Breaker(name.into())),
+            "alert" => {
+                let (code, group) = name.split_once('/')?;
+                Some(Self::Alert(AlertKey { group: group.into(), code: code.into() }))
+            }
             "wait" => Some(Self::Wait(name.into())),
             "admission" => Some(Self::Admission(name.into())),
             "rejection" => Some(Self::Rejection(name.into())),
@@ -91,6 +104,8 @@ pub enum Record {
     Pause(PauseRecord),
     /// Under [`Key::Breaker`].
     Breaker(BreakerRecord),
+    /// Under [`Key::Alert`].
+    Alert(AlertRecord),
     /// Under [`Key::Override`].
     Override(OverrideRecord),
 }
@@ -219,6 +234,31 @@ pub struct BreakerRecord {
     /// When one was proven after all. None while replacing is stopped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub closed_at: Option<Timestamp>,
+}
+
+/// Who was told of an alert, and when: so that it is repeated, and its end told, across restarts too.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AlertRecord {
+    /// Which alert.
+    pub key: AlertKey,
+    /// As it was when it began.
+    pub alert: Alert,
+    /// When it began.
+    pub since: Timestamp,
+    /// When each sink last took that it fires, by the sinks' names.
+    pub told: BTreeMap<String, Timestamp>,
+    /// The sinks that took that it is over.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub told_over: BTreeSet<String>,
+    /// Who looks after it: it is not repeated any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acknowledged: Option<Warrant>,
+    /// When it was seen to be over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub over_at: Option<Timestamp>,
+    /// Whether everybody who knew of it was told that it is over.
+    #[serde(default)]
+    pub is_over: bool,
 }
 
 /// Written when a second key, with an identity as good as the first one's, claims an instance: the first may have been the

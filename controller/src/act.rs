@@ -16,6 +16,7 @@ use portcullis::{
 use tokio::sync::{mpsc, watch};
 
 use crate::{
+    alerts::Message,
     clock::Clock,
     metrics::Attempt,
     providers::Call,
@@ -67,6 +68,9 @@ impl Actor {
             Action::Admit(held) => self.admit(held).await,
             Action::KeepWaiting(held) => self.call(Call::KeepWaiting, held).await,
             Action::GiveUp(held) => self.call(Call::GiveUp, held).await,
+            Action::Tell { key, sink, told, alert, since } => {
+                self.tell(sink, &Message::new(key, *told, alert, *since)).await
+            }
         };
         if let Some((held, words)) = call_in_words(&action) {
             self.audit("answer", held, format!("{words}: {}", in_words(&answer))).await;
@@ -131,6 +135,26 @@ impl Actor {
             Ok(()) => self.call(Call::Admit, held).await,
             Err(because) => Answer::Refused { because: format!("not sent: {because}") },
         }
+    }
+
+    async fn tell(&self, sink: &str, message: &Message) -> Answer {
+        let Some(found) = self.parts.sinks.get(sink) else {
+            return Answer::Refused { because: "there is no such sink".into() };
+        };
+        let told = tokio::time::timeout(self.limit(), found.tell(message)).await;
+        let answer = told.unwrap_or_else(|_| Answer::Unknown { because: "no answer in time".into() });
+        self.parts
+            .audit
+            .record(Entry {
+                at: self.parts.clock.now(),
+                kind: "alert",
+                group: Some(message.group.clone()),
+                instance: None,
+                actor: CONTROLLER.into(),
+                text: format!("{} ({sink}: {})", message.text, in_words(&answer)),
+            })
+            .await;
+        answer
     }
 
     async fn call(&self, call: Call, held: &Held) -> Answer {
@@ -269,7 +293,7 @@ fn call_in_words(action: &Action) -> Option<(&Held, &'static str)> {
         Action::Admit(held) => Some((held, "CONTINUE")),
         Action::KeepWaiting(held) => Some((held, "heartbeat")),
         Action::GiveUp(held) => Some((held, "ABANDON")),
-        Action::Record { .. } | Action::Describe(_) => None,
+        Action::Record { .. } | Action::Describe(_) | Action::Tell { .. } => None,
     }
 }
 
@@ -280,6 +304,7 @@ fn name(attempt: &AttemptKey) -> &'static str {
         AttemptKey::Admit(..) => "admit",
         AttemptKey::KeepWaiting(..) => "keep_waiting",
         AttemptKey::GiveUp(..) => "give_up",
+        AttemptKey::Tell(..) => "tell",
     }
 }
 

@@ -17,7 +17,7 @@ mod duration;
 mod written;
 
 pub use duration::Length;
-pub use written::{Agents, Aws, Group, Limits, Operators, Tls, Token, Trust, Written};
+pub use written::{Agents, Alerts, Aws, Group, Limits, Operators, Tls, Token, Trust, Written};
 
 /// All that the controller is told, validated.
 #[derive(Debug, Clone)]
@@ -40,8 +40,29 @@ pub struct Config {
     pub trust: TrustedKeys,
     /// What may be promoted in which group.
     pub pins: BTreeMap<GroupName, Pin>,
+    /// Where alerts are told, by name.
+    pub sinks: BTreeMap<String, SinkKind>,
     /// What the decisions go by.
     pub policy: Policy,
+}
+
+/// A place where alerts are told.
+#[derive(Clone, PartialEq, Eq)]
+pub enum SinkKind {
+    /// `POST` to this URL.
+    Webhook(String),
+    /// This command, with the message on its standard input.
+    Command(Vec<String>),
+}
+
+impl std::fmt::Debug for SinkKind {
+    /// A webhook's URL is a secret.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Webhook(_) => "Webhook(…)",
+            Self::Command(_) => "Command(…)",
+        })
+    }
 }
 
 /// An address, and how it is protected.
@@ -134,6 +155,7 @@ impl Config {
         if written.audience.trim().is_empty() {
             return Err(refused("audience", "must name this controller, as agents address it"));
         }
+        let sinks = sinks(written.alerts, dir)?;
         let Operators { listen, tls, requests_per_minute_max, tokens: operator_tokens } = written.operators;
         let operators = Agents { listen, tls, requests_per_minute_max };
         Ok(Self {
@@ -146,7 +168,11 @@ impl Config {
             aws: written.aws,
             trust: trust(&written.trust, dir)?,
             pins: written.groups.iter().map(|(name, group)| (name.clone(), group.pin())).collect(),
-            policy: written::policy(written.groups, &written.limits)?,
+            policy: Policy {
+                sinks: sinks.keys().cloned().collect(),
+                ..written::policy(written.groups, &written.limits)?
+            },
+            sinks,
         })
     }
 }
@@ -163,6 +189,24 @@ fn listener(name: &str, written: Agents, dir: &Path) -> Result<Listener, ConfigE
     }
     let tls = tls.map(|tls| Tls { cert: dir.join(tls.cert), key: dir.join(tls.key) });
     Ok(Listener { listen, tls, requests_per_minute_max })
+}
+
+fn sinks(written: Vec<Alerts>, dir: &Path) -> Result<BTreeMap<String, SinkKind>, ConfigError> {
+    let mut sinks = BTreeMap::new();
+    for Alerts { name, webhook_file, command } in written {
+        let kind = match (webhook_file, command) {
+            (Some(file), None) => SinkKind::Webhook(read_text(&dir.join(file))?.trim().into()),
+            (None, Some(argv)) if argv.first().is_some_and(|program| program.starts_with('/')) => {
+                SinkKind::Command(argv)
+            }
+            (None, Some(_)) => return Err(refused("alerts.command", "must begin with the program's absolute path")),
+            _ => return Err(refused("alerts", &format!("`{name}` needs either `webhook_file` or `command`"))),
+        };
+        if name.trim().is_empty() || sinks.insert(name.clone(), kind).is_some() {
+            return Err(refused("alerts.name", "must be there, and different for each"));
+        }
+    }
+    Ok(sinks)
 }
 
 fn tokens(written: Vec<Token>, dir: &Path) -> Result<Vec<(Digest, String)>, ConfigError> {

@@ -11,12 +11,14 @@
 //! | [`config`] | the configuration file: as written → validated |
 //! | [`reconcile`], [`act`] | the loop, and one attempt at one action |
 //! | [`providers`] | clouds and load balancers: describe and perform |
+//! | [`alerts`] | where alerts are told |
 //! | [`stores`], [`records`], [`sweep`] | what is kept, how it is written, and when it is forgotten |
 //! | [`http`] | what agents and operators may ask |
 //! | [`audit`], [`metrics`], [`clock`] | what is told, what is counted, what time it is |
 #![forbid(unsafe_code)]
 
 pub mod act;
+pub mod alerts;
 pub mod audit;
 pub mod clock;
 pub mod config;

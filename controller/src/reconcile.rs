@@ -22,6 +22,7 @@ use tokio::sync::{
 
 use crate::{
     act::{Actor, Lease},
+    alerts::Sinks,
     audit::Audit,
     clock::Clock,
     metrics::Metrics,
@@ -83,6 +84,8 @@ pub struct Parts {
     pub store: Arc<dyn Store>,
     /// The cloud.
     pub provider: Arc<dyn Provider>,
+    /// Where alerts are told.
+    pub sinks: Arc<Sinks>,
     /// What decisions go by.
     pub policy: Policy,
     /// The time.
@@ -291,7 +294,11 @@ impl Reconciler {
             let actor = Arc::clone(&self.actor);
             match action {
                 Action::Describe(group) => describe.push(group),
-                action @ (Action::Record { .. } | Action::Admit(_) | Action::KeepWaiting(_) | Action::GiveUp(_)) => {
+                action @ (Action::Record { .. }
+                | Action::Admit(_)
+                | Action::KeepWaiting(_)
+                | Action::GiveUp(_)
+                | Action::Tell { .. }) => {
                     actor.announce(&action).await;
                     tokio::spawn(async move { actor.attempt(action).await });
                 }

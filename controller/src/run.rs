@@ -9,6 +9,7 @@ use tokio::{
 };
 
 use crate::{
+    alerts::{self, Sinks},
     audit::Audit,
     clock::Clock,
     config::Config,
@@ -42,6 +43,14 @@ pub enum StartError {
     /// A listener could not be set up.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// A sink for alerts could not be set up.
+    #[error("alerts `{name}`: {because}")]
+    Sink {
+        /// Which.
+        name: String,
+        /// What is wrong with it.
+        because: String,
+    },
     /// The system gave no address or no randomness.
     #[error("the system failed: {0}")]
     System(String),
@@ -74,12 +83,17 @@ impl Controller {
             mac,
         };
         let policy = config.policy.clone();
+        let sinks = config.sinks.iter().map(|(name, kind)| {
+            let sink = alerts::open(kind).map_err(|because| StartError::Sink { name: name.clone(), because });
+            Ok((name.clone(), sink?))
+        });
+        let sinks: Arc<Sinks> = Arc::new(sinks.collect::<Result<_, StartError>>()?);
         let (for_agents, for_operators) = (config.agents.clone(), config.operators.clone());
         let app = App::new(config, parts);
         let agents = Server::bind(&for_agents, agents::router(Arc::clone(&app)), Arc::clone(&app)).await?;
         let operators = Server::bind(&for_operators, operators::router(Arc::clone(&app)), app).await?;
         let reconciler =
-            Reconciler::start(Parts { store, provider, policy, clock, metrics, audit }, noticed, snapshots)?;
+            Reconciler::start(Parts { store, provider, sinks, policy, clock, metrics, audit }, noticed, snapshots)?;
         let (stop, stopped) = watch::channel(false);
         let system = |error: std::io::Error| StartError::System(error.to_string());
         let (agents_url, operators_url) = (agents.url().map_err(system)?, operators.url().map_err(system)?);

@@ -61,6 +61,11 @@ fn group(group: &GroupStatus) -> String {
     for warning in &group.warnings {
         text.push_str(&format!("  warning: {}\n", visible(warning)));
     }
+    for alert in &group.alerts {
+        let whose =
+            alert.acknowledged.as_ref().map(|warrant| format!(" (acknowledged by {warrant})")).unwrap_or_default();
+        text.push_str(&format!("  alert {}: {}{whose}\n", visible(&alert.code), visible(&alert.text)));
+    }
     for one in &group.instances {
         text.push_str(&instance(one));
     }

@@ -180,7 +180,7 @@ fn failures(
     since: Timestamp,
     now: Timestamp,
 ) -> BTreeMap<InstanceId, Vec<String>> {
-    let lately = |at: Timestamp| at > since && now.since(at) < policy.breaker_window;
+    let lately = |at: Timestamp| at >= since && now.since(at) < policy.breaker_window;
     let given_up = rejections(group, observed)
         .filter(|(_, rejection)| rejection.warrant.is_none() && lately(rejection.at))
         .map(|(id, rejection)| (id.clone(), rejection.causes.clone()));
@@ -294,11 +294,11 @@ mod tests {
             (two().rejection("i-2", 1, 1_990), 2_000, "closed"),
             // Since it was closed, only what came after counts.
             (
-                two().rejection("i-9", 1, 500).broken(300, 300, 2_100).mended(499),
+                two().rejection("i-9", 1, 500).broken(300, 300, 2_100).mended(500),
                 2_000,
                 "open until 3800 (no_report), breaker/web, kept i-1 i-2",
             ),
-            (two().rejection("i-9", 1, 500).broken(300, 300, 2_100).mended(500), 2_000, "closed, rejection/i-2"),
+            (two().rejection("i-9", 1, 500).broken(300, 300, 2_100).mended(501), 2_000, "closed, rejection/i-2"),
             // For causes that have nothing in common, it stays closed.
             (three().reported(failing("i-1", &["app"])), 2_000, "closed, rejection/i-2"),
             (

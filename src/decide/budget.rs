@@ -48,14 +48,14 @@ fn under_way(observed: &Observed, policy: &Policy, now: Timestamp) -> impl Itera
 
 const fn is_call(key: &AttemptKey) -> bool {
     match key {
-        AttemptKey::Record(_) => false,
+        AttemptKey::Record(_) | AttemptKey::Tell(..) => false,
         AttemptKey::Describe(_) | AttemptKey::Admit(..) | AttemptKey::KeepWaiting(..) | AttemptKey::GiveUp(..) => true,
     }
 }
 
 const fn rank(action: &Action) -> u8 {
     match action {
-        Action::Record { .. } => 0,
+        Action::Record { .. } | Action::Tell { .. } => 0,
         Action::Admit(_) => 1,
         Action::KeepWaiting(_) => 2,
         Action::GiveUp(_) => 3,

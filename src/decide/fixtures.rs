@@ -54,9 +54,9 @@ pub(super) fn in_state(state: LifecycleState) -> Scene {
         global_timeout_s: 172_800,
         abandons_by_default: true,
     };
-    let facts = GroupFacts { desired: 1, launch_hooks: vec![hook], suspended: vec![], instances: vec![] };
+    let facts = GroupFacts { desired: 1, launch_hooks: vec![hook], ..GroupFacts::default() };
     let mut scene = Scene { observed: Observed::default(), policy: Policy::default() };
-    scene.observed.groups.insert(web(), Group { asked_at: Some(at(0)), facts: Some(facts), noticed_at: None });
+    scene.observed.groups.insert(web(), Group { asked_at: Some(at(0)), facts: Some(facts), ..Group::default() });
     scene.observed.lease = Some((1, at(1_000_000)));
     scene.observed.listening_since = Some(before(600));
     let group = GroupPolicy { mode: Mode::Enforce, ..GroupPolicy::default() };
@@ -127,8 +127,27 @@ impl Scene {
     /// Another instance of the group.
     pub(super) fn beside(mut self, id: &str, state: LifecycleState) -> Self {
         let (group, described_at) = (web(), at(0));
-        let instance = Instance { group, state, described_at, evidence: None, passing_since: None };
+        let instance =
+            Instance { group, state, described_at, serving_since: None, evidence: None, passing_since: None };
         self.observed.instances.insert(id.into(), instance);
+        self
+    }
+
+    /// It serves, and was first seen to then.
+    pub(super) fn serving_since(mut self, seconds: u64) -> Self {
+        self.observed.instances.values_mut().for_each(|instance| instance.serving_since = Some(at(seconds)));
+        self
+    }
+
+    /// Too few of the group serve, since then.
+    pub(super) fn short_since(mut self, seconds: u64) -> Self {
+        self.observed.groups.values_mut().for_each(|group| group.short_since = Some(at(seconds)));
+        self
+    }
+
+    /// What the cloud says of its own attempts.
+    pub(super) fn activity(mut self, said: &str) -> Self {
+        self.facts().activities.push(said.into());
         self
     }
 
@@ -372,6 +391,7 @@ pub(super) fn said(action: &Action) -> String {
         Action::Admit(held) => format!("admit {}", held.instance),
         Action::KeepWaiting(held) => format!("keep {}", held.instance),
         Action::GiveUp(held) => format!("give up {}", held.instance),
+        Action::Tell { key, sink, .. } => format!("tell {sink} {}", key.code),
     }
 }
 

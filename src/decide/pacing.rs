@@ -76,9 +76,12 @@ fn wished_for(opinion: &Opinion) -> Option<(&GroupName, bool)> {
         Action::Record { record: Record::Rejection(rejection), .. } => {
             Some((&rejection.group, rejection.warrant.is_some()))
         }
-        Action::Record { .. } | Action::Describe(_) | Action::Admit(_) | Action::KeepWaiting(_) | Action::GiveUp(_) => {
-            None
-        }
+        Action::Record { .. }
+        | Action::Describe(_)
+        | Action::Admit(_)
+        | Action::KeepWaiting(_)
+        | Action::GiveUp(_)
+        | Action::Tell { .. } => None,
     })
 }
 

@@ -6,11 +6,11 @@
 
 use alloc::boxed::Box;
 
-use super::{case::Case, complete::complete, give_up, heartbeat, hold, opinion::Opinion, pacing};
+use super::{case::Case, complete::complete, heartbeat, hold, opinion::Opinion, pacing};
 use crate::{
     action::Action,
     reason::Reason,
-    record::{RejectionRecord, WaitRecord},
+    record::{Key, Record, RejectionRecord, WaitRecord},
 };
 
 pub(super) fn rule(case: &Case<'_>) -> Option<Opinion> {
@@ -27,10 +27,10 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Opinion> {
         let stale = case.instance.described_at < taken_at;
         return Some(opinion.and(stale.then(|| Action::Describe(case.instance.group.clone()))));
     }
-    Some(heartbeat::with(case, wait, pursue(case, wait, rejection, &last, opinion)))
+    Some(heartbeat::with(case, wait, pursue(case, wait, rejection, opinion)))
 }
 
-fn pursue(case: &Case<'_>, wait: &WaitRecord, rejection: &RejectionRecord, last: &Reason, opinion: Opinion) -> Opinion {
+fn pursue(case: &Case<'_>, wait: &WaitRecord, rejection: &RejectionRecord, opinion: Opinion) -> Opinion {
     let turn_ends_at = pacing::turn_ends_at(rejection, case.limits);
     if case.now < turn_ends_at {
         let call = Action::GiveUp(case.held(wait));
@@ -40,7 +40,14 @@ fn pursue(case: &Case<'_>, wait: &WaitRecord, rejection: &RejectionRecord, last:
     if case.now < next_turn {
         return opinion.until(case, next_turn);
     }
-    opinion.wishing(give_up::write(case, wait, last, rejection.warrant.clone()))
+    opinion.wishing(another_turn(case, rejection))
+}
+
+/// Why it was rejected stays as it was: it is one failure, however often ABANDON is sent.
+fn another_turn(case: &Case<'_>, rejection: &RejectionRecord) -> Action {
+    let key = Key::Rejection(case.id.clone());
+    let record = RejectionRecord { at: case.now, ..rejection.clone() };
+    Action::Record { revision: case.revision(&key), key, record: Record::Rejection(record) }
 }
 
 fn reason(case: &Case<'_>, wait: &WaitRecord, rejection: &RejectionRecord, last: &Reason) -> Reason {

@@ -37,13 +37,14 @@ pub(super) fn sendable(
 fn next_at(key: &AttemptKey, attempts: &Attempts, limits: &Limits) -> Timestamp {
     let at = attempts.next_at(limits);
     match key {
-        AttemptKey::Record(_) if attempts.was_accepted() => at + limits.call_timeout,
+        AttemptKey::Record(_) | AttemptKey::Tell(..) if attempts.was_accepted() => at + limits.call_timeout,
         AttemptKey::Describe(_) if attempts.was_accepted() => at + limits.backoff_min,
         AttemptKey::Record(_)
         | AttemptKey::Describe(_)
         | AttemptKey::Admit(..)
         | AttemptKey::KeepWaiting(..)
-        | AttemptKey::GiveUp(..) => at,
+        | AttemptKey::GiveUp(..)
+        | AttemptKey::Tell(..) => at,
     }
 }
 

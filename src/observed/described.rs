@@ -5,7 +5,7 @@ use alloc::{collections::BTreeSet, vec::Vec};
 use super::{Instance, Observed};
 use crate::{
     action::AttemptKey,
-    instance::{GroupName, InstanceId},
+    instance::{GroupName, InstanceId, LifecycleState},
     observation::{Answer, Description, GroupFacts, InstanceFacts},
     timestamp::Timestamp,
 };
@@ -36,6 +36,8 @@ impl Observed {
         }
         let known = self.groups.entry(group).or_default();
         known.asked_at = Some(asked_at);
+        let is_short = facts.as_ref().is_some_and(GroupFacts::is_short);
+        known.short_since = is_short.then(|| known.short_since.unwrap_or(asked_at));
         known.facts = facts;
     }
 
@@ -46,6 +48,7 @@ impl Observed {
                 group: group.clone(),
                 state: facts.state.clone(),
                 described_at: asked_at,
+                serving_since: (facts.state == LifecycleState::InService).then_some(asked_at),
                 evidence: None,
                 passing_since: None,
             };
@@ -57,6 +60,8 @@ impl Observed {
             known.group = group.clone();
             known.state = facts.state.clone();
             known.described_at = asked_at;
+            let serves = known.state == LifecycleState::InService;
+            known.serving_since = serves.then(|| known.serving_since.unwrap_or(asked_at));
         }
     }
 
@@ -80,12 +85,12 @@ impl Observed {
 
 #[cfg(test)]
 mod tests {
-    use alloc::{string::ToString, vec, vec::Vec};
+    use alloc::{string::ToString, vec::Vec};
 
     use super::*;
     use crate::{
         attempt::Attempts,
-        instance::{LifecycleState, WaitId},
+        instance::WaitId,
         observation::Observation,
         record::Key,
         report::{Evidence, Readiness},
@@ -98,8 +103,7 @@ mod tests {
             launch_template: None,
             protected: false,
         });
-        let facts =
-            GroupFacts { desired: 1, launch_hooks: vec![], suspended: vec![], instances: listed.collect::<Vec<_>>() };
+        let facts = GroupFacts { desired: 1, instances: listed.collect::<Vec<_>>(), ..GroupFacts::default() };
         Description { group: group.into(), asked_at: Timestamp(asked_at), complete: true, facts: Some(facts) }
     }
 
@@ -118,6 +122,28 @@ mod tests {
     fn seen(observed: &Observed) -> Vec<(&str, &str, u64)> {
         let instances = observed.instances.iter();
         instances.map(|(id, seen)| (id.as_str(), seen.state.as_str(), seen.described_at.0)).collect()
+    }
+
+    #[test]
+    fn since_when_too_few_serve() {
+        let short = |seen: &[Description]| folded(seen).groups[&"web".into()].short_since.map(|at| at.0);
+        let (waits, serves) = ([("a", "Pending:Wait")], [("a", "InService")]);
+        let at = |asked_at, serves: bool| {
+            description("web", asked_at, if serves { &[("a", "InService")] } else { &[("a", "Pending:Wait")] })
+        };
+        assert_eq!(short(&[description("web", 10, &waits)]), Some(10));
+        assert_eq!(short(&[description("web", 10, &serves)]), None);
+        assert_eq!(short(&[at(10, false), at(20, false)]), Some(10));
+        assert_eq!(short(&[at(10, false), at(20, true), at(30, false)]), Some(30));
+        assert_eq!(short(&[at(10, false), part("web", 20, &serves)]), Some(10));
+        let nobody = Description { facts: None, ..description("web", 30, &[]) };
+        assert_eq!(short(&[at(10, false), nobody]), None);
+
+        let since = |seen: &[Description]| folded(seen).instances[&"a".into()].serving_since.map(|at| at.0);
+        assert_eq!(since(&[at(10, false)]), None);
+        assert_eq!(since(&[at(10, true), at(20, true)]), Some(10));
+        assert_eq!(since(&[at(10, true), at(20, false), at(30, true)]), Some(30));
+        assert_eq!(since(&[at(10, false), part("web", 20, &serves)]), Some(20));
     }
 
     #[test]

@@ -14,6 +14,15 @@ impl Observed {
             return;
         }
         self.attempts.remove(&AttemptKey::Record(key.clone()));
+        if let (Key::Alert(alert), Some(Record::Alert(record))) = (&key, &record) {
+            // Of an earlier time that it fired, nothing matters any more.
+            self.attempts.retain(|attempt, _| {
+                let (AttemptKey::Tell(of, _, since, _), false) = (attempt, record.is_over) else {
+                    return !matches!(attempt, AttemptKey::Tell(of, ..) if of == alert);
+                };
+                of != alert || *since == record.since
+            });
+        }
         if let Some(record) = record {
             self.removed.remove(&key);
             self.records.insert(key, (revision, record));

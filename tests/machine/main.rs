@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use portcullis::{
     action::{Action, AttemptKey, Held},
+    alert::{Alert, AlertKey},
     decide::{Decision, decide},
     digest::Digest,
     instance::{GroupName, InstanceId, LifecycleState, WaitId},
@@ -16,7 +17,7 @@ use portcullis::{
     record::{BreakerRecord, GroupRecord, Key, OverrideRecord, PauseRecord, Record, RejectionRecord, Warrant, Word},
     report::{Cause, Evidence, Readiness},
     timestamp::Timestamp,
-    verdict::Verdict,
+    verdict::{Ruling, Verdict},
 };
 use proptest::prelude::*;
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest, prop_state_machine};
@@ -155,7 +156,11 @@ impl StateMachineTest for Machine {
 
     fn init_test((): &()) -> Self {
         let group = GroupPolicy { mode: Mode::Enforce, breaker_failures: 2, ..GroupPolicy::default() };
-        let policy = Policy { groups: [(web(), group)].into(), limits: Limits::default() };
+        let policy = Policy {
+            groups: [(web(), group)].into(),
+            limits: Limits::default(),
+            sinks: vec!["mail".into(), "pager".into()],
+        };
         let mut machine = Self {
             observed: Observed::default(),
             policy,
@@ -258,7 +263,7 @@ impl Machine {
             abandons_by_default: true,
         };
         let instances = instances.collect();
-        let facts = Some(GroupFacts { desired: 2, launch_hooks: vec![hook], suspended: vec![], instances });
+        let facts = Some(GroupFacts { desired: 2, launch_hooks: vec![hook], instances, ..GroupFacts::default() });
         let asked_at = Timestamp(self.now.0 - ago * 1_000);
         self.folds(Observation::Described(Description { group: web(), asked_at, complete, facts }));
     }
@@ -309,7 +314,7 @@ impl Machine {
         match action {
             Action::Record { key, record, .. } => self.writes(key, record),
             Action::Admit(_) | Action::GiveUp(_) => drop(self.taken.insert(action.key(), self.now)),
-            Action::Describe(_) | Action::KeepWaiting(_) => {}
+            Action::Describe(_) | Action::KeepWaiting(_) | Action::Tell { .. } => {}
         }
     }
 
@@ -334,7 +339,11 @@ impl Machine {
     fn admits_only_what_is_proven(&self, decision: &Decision) {
         for held in decision.actions.iter().filter_map(|action| match action {
             Action::Admit(held) => Some(held),
-            Action::Record { .. } | Action::Describe(_) | Action::KeepWaiting(_) | Action::GiveUp(_) => None,
+            Action::Record { .. }
+            | Action::Describe(_)
+            | Action::KeepWaiting(_)
+            | Action::GiveUp(_)
+            | Action::Tell { .. } => None,
         }) {
             let limits = &self.policy.limits;
             let instance = &self.observed.instances[&held.instance];
@@ -384,7 +393,11 @@ impl Machine {
                 Action::GiveUp(held) => (&held.instance, false),
                 Action::Record { record: Record::Rejection(RejectionRecord { warrant: Some(_), .. }), .. } => continue,
                 Action::Record { key: Key::Rejection(id), .. } => (id, true),
-                Action::Record { .. } | Action::Describe(_) | Action::KeepWaiting(_) | Action::Admit(_) => continue,
+                Action::Record { .. }
+                | Action::Describe(_)
+                | Action::KeepWaiting(_)
+                | Action::Admit(_)
+                | Action::Tell { .. } => continue,
             };
             let Some(Record::Wait(wait)) = self.record(&Key::Wait(instance.clone())) else { panic!("no wait") };
             let record = self.record(&Key::Rejection(instance.clone()));
@@ -451,7 +464,7 @@ impl Machine {
 }
 
 /// A decision without the moments at which its records were decided.
-fn timeless(mut decision: Decision) -> (BTreeMap<InstanceId, portcullis::verdict::Ruling>, Vec<Action>) {
+fn timeless(mut decision: Decision) -> (BTreeMap<InstanceId, Ruling>, Vec<Action>, BTreeMap<AlertKey, Alert>) {
     for action in &mut decision.actions {
         let Action::Record { record, .. } = action else { continue };
         match record {
@@ -462,6 +475,13 @@ fn timeless(mut decision: Decision) -> (BTreeMap<InstanceId, portcullis::verdict
             Record::Breaker(breaker) => {
                 *breaker = BreakerRecord { cause: breaker.cause.clone(), ..BreakerRecord::default() }
             }
+            Record::Alert(alert) => {
+                alert.since = Timestamp(0);
+                alert.over_at = alert.over_at.map(|_| Timestamp(0));
+                if let Alert::BreakerOpen { since, .. } = &mut alert.alert {
+                    *since = Timestamp(0);
+                }
+            }
             Record::Group(_) | Record::Pause(_) | Record::Override(_) => {}
         }
     }
@@ -470,7 +490,12 @@ fn timeless(mut decision: Decision) -> (BTreeMap<InstanceId, portcullis::verdict
             *until = Timestamp(0);
         }
     }
-    (decision.rulings, decision.actions)
+    for alert in decision.alerts.values_mut() {
+        if let Alert::BreakerOpen { since, .. } = alert {
+            *since = Timestamp(0);
+        }
+    }
+    (decision.rulings, decision.actions, decision.alerts)
 }
 
 // --- words

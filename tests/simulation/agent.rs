@@ -50,11 +50,13 @@ pub(crate) struct Agent {
     /// When the content was, is or will be as the release wants it.
     pub(crate) ready: Vec<(u64, u64)>,
     first: Option<Challenge>,
+    /// When it last said a word.
+    pub(crate) spoke_at: u64,
 }
 
 impl Agent {
     pub(crate) fn new(kind: Kind, release: Digest, boot: u64, now: u64, random: &mut Random) -> Self {
-        let mut agent = Self { kind, boot, booted_at: now, release, ready: vec![], first: None };
+        let mut agent = Self { kind, boot, booted_at: now, release, ready: vec![], first: None, spoke_at: 0 };
         agent.boots(now, random);
         agent
     }
@@ -90,13 +92,15 @@ impl Agent {
     pub(crate) fn checks(&mut self, challenge: Challenge, now: u64) -> Option<(Challenge, Readiness)> {
         let first = *self.first.get_or_insert(challenge);
         let ready = if self.was_ready(now, now) { Readiness::Ready } else { not_ready(Status::Fail) };
-        match self.kind {
+        let said = match self.kind {
             Kind::Good | Kind::Failing | Kind::Breaking => Some((challenge, ready)),
             Kind::Dying => (!self.is_broken_for_good(now)).then_some((challenge, ready)),
             Kind::Unknowing => Some((challenge, not_ready(Status::Unknown))),
             Kind::Lying => Some((first, Readiness::Ready)),
             Kind::Silent => None,
-        }
+        };
+        self.spoke_at = if said.is_some() { now } else { self.spoke_at };
+        said
     }
 
     pub(crate) fn boot_id(&self) -> BootId {

@@ -61,6 +61,11 @@ impl Machine {
         self.history.last().and_then(|(_, state)| state.as_ref())
     }
 
+    /// When its present state began.
+    pub(crate) fn since(&self) -> u64 {
+        self.history.last().map_or(0, |(at, _)| *at)
+    }
+
     pub(crate) fn is(&self, state: &LifecycleState) -> bool {
         self.state() == Some(state)
     }
@@ -98,7 +103,8 @@ impl Cloud {
         let instances = if complete { listed.collect() } else { listed.take(1).collect() };
         let hooks = [HOOK].into_iter().chain(group.other_hook.then_some(OTHER_HOOK));
         let launch_hooks = hooks.map(hook).collect();
-        let facts = GroupFacts { desired: group.desired as u32, launch_hooks, suspended: vec![], instances };
+        let desired = group.desired as u32;
+        let facts = GroupFacts { desired, launch_hooks, instances, ..GroupFacts::default() };
         Description { group: name.clone(), asked_at: Timestamp(asked_at), complete, facts: Some(facts) }
     }
 

@@ -133,6 +133,8 @@ pub(crate) fn policy(groups: &BTreeSet<GroupName>, observing: &BTreeSet<GroupNam
         backoff_min: Duration::from_millis(500),
         backoff_max: seconds(4),
         propagation_max: seconds(12),
+        undescribed_after: seconds(30),
+        alert_repeat_every: seconds(120),
         calls_per_turn_max: 8,
     };
     let group = |name: &GroupName| GroupPolicy {
@@ -140,9 +142,15 @@ pub(crate) fn policy(groups: &BTreeSet<GroupName>, observing: &BTreeSet<GroupNam
         hook: crate::cloud::HOOK.into(),
         admission_deadline: seconds(100),
         abandon_interval_min: seconds(30),
+        stall_after: seconds(60),
+        silent_after: seconds(60),
         breaker_failures: 2,
         breaker_window: seconds(150),
         breaker_retry_after: seconds(100),
     };
-    Policy { groups: groups.iter().map(|name| (name.clone(), group(name))).collect(), limits }
+    Policy {
+        groups: groups.iter().map(|name| (name.clone(), group(name))).collect(),
+        limits,
+        sinks: vec!["mail".into(), "pager".into()],
+    }
 }

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use portcullis::{
-    action::{Action, AttemptKey, Held},
+    action::{Action, AttemptKey, Held, Told},
+    alert::AlertKey,
     decide::{Breaker, Decision},
     digest::Digest,
     instance::{GroupName, InstanceId, LifecycleState, WaitId},
     policy::{Mode, Policy},
     reason::Reason,
-    record::{Key, OverrideRecord, Record, Word},
+    record::{Key, OverrideRecord, Record, RejectionRecord, Word},
     verdict::{Ruling, Verdict},
 };
 
@@ -26,8 +27,8 @@ const TRUTH_AGE_MAX: u64 = 18_500;
 const PROMOTION_AGE_MAX: u64 = 16_000;
 /// From a decision to its effect.
 const CALL: u64 = 4_000;
-/// From a rejection's record to the last moment at which its ABANDON may be taken.
-const TURN: u64 = 13_000;
+/// Until a leader knows what is so in the cloud: several descriptions, some of which are lost.
+const NOTICED: u64 = 40_000;
 /// More turns than that in a second are a treadmill.
 const TURNS_PER_SECOND_MAX: usize = 400;
 
@@ -44,6 +45,12 @@ pub(crate) struct Invariants {
     admitted: BTreeMap<(InstanceId, WaitId), u64>,
     leads_since: BTreeMap<(usize, u64), u64>,
     turns: BTreeMap<usize, (u64, usize)>,
+    /// Since when too few of a group serve, in truth.
+    short_since: BTreeMap<GroupName, u64>,
+    /// What each sink took last of each alert.
+    told: BTreeMap<(AlertKey, String), (u64, Told)>,
+    /// Since when an alert fires, or does not, by whoever leads.
+    fires_since: BTreeMap<AlertKey, (u64, bool)>,
 }
 
 impl Invariants {
@@ -59,6 +66,9 @@ impl Invariants {
             admitted: BTreeMap::new(),
             leads_since: BTreeMap::new(),
             turns: BTreeMap::new(),
+            short_since: BTreeMap::new(),
+            told: BTreeMap::new(),
+            fires_since: BTreeMap::new(),
         }
     }
 
@@ -120,6 +130,71 @@ impl Invariants {
         for (id, ruling) in &decision.rulings {
             let bounded = ruling.deadline.is_some() || !waits_for_the_instance(ruling);
             self.must(bounded, || format!("5: {id} is held without a deadline: {}", ruling.reason));
+        }
+    }
+
+    /// Nothing is stuck in silence: too few that serve, and agents that say nothing, are told by whoever has led long enough.
+    pub(crate) fn tells(&mut self, by: (usize, u64), cloud: &Cloud, decision: &Decision, now: u64) {
+        self.notes_alerts(decision, now);
+        let led_since = self.leads_since.get(&by).copied().unwrap_or(now);
+        for (name, group) in &cloud.groups {
+            let serving: Vec<_> = cloud.instances.iter().filter(|(_, machine)| machine.group == *name).collect();
+            let serving: Vec<_> = serving.into_iter().filter(|(_, one)| one.is(&LifecycleState::InService)).collect();
+            if serving.len() >= group.desired {
+                self.short_since.remove(name);
+            } else {
+                self.short_since.entry(name.clone()).or_insert(now);
+            }
+            let fires = |code: &str| decision.alerts.contains_key(&AlertKey { group: name.clone(), code: code.into() });
+            let policy = &self.policy.groups[name];
+            let (stall_after, silent_after) =
+                (policy.stall_after.as_millis() as u64, policy.silent_after.as_millis() as u64);
+            let short_since = self.short_since.get(name).map_or(now, |since| *since.max(&led_since));
+            let stalled = now - short_since > stall_after + NOTICED;
+            self.must(!stalled || fires("stalled"), || format!("5: too few of {name} serve, and nobody is told"));
+            for (id, machine) in serving {
+                let since = machine.agent.spoke_at.max(machine.since()).max(led_since);
+                let silent = now - since > silent_after + NOTICED;
+                self.must(!silent || fires("silent"), || format!("5: {id} says nothing, and nobody is told"));
+            }
+        }
+    }
+
+    fn notes_alerts(&mut self, decision: &Decision, now: u64) {
+        for (key, fires) in &mut self.fires_since {
+            if fires.1 && !decision.alerts.contains_key(key) {
+                *fires = (now, false);
+            }
+        }
+        for key in decision.alerts.keys() {
+            let fires = self.fires_since.entry(key.clone()).or_insert((now, true));
+            if !fires.1 {
+                *fires = (now, true);
+            }
+        }
+    }
+
+    pub(crate) fn told(&mut self, key: AlertKey, sink: String, told: Told, now: u64) {
+        self.told.insert((key, sink), (now, told));
+    }
+
+    /// Every sink that listens knows what fires, and what no longer does; and knows of the one that does not.
+    pub(crate) fn everybody_was_told(&mut self, leader: &Controller, deaf: bool, now: u64) {
+        let decision = leader.decides(now);
+        let calm = self.healed_at.map_or(now, |at| at + 60_000);
+        for (key, (since, fires)) in self.fires_since.clone() {
+            let settled = since.max(calm) + 30_000 < now && fires == decision.alerts.contains_key(&key);
+            for sink in ["mail", "pager"] {
+                let last = self.told.get(&(key.clone(), sink.to_string())).copied();
+                let knows = match (fires, last) {
+                    (true, last) => last.is_some_and(|(at, told)| told == Told::Fires && at >= since),
+                    (false, last) => last.is_none_or(|(_, told)| told == Told::IsOver),
+                };
+                let listens = !(deaf && sink == "mail");
+                self.must(!settled || !listens || knows, || {
+                    format!("{sink} was last told {last:?} of {key:?}, which fires: {fires}, since {since}")
+                });
+            }
         }
     }
 
@@ -234,23 +309,21 @@ impl Invariants {
             _ => false,
         };
         self.must(on_record, || format!("6: {id} was given up, and no record says so"));
-        self.breaks_off(held, store, now);
         self.spares_the_ready(held, machine, now);
     }
 
     /// Once launches keep failing for one cause, they are replaced one at a time, and seldom.
-    fn breaks_off(&mut self, held: &Held, store: &Store, now: u64) {
-        let Some((_, Record::Rejection(rejection))) = store.get(&Key::Rejection(held.instance.clone())) else { return };
-        let policy = &self.policy.groups[&held.group];
+    fn breaks_off(&mut self, id: &InstanceId, rejection: &RejectionRecord, now: u64) {
+        let policy = &self.policy.groups[&rejection.group];
         let (window, pause) = (policy.breaker_window.as_millis() as u64, policy.breaker_retry_after.as_millis() as u64);
-        let failed = self.failed.entry(held.group.clone()).or_default();
+        let failed = self.failed.entry(rejection.group.clone()).or_default();
         failed.retain(|(at, _)| at + window > now);
         let same = failed.iter().filter(|(_, causes)| causes.iter().any(|cause| rejection.causes.contains(cause)));
         let last = same.map(|(at, _)| *at).max();
         failed.push((now, rejection.causes.clone()));
-        let stopped = last.is_none_or(|last| now - last + TURN >= pause);
+        let stopped = last.is_none_or(|last| now - last + CALL >= pause);
         self.must(stopped, || {
-            format!("2: {} was given up soon after another, for the same cause: {:?}", held.instance, rejection.causes)
+            format!("2: {id} was rejected soon after another, for the same cause: {:?}", rejection.causes)
         });
     }
 
@@ -270,6 +343,7 @@ impl Invariants {
         if matches!(store.get(key), Some((_, Record::Rejection(before))) if before.wait == record.wait) {
             return;
         }
+        self.breaks_off(id, record, now);
         let listened = self.leads_since.get(&by).map_or(0, |since| now - since);
         let heard = u128::from(listened) >= self.policy.limits.listen_min.as_millis();
         self.must(heard, || format!("6: {id} was rejected by one who had listened for {listened} ms only"));

@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use portcullis::{
-    action::{Action, AttemptKey},
+    action::{Action, AttemptKey, Told},
     decide::{Decision, decide},
     instance::LifecycleState,
     observation::Observation,
@@ -63,6 +63,14 @@ pub(crate) enum Bug {
     BreakerNeverOpens,
     /// `breaker`: once open, it never tries again.
     BreakerNeverTries,
+    /// `stalled`: since when too few serve begins anew with each description.
+    ShortForgotten,
+    /// `silent`: an agent that never spoke is not missed.
+    NeverMissed,
+    /// `tell`: what is on record counts as told.
+    RecordedIsTold,
+    /// `tell`: nobody is told that it is over.
+    EndUntold,
     /// `operator`: a word never ends.
     WordForEver,
     /// `operator`: a word on one wait is taken for one on any.
@@ -74,7 +82,7 @@ pub(crate) enum Bug {
 }
 
 impl Bug {
-    pub(crate) const ALL: [Self; 26] = [
+    pub(crate) const ALL: [Self; 30] = [
         Self::HoldForever,
         Self::NeverWake,
         Self::AdmitOnAnyReport,
@@ -97,6 +105,10 @@ impl Bug {
         Self::PartIsWhole,
         Self::BreakerNeverOpens,
         Self::BreakerNeverTries,
+        Self::ShortForgotten,
+        Self::NeverMissed,
+        Self::RecordedIsTold,
+        Self::EndUntold,
         Self::WordForEver,
         Self::WordForAnyWait,
         Self::HoldIgnored,
@@ -108,6 +120,12 @@ impl Bug {
         match (self, observation) {
             (Self::LastReportCounts, Observation::Reported(evidence)) => {
                 Observation::Reported(Evidence { challenged_at: now, received_at: now, ..evidence })
+            }
+            (Self::RecordedIsTold, Observation::Stored { key, revision, record: Some(Record::Alert(mut record)) }) => {
+                for sink in ["mail", "pager"] {
+                    record.told.entry(sink.into()).or_insert(record.since);
+                }
+                Observation::Stored { key, revision, record: Some(Record::Alert(record)) }
             }
             (Self::PartIsWhole, Observation::Described(mut description)) => {
                 description.complete = true;
@@ -125,6 +143,9 @@ impl Bug {
         let mut decision = decide(&known, &policy, now);
         match self {
             Self::NeverWake => decision.wake_at = None,
+            Self::EndUntold => {
+                decision.actions.retain(|action| !matches!(action, Action::Tell { told: Told::IsOver, .. }));
+            }
             Self::NoHeartbeat => decision.actions.retain(|action| !matches!(action, Action::KeepWaiting(_))),
             _ => {}
         }
@@ -157,6 +178,7 @@ impl Bug {
             Self::DoubleContinue => forget(known, |key, answered| answered && matches!(key, AttemptKey::Admit(..))),
             Self::ForgetInFlight => forget(known, |_, answered| !answered),
             Self::WordForEver | Self::WordForAnyWait | Self::HoldIgnored | Self::PauseIgnored => self.bend_words(known),
+            Self::ShortForgotten => known.groups.values_mut().for_each(|group| group.short_since = group.asked_at),
             Self::ActWithoutLease => known.lease = Some((0, Timestamp(u64::MAX))),
             _ => {}
         }
@@ -205,6 +227,9 @@ impl Bug {
     }
 
     fn bend_instance(self, instance: &mut Instance, now: Timestamp) {
+        if self == Self::NeverMissed && instance.evidence.is_none() {
+            instance.serving_since = Some(now);
+        }
         if self == Self::SkipRedescribe && instance.state == LifecycleState::PendingWait {
             instance.described_at = now;
         }

@@ -90,6 +90,7 @@ pub(crate) struct Figures {
     pub(crate) roots_replaced: u64,
     pub(crate) words: u64,
     pub(crate) on_a_word: u64,
+    pub(crate) told: u64,
 }
 
 impl Figures {
@@ -107,6 +108,7 @@ impl Figures {
             roots_replaced: self.roots_replaced + other.roots_replaced,
             words: self.words + other.words,
             on_a_word: self.on_a_word + other.on_a_word,
+            told: self.told + other.told,
         }
     }
 
@@ -120,6 +122,7 @@ impl Figures {
             && self.roots_replaced > 0
             && self.words > 0
             && self.on_a_word > 0
+            && self.told > 0
     }
 }
 
@@ -143,6 +146,8 @@ pub(crate) struct World {
     invariants: Invariants,
     launched: u64,
     boots: u64,
+    /// Whether one of the two sinks takes nothing.
+    deaf: bool,
     bad_percent: u64,
     notices: bool,
     healed: bool,
@@ -170,6 +175,7 @@ impl World {
             invariants: Invariants::new(policy),
             launched: 0,
             boots: 0,
+            deaf: random.percent(30),
             bad_percent: random.one_of(&[0, 30, 60, 100]),
             notices: random.percent(70),
             healed: false,
@@ -204,6 +210,7 @@ impl World {
         }
         self.figures.virtual_s = self.now / 1_000;
         self.invariants.at_the_end(&self.cloud, &self.controllers, self.lease.holder, self.now);
+        self.invariants.everybody_was_told(&self.controllers[self.lease.holder], self.deaf, self.now);
         self.invariants.verdict().map_err(|violation| self.dated(&violation))?;
         Ok(self.figures)
     }

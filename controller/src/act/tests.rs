@@ -90,6 +90,7 @@ impl Scene {
                 state: LifecycleState::PendingWait,
                 described_at: now,
                 evidence: Some(evidence.clone()),
+                serving_since: None,
                 passing_since: Some(now),
             },
             evidence,
@@ -135,7 +136,7 @@ impl Scene {
         let group = GroupPolicy { mode: self.mode, ..GroupPolicy::default() };
         let policy = Policy { groups: [("web".into(), group)].into(), ..Policy::default() };
         let sends = Arc::clone(&provider);
-        let parts = Parts { store, provider, policy, clock: Clock::system(), metrics, audit };
+        let parts = Parts { store, provider, sinks: Arc::default(), policy, clock: Clock::system(), metrics, audit };
         let observed = Observed { instances: [("i-1".into(), self.seen)].into(), ..Observed::default() };
         let (_lease, lease) = watch::channel(Some(Lease { epoch: 1, until: Clock::monotonic() + self.lease_left }));
         let (_shown, shown) = watch::channel(Arc::new(Snapshot { observed, ..Snapshot::default() }));

@@ -30,6 +30,9 @@ pub struct Written {
     pub aws: Aws,
     /// Whose signatures count.
     pub trust: Trust,
+    /// Where alerts are told.
+    #[serde(default)]
+    pub alerts: Vec<Alerts>,
     /// The gated groups.
     #[serde(default)]
     pub groups: BTreeMap<GroupName, Group>,
@@ -124,6 +127,18 @@ fn one() -> usize {
     1
 }
 
+/// `[[alerts]]`: one of `webhook_file` and `command`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Alerts {
+    /// What status and audit call it.
+    pub name: String,
+    /// File with a URL that takes a `POST`.
+    pub webhook_file: Option<PathBuf>,
+    /// Program and arguments; the message comes on standard input.
+    pub command: Option<Vec<String>>,
+}
+
 /// `[groups.NAME]`
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -137,6 +152,10 @@ pub struct Group {
     pub admission_deadline: Option<Length>,
     /// See [`GroupPolicy::abandon_interval_min`].
     pub abandon_interval_min: Option<Length>,
+    /// See [`GroupPolicy::stall_after`].
+    pub stall_after: Option<Length>,
+    /// See [`GroupPolicy::silent_after`].
+    pub silent_after: Option<Length>,
     /// See [`GroupPolicy::breaker_failures`].
     pub breaker_failures: Option<usize>,
     /// See [`GroupPolicy::breaker_window`].
@@ -162,6 +181,8 @@ impl Group {
         set(&mut policy.admission_deadline, self.admission_deadline);
         set(&mut policy.abandon_interval_min, self.abandon_interval_min);
         policy.breaker_failures = self.breaker_failures.unwrap_or(policy.breaker_failures);
+        set(&mut policy.stall_after, self.stall_after);
+        set(&mut policy.silent_after, self.silent_after);
         set(&mut policy.breaker_window, self.breaker_window);
         set(&mut policy.breaker_retry_after, self.breaker_retry_after);
         policy
@@ -182,6 +203,8 @@ pub struct Limits {
     pub call_timeout: Option<Length>,
     pub backoff_min: Option<Length>,
     pub backoff_max: Option<Length>,
+    pub undescribed_after: Option<Length>,
+    pub alert_repeat_every: Option<Length>,
     pub calls_per_turn_max: Option<usize>,
 }
 
@@ -197,6 +220,8 @@ impl Limits {
         set(&mut limits.call_timeout, self.call_timeout);
         set(&mut limits.backoff_min, self.backoff_min);
         set(&mut limits.backoff_max, self.backoff_max);
+        set(&mut limits.undescribed_after, self.undescribed_after);
+        set(&mut limits.alert_repeat_every, self.alert_repeat_every);
         limits.calls_per_turn_max = self.calls_per_turn_max.unwrap_or(limits.calls_per_turn_max);
         limits
     }
@@ -218,6 +243,7 @@ pub(super) fn policy(groups: BTreeMap<GroupName, Group>, limits: &Limits) -> Res
         ("limits.heartbeat_every", limits.heartbeat_every),
         ("limits.call_timeout", limits.call_timeout),
         ("limits.backoff_min", limits.backoff_min),
+        ("limits.alert_repeat_every", limits.alert_repeat_every),
     ] {
         if length.is_zero() {
             return Err(refused(key, "must not be zero"));
@@ -234,6 +260,10 @@ pub(super) fn policy(groups: BTreeMap<GroupName, Group>, limits: &Limits) -> Res
         if name.0.is_empty() || group.hook.is_empty() || group.admission_deadline.is_zero() {
             return Err(refused(&format!("groups.{name}"), "name, `hook` and `admission_deadline` must not be empty"));
         }
+        if group.breaker_failures == 0 || group.breaker_window.is_zero() || group.breaker_retry_after.is_zero() {
+            let because = "`breaker_failures`, `breaker_window` and `breaker_retry_after` must not be zero";
+            return Err(refused(&format!("groups.{name}"), because));
+        }
     }
-    Ok(Policy { groups, limits })
+    Ok(Policy { groups, limits, sinks: Vec::new() })
 }

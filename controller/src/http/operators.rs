@@ -12,7 +12,7 @@ use axum::{
     routing::{get, post},
 };
 use portcullis::{
-    api::{Event, Override, Pause, Promote, Retry},
+    api::{Acknowledge, Event, Override, Pause, Promote, Retry},
     digest::Digest,
     instance::{GroupName, InstanceId},
     json::{self, Limits},
@@ -41,6 +41,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v1/groups/{group}/promote", post(promote))
         .route("/v1/groups/{group}/pause", post(pause))
         .route("/v1/groups/{group}/retry", post(retry))
+        .route("/v1/groups/{group}/acknowledge", post(acknowledge))
         .route("/v1/instances/{id}/override", post(override_instance))
         .route("/v1/join-tokens", post(join_token))
         .route_layer(middleware::from_fn_with_state(Arc::clone(&app), authenticate));
@@ -212,6 +213,20 @@ async fn retry(
     let operator = name.clone();
     let result = match request::<Retry>(&app, body).await {
         Ok(wish) => blocking(&app, move |app| overrides::retry(app, &GroupName(group), &wish, &operator)).await,
+        Err(refusal) => Err(refusal),
+    };
+    answer(&app, result, &name)
+}
+
+async fn acknowledge(
+    State(app): State<Arc<App>>,
+    Extension(Operator(name)): Extension<Operator>,
+    Path(group): Path<String>,
+    body: Body,
+) -> Response {
+    let operator = name.clone();
+    let result = match request::<Acknowledge>(&app, body).await {
+        Ok(wish) => blocking(&app, move |app| overrides::acknowledge(app, &GroupName(group), &wish, &operator)).await,
         Err(refusal) => Err(refusal),
     };
     answer(&app, result, &name)

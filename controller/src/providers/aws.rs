@@ -6,7 +6,7 @@ use aws_config::{BehaviorVersion, Region, retry::RetryConfig, timeout::TimeoutCo
 use aws_sdk_autoscaling::{
     Client,
     error::{DisplayErrorContext, ProvideErrorMetadata, SdkError},
-    types::{AutoScalingGroup, Instance, LifecycleHook},
+    types::{AutoScalingGroup, Instance, LifecycleHook, ScalingActivityStatusCode},
 };
 use aws_smithy_http_client::tls::{Provider as TlsProvider, rustls_provider::CryptoMode};
 use portcullis::{
@@ -78,12 +78,38 @@ impl AwsProvider {
         let mut all = Described::new();
         for name in names {
             let described = match found.remove(name) {
-                Some(group) => self.hooks(name).await.map(|hooks| Some(facts(&group, hooks))),
+                Some(group) => match self.hooks(name).await {
+                    Ok(hooks) => Ok(Some(self.with_activities(name, facts(&group, hooks)).await)),
+                    Err(answer) => Err(answer),
+                },
                 None => Ok(None),
             };
             all.insert(name.clone(), described);
         }
         all
+    }
+
+    /// Why launches failed, in the cloud's words; asked for only while too few serve. That it is not told is no reason to know
+    /// nothing of the group.
+    async fn with_activities(&self, name: &GroupName, facts: GroupFacts) -> GroupFacts {
+        if !facts.is_short() {
+            return facts;
+        }
+        let request = self.client.describe_scaling_activities().auto_scaling_group_name(&name.0);
+        let Ok(sent) = request.max_records(ACTIVITIES_LOOKED_AT).send().await else { return facts };
+        let mut activities = Vec::new();
+        for activity in sent.activities() {
+            let failed = matches!(activity.status_code(), Some(ScalingActivityStatusCode::Failed));
+            let said = activity.status_message().filter(|said| failed && !said.is_empty());
+            if let Some(said) =
+                said.map(|said| text::visible(said).chars().take(ACTIVITY_CHARS_MAX).collect::<String>())
+                && !activities.contains(&said)
+            {
+                activities.push(said);
+            }
+        }
+        activities.truncate(ACTIVITIES_KEPT);
+        GroupFacts { activities, ..facts }
     }
 
     async fn hooks(&self, group: &GroupName) -> Result<Vec<Hook>, Answer> {
@@ -126,6 +152,7 @@ fn facts(group: &AutoScalingGroup, launch_hooks: Vec<Hook>) -> GroupFacts {
         launch_hooks,
         suspended: group.suspended_processes().iter().filter_map(|one| one.process_name().map(Into::into)).collect(),
         instances: group.instances().iter().filter_map(instance_of).collect(),
+        activities: Vec::new(),
     }
 }
 
@@ -184,6 +211,12 @@ fn classify(status: u16, code: &str, message: &str) -> Answer {
     }
 }
 
+/// The newest come first.
+const ACTIVITIES_LOOKED_AT: i32 = 10;
+/// Different ones.
+const ACTIVITIES_KEPT: usize = 3;
+/// AWS's own sentences are shorter.
+const ACTIVITY_CHARS_MAX: usize = 300;
 /// AWS takes up to 50 names unless told otherwise.
 const NAMES_MAX: usize = 50;
 const LAUNCHING: &str = "autoscaling:EC2_INSTANCE_LAUNCHING";

@@ -1,7 +1,8 @@
 //! What happens to the store and the controllers, and what becomes of their calls.
 
 use portcullis::{
-    action::{Action, AttemptKey, Held},
+    action::{Action, AttemptKey, Held, Told},
+    alert::AlertKey,
     instance::GroupName,
     observation::{Answer, Observation},
     record::{GroupRecord, Key, OverrideRecord, PauseRecord, Record, Warrant, Word},
@@ -130,6 +131,10 @@ impl World {
         self.figures.turns += 1;
         let decision = self.controllers[index].decides(now);
         self.invariants.decided(index, &self.controllers[index], &decision, now);
+        if self.lease.holder == index && self.lease.until > now {
+            let by = (index, self.controllers[index].life);
+            self.invariants.tells(by, &self.cloud, &decision, now);
+        }
         if self.loud {
             decision.rulings.iter().for_each(|(id, ruling)| println!("            {index}: {id} {}", told(ruling)));
         }
@@ -150,7 +155,11 @@ impl World {
         let fault = self.fault();
         let latency = match action {
             Action::Record { .. } => self.random.between(1, 20),
-            Action::Describe(_) | Action::Admit(_) | Action::KeepWaiting(_) | Action::GiveUp(_) => self.latency(),
+            Action::Describe(_)
+            | Action::Admit(_)
+            | Action::KeepWaiting(_)
+            | Action::GiveUp(_)
+            | Action::Tell { .. } => self.latency(),
         };
         self.after(latency, Event::Call(index, life, action, fault));
     }
@@ -193,7 +202,18 @@ impl World {
             Action::KeepWaiting(held) => self.cloud.heartbeat(&held, self.now),
             Action::Admit(held) => self.ends(&held, true),
             Action::GiveUp(held) => self.ends(&held, false),
+            Action::Tell { key, sink, told, .. } => self.told(key, sink, told),
         }
+    }
+
+    /// A sink takes it, unless it is deaf.
+    fn told(&mut self, key: AlertKey, sink: String, told: Told) -> Answer {
+        if self.deaf && sink == "mail" {
+            return Answer::Unknown { because: "nobody listens".into() };
+        }
+        self.figures.told += 1;
+        self.invariants.told(key, sink, told, self.now);
+        Answer::Accepted
     }
 
     fn records(&mut self, by: (usize, u64), key: &Key, revision: Option<u64>, record: &Record) -> Answer {

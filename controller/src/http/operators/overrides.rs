@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use portcullis::{
-    api::{Override, Pause, Retry, WORD_S_MAX},
+    alert::AlertKey,
+    api::{Acknowledge, Override, Pause, Retry, WORD_S_MAX},
     instance::{GroupName, InstanceId},
     policy::Mode,
-    record::{BreakerRecord, Key, OverrideRecord, PauseRecord, Record, WaitRecord, Warrant, Word},
+    record::{AlertRecord, BreakerRecord, Key, OverrideRecord, PauseRecord, Record, WaitRecord, Warrant, Word},
     text,
     timestamp::Timestamp,
 };
@@ -88,6 +89,31 @@ pub(super) fn retry(app: &App, group: &GroupName, wish: &Retry, operator: &str) 
     let record = BreakerRecord { at, until: at, ..before };
     let write = records::put(path, Some(revision), &Record::Breaker(record.clone()));
     let event = line("retry", at, (group, None), operator, &format!("one more is replaced: {}", warrant.because));
+    app.store.commit(Batch { writes: vec![write], events: vec![event] })?;
+    Ok(record)
+}
+
+/// Puts on record who looks after an alert.
+pub(super) fn acknowledge(
+    app: &App,
+    group: &GroupName,
+    wish: &Acknowledge,
+    operator: &str,
+) -> Result<AlertRecord, Refusal> {
+    let warrant = warrant(&wish.reason, operator)?;
+    let key = AlertKey { group: group.clone(), code: wish.code.clone() };
+    let path = Key::Alert(key).path();
+    let before = match records::read::<Record>(&*app.store, &path)? {
+        Some((revision, Record::Alert(record))) if record.over_at.is_none() => Some((revision, record)),
+        _ => None,
+    };
+    let unknown =
+        || Refusal::new(Kind::NotFound, format!("no alert `{}` of {group} was told", text::visible(&wish.code)));
+    let (revision, before) = before.ok_or_else(unknown)?;
+    let record = AlertRecord { acknowledged: Some(warrant), ..before };
+    let write = records::put(path, Some(revision), &Record::Alert(record.clone()));
+    let said = format!("{} acknowledged: {}", wish.code, wish.reason.trim());
+    let event = line("acknowledged", app.clock.now(), (group, None), operator, &said);
     app.store.commit(Batch { writes: vec![write], events: vec![event] })?;
     Ok(record)
 }

@@ -2,7 +2,8 @@
 
 use portcullis::{
     action::AttemptKey,
-    api::{GroupStatus, InstanceStatus, Status},
+    alert::{Alert, AlertKey},
+    api::{AlertStatus, GroupStatus, InstanceStatus, Status},
     decide::Breaker,
     digest::Digest,
     instance::{GroupName, InstanceId},
@@ -44,6 +45,7 @@ fn group(app: &App, snapshot: &Snapshot, name: &GroupName, policy: &GroupPolicy)
             .chain(paused(snapshot, name))
             .chain(warnings(observed, policy))
             .collect(),
+        alerts: alerts(snapshot, name),
         instances: members.map(|(id, instance)| shown(app, snapshot, id, instance)).collect(),
     })
 }
@@ -70,6 +72,20 @@ fn failure(snapshot: &Snapshot, group: &GroupName) -> Option<String> {
 fn nothing_to_admit(policy: &GroupPolicy, wanted: Option<&Digest>) -> Option<String> {
     let closed = policy.mode == Mode::Enforce && wanted.is_none();
     closed.then(|| "it enforces, and no release is promoted: nothing can be admitted; promote one, or observe".into())
+}
+
+fn alerts(snapshot: &Snapshot, name: &GroupName) -> Vec<AlertStatus> {
+    let of_group = snapshot.decision.alerts.iter().filter(|(key, _)| key.group == *name);
+    let shown = |(key, alert): (&AlertKey, &Alert)| AlertStatus {
+        code: key.code.clone(),
+        severity: alert.severity(),
+        text: alert.to_string(),
+        acknowledged: match snapshot.observed.records.get(&Key::Alert(key.clone())) {
+            Some((_, Record::Alert(record))) if record.over_at.is_none() => record.acknowledged.clone(),
+            _ => None,
+        },
+    };
+    of_group.map(shown).collect()
 }
 
 /// Whether the group stopped replacing what fails.

@@ -235,6 +235,36 @@ async fn a_group_that_stopped_replacing_can_be_told_to_try() {
     world.controller.stop().await;
 }
 
+/// Told to a real program, shown, and somebody's as soon as somebody says so.
+#[tokio::test(flavor = "multi_thread")]
+async fn alerts_are_told_and_acknowledged() {
+    let dir = tempfile::tempdir().unwrap();
+    let got = dir.path().join("got");
+    let command = format!("command = [\"/bin/sh\", \"-c\", \"cat >>{}\"]", got.display());
+    let world = World::with_tables(&format!("[[alerts]]\nname = \"mail\"\n{command}\n")).await;
+    world.cloud.put("i-1", "InService");
+    let told = || std::fs::read_to_string(&got).unwrap_or_default();
+    world.until("it is told", |_| told().contains("\"code\":\"bypassed\"").then_some(())).await;
+    assert!(told().contains("web: in service without having passed the gate: bypassed on 1 (i-1)"), "{}", told());
+    let acknowledge = |code: &str| {
+        let wish = json!({"code": code, "reason": "it is mine"}).to_string();
+        world.operator("POST", "/v1/groups/web/acknowledge", wish.as_bytes())
+    };
+    acknowledge("stalled").is_problem("not-found", 404);
+    acknowledge("bypassed").is(200);
+    world
+        .until("it is shown", |world| {
+            let status: Status = world.operator("GET", "/v1/status", b"").is(200).json();
+            let web = status.groups.into_iter().find(|group| group.group.as_str() == "web")?;
+            let alert = web.alerts.into_iter().find(|alert| alert.code == "bypassed")?;
+            alert.acknowledged.filter(|warrant| warrant.by == "ana").map(drop)
+        })
+        .await;
+    world.cloud.remove("i-1");
+    world.until("its end is told", |_| told().contains("web: over: in service without").then_some(())).await;
+    world.controller.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_join_token_is_kept_as_a_hash() {
     let world = World::start().await;

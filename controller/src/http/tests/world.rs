@@ -67,6 +67,7 @@ impl FakeCloud {
             desired: 2,
             launch_hooks: vec![hook],
             suspended: vec![],
+            activities: vec![],
             instances: instances
                 .map(|(instance, state)| InstanceFacts { instance, state, launch_template: None, protected: false })
                 .collect(),
@@ -109,6 +110,11 @@ impl World {
     pub(super) async fn with_limit(requests_per_minute_max: u32) -> Self {
         let limit = format!("[agents]\nrequests_per_minute_max = {requests_per_minute_max}");
         Self::of(&CONFIG.replace("[agents]", &limit)).await
+    }
+
+    /// With further tables.
+    pub(super) async fn with_tables(tables: &str) -> Self {
+        Self::of(&format!("{CONFIG}{tables}")).await
     }
 
     /// With further lines at the beginning of the configuration.

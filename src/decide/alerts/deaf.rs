@@ -1,0 +1,22 @@
+//! A sink takes no alerts: whoever listens there hears nothing, and takes it for peace.
+
+use alloc::{collections::BTreeSet, string::String, vec::Vec};
+
+use super::Scope;
+use crate::{action::AttemptKey, alert::Alert, timestamp::Timestamp};
+
+/// Told in the group whose alert it did not take, since that is what somebody misses.
+pub(super) fn rule(scope: &Scope<'_>, _: &mut BTreeSet<Timestamp>) -> Option<Alert> {
+    let failing = scope.observed.attempts.iter().filter_map(|(key, attempts)| match key {
+        AttemptKey::Tell(alert, sink, ..) if alert.group == *scope.name && attempts.sent >= FAILED_MIN => {
+            (!attempts.was_accepted()).then(|| sink.clone())
+        }
+        _ => None,
+    });
+    let mut sinks: Vec<String> = failing.collect();
+    sinks.dedup();
+    (!sinks.is_empty()).then_some(Alert::Deaf { sinks })
+}
+
+/// With backoff, about a quarter of a minute.
+const FAILED_MIN: u32 = 5;

@@ -1,0 +1,75 @@
+//! Fewer instances serve than are wanted, for too long. The text names what those that are held have in common, and what the
+//! cloud says of its own attempts: with a quota reached or a subnet full, "held: 0" alone would be no help.
+
+use alloc::collections::BTreeSet;
+
+use super::Scope;
+use crate::{
+    alert::{Alert, Tally},
+    timestamp::Timestamp,
+    verdict::Verdict,
+};
+
+pub(super) fn rule(scope: &Scope<'_>, wakes: &mut BTreeSet<Timestamp>) -> Option<Alert> {
+    let group = scope.group?;
+    let facts = group.facts.as_ref()?;
+    let since = short_since(scope)?;
+    if !scope.has_come(since + scope.policy.stall_after, wakes) {
+        return None;
+    }
+    let held =
+        scope.rulings.iter().filter(|(_, ruling)| ruling.group == *scope.name && ruling.verdict != Verdict::Admitted);
+    let held = Tally::of(held.map(|(id, ruling)| (id.clone(), ruling.reason.told())));
+    let serving = u32::try_from(scope.serving().count()).unwrap_or(u32::MAX);
+    Some(Alert::Stalled { desired: facts.desired, serving, since, held, activities: facts.activities.clone() })
+}
+
+/// Since when too few serve. What was before this controller came is not known to it; but when the oldest wait began is on
+/// record, and while somebody waits, too few serve.
+fn short_since(scope: &Scope<'_>) -> Option<Timestamp> {
+    let since = scope.group?.short_since?;
+    let waiting = scope.members().filter(|(_, instance)| instance.state.is_waiting());
+    let oldest = waiting.filter_map(|(id, _)| scope.wait_since(id)).min();
+    Some(oldest.map_or(since, |oldest| oldest.min(since)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{
+        super::fixtures::*,
+        testing::{check, wakes},
+    };
+    use crate::{instance::LifecycleState::InService, outcome::Status};
+
+    #[test]
+    fn table() {
+        let short = || waiting().described(590).short_since(10);
+        let begin = "0 of 1 instances serve since 1970-01-12T13:46:40.000Z; ";
+        let told = |rest: &str| alloc::format!("{begin}{rest}");
+        let rows = [
+            (short(), 599, "-".into()),
+            (short(), 600, told("1 instance held: no_report on 1 (i-1)")),
+            (
+                short().reported(not_ready(&[Status::Fail]).received(590)),
+                600,
+                told("1 instance held: app: fail on 1 (i-1)"),
+            ),
+            (
+                short().activity("Could not launch: quota"),
+                600,
+                told("1 instance held: no_report on 1 (i-1); the cloud says: Could not launch: quota"),
+            ),
+            // Nobody is held, and yet too few serve.
+            (
+                in_state(InService).admission(1).short_since(10).activity("no capacity"),
+                610,
+                "1 of 1 instances serve since 1970-01-12T13:46:50.000Z; none is held; the cloud says: no capacity"
+                    .into(),
+            ),
+            (in_state(InService).admission(1).short_since(10), 609, "-".into()),
+            (waiting().described(590), 900, "-".into()),
+        ];
+        check("stalled", &rows.each_ref().map(|(scene, now, told)| (scene.clone(), *now, told.as_str())));
+        wakes(&short().described(595), 598, 600, "stalled");
+    }
+}
