@@ -167,7 +167,7 @@ pub struct Counted {
     pub cause: String,
     /// On how many.
     pub count: usize,
-    /// The first [`NAMED_MAX`] of them.
+    /// The first three of them.
     pub instances: Vec<InstanceId>,
 }
 

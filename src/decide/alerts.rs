@@ -106,7 +106,7 @@ impl<'a> Scope<'a> {
 mod testing {
     use alloc::{
         collections::BTreeMap,
-        string::{String, ToString as _},
+        string::{String, ToString},
         vec::Vec,
     };
 
@@ -119,7 +119,7 @@ mod testing {
     pub(super) fn told(scene: &Scene, now: u64, code: &str) -> String {
         let decision = decide(&scene.observed, &scene.policy, at(now));
         let all: BTreeMap<&str, &Alert> = decision.alerts.iter().map(|(key, alert)| (&*key.code, alert)).collect();
-        all.get(code).map_or_else(|| "-".into(), |alert| alert.to_string())
+        all.get(code).map_or_else(|| "-".into(), ToString::to_string)
     }
 
     pub(super) fn check(code: &str, rows: &[(Scene, u64, &str)]) {
