@@ -34,6 +34,12 @@ pub(super) fn ignores(side: &Side<'_>, explained: &BTreeSet<&str>) -> Ignores {
     let open: Vec<&str> = side.things.keys().copied().filter(|path| is_open(side, path, &hidden, explained)).collect();
     let (asked, harmless): (Vec<&str>, Vec<&str>) = open.into_iter().partition(|path| must_ask(side, path));
     for reasoned in patterns(side, &harmless) {
+        if let Some(files) = reasoned.pattern.strip_prefix('!').and_then(|pattern| pattern.strip_suffix("*/")) {
+            // What brings directories back has nothing to bring back where no pattern before it was proposed.
+            let hides = ignores.patterns.iter().any(|before| before.pattern.starts_with(files));
+            ignores.patterns.extend(hides.then_some(reasoned));
+            continue;
+        }
         // A pattern that would take out more than it was made for is not proposed, whatever made it.
         if hides_danger(side, &reasoned.pattern) {
             let why = format!("`{}` would hide code or configuration", reasoned.pattern);

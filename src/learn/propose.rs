@@ -314,7 +314,7 @@ mod tests {
             (
                 &["img/", "img/a.jpg 1", "img/b.jpg 1", "img/c.jpg 1", "lib/d.jpg 1"],
                 &["img/", "img/a.jpg 2", "img/b.jpg 2", "img/c.jpg 2", "lib/d.jpg 1"],
-                &["img/*.jpg"],
+                &["img/*.jpg", "!img/*.jpg*/"],
                 0,
             ),
             (

@@ -111,8 +111,10 @@ root_link = true   # its root is a symlink here
 # owners differ (1, the first at img): not compared
 ignore = [
   "/*.pid",   # 1 file: comes and goes, by its name
+  "!/*.pid*/",   # but no directory of such a name
   "/php.s",   # a socket, FIFO, device or mount
   "img/*.jpg",   # 3 files: differ, each of them
+  "!img/*.jpg*/",   # but no directory of such a name
 ]
 # differs: index.php: another content; may be code, configuration or a key: decide
 # differs: only: not on every instance; a directory, and what will be in it: decide
@@ -147,6 +149,7 @@ attributes = ["mode"]
 # owners were seen on one instance only: add "owner" to `attributes` if they are the same on all
 ignore = [
   "/*.log",   # 1 file: comes and goes, by its name
+  "!/*.log*/",   # but no directory of such a name
 ]
 # differs: a.php: changed within minutes of being looked at: decide
 "#

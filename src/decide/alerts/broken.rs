@@ -20,7 +20,7 @@ mod tests {
 
     #[test]
     fn table() {
-        let told = "launches keep failing since 1970-01-12T13:48:20.000Z, and none is replaced: no_report";
+        let told = "launches keep failing since 2024-10-04T00:01:40.000Z, and none is replaced: no_report";
         check(
             "breaker_open",
             &[

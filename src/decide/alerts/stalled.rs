@@ -44,7 +44,7 @@ mod tests {
     #[test]
     fn table() {
         let short = || waiting().described(590).short_since(10);
-        let begin = "0 of 1 instances serve since 1970-01-12T13:46:40.000Z; ";
+        let begin = "0 of 1 instances serve since 2024-10-04T00:00:00.000Z; ";
         let told = |rest: &str| alloc::format!("{begin}{rest}");
         let rows = [
             (short(), 599, "-".into()),
@@ -63,7 +63,7 @@ mod tests {
             (
                 in_state(InService).admission(1).short_since(10).activity("no capacity"),
                 610,
-                "1 of 1 instances serve since 1970-01-12T13:46:50.000Z; none is held; the cloud says: no capacity"
+                "1 of 1 instances serve since 2024-10-04T00:00:10.000Z; none is held; the cloud says: no capacity"
                     .into(),
             ),
             (in_state(InService).admission(1).short_since(10), 609, "-".into()),

@@ -35,7 +35,7 @@ mod tests {
     fn table() {
         let described = || waiting().described(10);
         let describe = || AttemptKey::Describe(web());
-        let told = |because: &str| alloc::format!("nothing is known of it since 1970-01-12T13:46:50.000Z: {because}");
+        let told = |because: &str| alloc::format!("nothing is known of it since 2024-10-04T00:00:10.000Z: {because}");
         let rows = [
             (described(), 309, "-".into()),
             (described(), 310, told("no answer")),
