@@ -57,6 +57,7 @@ fn every_word_of_a_reason_is_documented() {
     let page = read(&top().join("deploy/reasons.md"));
     for (file, begin, before, least) in [
         ("src/reason.rs", "pub const fn code(", "=> \"", 22),
+        ("src/alert.rs", "pub const fn code(", "=> \"", 9),
         ("agent/src/standing.rs", "const fn line(", "=> \"", 6),
         ("controller/src/http/problem.rs", "const fn row(", "=> (\"", 24),
     ] {
