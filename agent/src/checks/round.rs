@@ -112,7 +112,7 @@ fn not_run(check: &Check, why: &str) -> Outcome {
 }
 
 /// Most checks do nothing but wait: one that hangs is to keep no other from its turn.
-const CONCURRENT_MAX: usize = 64;
+const CONCURRENT_MAX: usize = 256;
 
 /// Commands that run at the same time.
 const COMMANDS_MAX: usize = 4;
