@@ -7,7 +7,7 @@
 //!
 //! A word is for one wait, and ends: nobody remembers at noon what was said at night. What is rejected stays so.
 //!
-//! Planted bugs (tests/simulation): `word_for_ever`, `word_for_any_wait`, `pause_ignored`.
+//! Planted bugs (tests/simulation): `word_for_ever`, `word_for_any_wait`, `hold_ignored`, `pause_ignored`.
 
 use super::{case::Case, give_up, hold::kept, opinion::Opinion};
 use crate::{

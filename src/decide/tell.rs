@@ -5,7 +5,7 @@
 //! tried again by itself (`retry`), whatever the others do; and that it does not is an alert too (`alerts::deaf`), which the
 //! others are told.
 //!
-//! Planted bugs (tests/simulation): `told_once_for_all`, `end_untold`.
+//! Planted bugs (tests/simulation): `recorded_is_told`, `end_untold`.
 
 use alloc::{collections::BTreeSet, vec::Vec};
 

@@ -182,12 +182,10 @@ async fn promote(
     Path(group): Path<String>,
     body: Body,
 ) -> Response {
-    let operator = name.clone();
-    let result = match request::<Promote>(&app, body).await {
-        Ok(wish) => blocking(&app, move |app| promotion::promote(app, &GroupName(group), &wish, &operator)).await,
-        Err(refusal) => Err(refusal),
-    };
-    answer(&app, result, &name)
+    change(app, name, body, move |app, wish: &Promote, operator| {
+        promotion::promote(app, &GroupName(group), wish, operator)
+    })
+    .await
 }
 
 async fn pause(
@@ -196,12 +194,8 @@ async fn pause(
     Path(group): Path<String>,
     body: Body,
 ) -> Response {
-    let operator = name.clone();
-    let result = match request::<Pause>(&app, body).await {
-        Ok(wish) => blocking(&app, move |app| overrides::pause(app, &GroupName(group), &wish, &operator)).await,
-        Err(refusal) => Err(refusal),
-    };
-    answer(&app, result, &name)
+    change(app, name, body, move |app, wish: &Pause, operator| overrides::pause(app, &GroupName(group), wish, operator))
+        .await
 }
 
 async fn retry(
@@ -210,12 +204,8 @@ async fn retry(
     Path(group): Path<String>,
     body: Body,
 ) -> Response {
-    let operator = name.clone();
-    let result = match request::<Retry>(&app, body).await {
-        Ok(wish) => blocking(&app, move |app| overrides::retry(app, &GroupName(group), &wish, &operator)).await,
-        Err(refusal) => Err(refusal),
-    };
-    answer(&app, result, &name)
+    change(app, name, body, move |app, wish: &Retry, operator| overrides::retry(app, &GroupName(group), wish, operator))
+        .await
 }
 
 async fn acknowledge(
@@ -224,12 +214,10 @@ async fn acknowledge(
     Path(group): Path<String>,
     body: Body,
 ) -> Response {
-    let operator = name.clone();
-    let result = match request::<Acknowledge>(&app, body).await {
-        Ok(wish) => blocking(&app, move |app| overrides::acknowledge(app, &GroupName(group), &wish, &operator)).await,
-        Err(refusal) => Err(refusal),
-    };
-    answer(&app, result, &name)
+    change(app, name, body, move |app, wish: &Acknowledge, operator| {
+        overrides::acknowledge(app, &GroupName(group), wish, operator)
+    })
+    .await
 }
 
 async fn override_instance(
@@ -238,12 +226,8 @@ async fn override_instance(
     Path(id): Path<String>,
     body: Body,
 ) -> Response {
-    let operator = name.clone();
-    let result = match request::<Override>(&app, body).await {
-        Ok(wish) => blocking(&app, move |app| overrides::say(app, &InstanceId(id), &wish, &operator)).await,
-        Err(refusal) => Err(refusal),
-    };
-    answer(&app, result, &name)
+    change(app, name, body, move |app, wish: &Override, operator| overrides::say(app, &InstanceId(id), wish, operator))
+        .await
 }
 
 async fn join_token(
@@ -251,9 +235,23 @@ async fn join_token(
     Extension(Operator(name)): Extension<Operator>,
     body: Body,
 ) -> Response {
+    change(app, name, body, move |app, wish: &tokens::Wish, operator| tokens::create(app, wish, operator)).await
+}
+
+/// What an operator asks for, done in the operator's name.
+async fn change<W, T>(
+    app: Arc<App>,
+    name: String,
+    body: Body,
+    work: impl FnOnce(&App, &W, &str) -> Result<T, Refusal> + Send + 'static,
+) -> Response
+where
+    W: serde::de::DeserializeOwned + Send + 'static,
+    T: serde::Serialize + Send + 'static,
+{
     let operator = name.clone();
-    let result = match request::<tokens::Wish>(&app, body).await {
-        Ok(wish) => blocking(&app, move |app| tokens::create(app, &wish, &operator)).await,
+    let result = match request::<W>(&app, body).await {
+        Ok(wish) => blocking(&app, move |app| work(app, &wish, &operator)).await,
         Err(refusal) => Err(refusal),
     };
     answer(&app, result, &name)
