@@ -88,12 +88,13 @@ impl Nginx {
             .map_err(|error| anyhow::anyhow!("nginx: {error}; apt-get install nginx"))?;
         let nginx = Self { child, address, _directory: directory };
         for _ in 0..500 {
-            if TcpStream::connect(address).is_ok() {
+            // The master listens before it has a worker that answers.
+            if nginx.worker().is_ok() && TcpStream::connect(address).is_ok() {
                 return Ok(nginx);
             }
             thread::sleep(Duration::from_millis(10));
         }
-        anyhow::bail!("nginx does not listen")
+        anyhow::bail!("nginx does not listen, or has no worker")
     }
 
     fn worker(&self) -> anyhow::Result<u32> {
