@@ -66,8 +66,8 @@ impl Actor {
             Action::Record { key, revision, record } => self.record(key, *revision, record).await,
             Action::Describe(group) => return self.describe(vec![group.clone()]).await,
             Action::Admit(held) => self.admit(held).await,
-            Action::KeepWaiting(held) => self.call(Call::KeepWaiting, held).await,
-            Action::GiveUp(held) => self.call(Call::GiveUp, held).await,
+            Action::KeepWaiting(held) => self.call(Call::KeepWaiting(held.clone())).await,
+            Action::GiveUp(held) => self.call(Call::GiveUp(held.clone())).await,
             Action::Tell { key, sink, told, alert, since } => {
                 self.tell(sink, &Message::new(key, *told, alert, *since)).await
             }
@@ -132,7 +132,7 @@ impl Actor {
     /// CONTINUE, after the last look: what was decided must still hold.
     async fn admit(&self, held: &Held) -> Answer {
         match self.still_proven(held) {
-            Ok(()) => self.call(Call::Admit, held).await,
+            Ok(()) => self.call(Call::Admit(held.clone())).await,
             Err(because) => Answer::Refused { because: format!("not sent: {because}") },
         }
     }
@@ -157,11 +157,11 @@ impl Actor {
         answer
     }
 
-    async fn call(&self, call: Call, held: &Held) -> Answer {
+    async fn call(&self, call: Call) -> Answer {
         if !self.holds_lease() {
             return Answer::Refused { because: "not sent: the lease ends too soon".into() };
         }
-        let sent = tokio::time::timeout(self.limit(), self.parts.provider.perform(call, held)).await;
+        let sent = tokio::time::timeout(self.limit(), self.parts.provider.perform(call)).await;
         sent.unwrap_or_else(|_| Answer::Unknown { because: "no answer in time".into() })
     }
 

@@ -16,15 +16,15 @@ pub type Described = BTreeMap<GroupName, Result<Option<GroupFacts>, Answer>>;
 /// A future of a provider.
 pub type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// What can be said to a hook that holds an instance.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// One call, with all that it needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Call {
-    /// Let it into service.
-    Admit,
+    /// Let a waiting instance into service.
+    Admit(Held),
     /// Hold it longer.
-    KeepWaiting,
+    KeepWaiting(Held),
     /// End it.
-    GiveUp,
+    GiveUp(Held),
 }
 
 /// A cloud, or a load balancer.
@@ -33,5 +33,5 @@ pub trait Provider: Send + Sync {
     fn describe<'a>(&'a self, groups: &'a [GroupName]) -> Pending<'a, Described>;
 
     /// Makes one call, once.
-    fn perform<'a>(&'a self, call: Call, held: &'a Held) -> Pending<'a, Answer>;
+    fn perform(&self, call: Call) -> Pending<'_, Answer>;
 }

@@ -27,7 +27,7 @@ impl Provider for Counting {
         Box::pin(async { Described::new() })
     }
 
-    fn perform<'a>(&'a self, call: Call, _held: &'a Held) -> Pending<'a, Answer> {
+    fn perform(&self, call: Call) -> Pending<'_, Answer> {
         self.0.lock().unwrap().push(call);
         Box::pin(async { Answer::Accepted })
     }
@@ -141,17 +141,20 @@ impl Scene {
         let (_lease, lease) = watch::channel(Some(Lease { epoch: 1, until: Clock::monotonic() + self.lease_left }));
         let (_shown, shown) = watch::channel(Arc::new(Snapshot { observed, ..Snapshot::default() }));
         let (done, mut answers) = mpsc::channel(8);
-        let held = Held { group: "web".into(), instance: "i-1".into(), wait: WaitId(1), hook: "portcullis".into() };
-        Actor::new(parts, lease, shown, done).attempt(Action::Admit(held)).await;
+        Actor::new(parts, lease, shown, done).attempt(Action::Admit(held())).await;
         let Some(Observation::Answered { answer, .. }) = answers.recv().await else { panic!("no answer") };
         let sent = sends.0.lock().unwrap().clone();
         (sent, answer)
     }
 }
 
+fn held() -> Held {
+    Held { group: "web".into(), instance: "i-1".into(), wait: WaitId(1), hook: "portcullis".into() }
+}
+
 #[tokio::test]
 async fn what_still_holds_is_sent_once() {
-    assert_eq!(Scene::good().admit().await, (vec![Call::Admit], Answer::Accepted));
+    assert_eq!(Scene::good().admit().await, (vec![Call::Admit(held())], Answer::Accepted));
 }
 
 type Change = fn(&mut Scene);
@@ -220,10 +223,10 @@ async fn nothing_is_sent_for_a_paused_group_but_on_a_word() {
         scene
     };
     assert_eq!(paused(60).admit().await.0, []);
-    assert_eq!(paused(0).admit().await.0, [Call::Admit]);
+    assert_eq!(paused(0).admit().await.0, [Call::Admit(held())]);
     let mut said = paused(60).unproven();
     said.says(Word::Admit, 1, 60);
-    assert_eq!(said.admit().await.0, [Call::Admit]);
+    assert_eq!(said.admit().await.0, [Call::Admit(held())]);
 }
 
 #[tokio::test]
@@ -231,5 +234,5 @@ async fn a_group_that_only_observes_lets_everyone_in() {
     let mut scene = Scene { mode: Mode::Observe, ..Scene::good() };
     scene.admission.manifest = None;
     scene.group.accepted.clear();
-    assert_eq!(scene.admit().await.0, [Call::Admit]);
+    assert_eq!(scene.admit().await.0, [Call::Admit(held())]);
 }

@@ -135,12 +135,12 @@ impl Provider for AwsProvider {
         Box::pin(self.describe_all(groups))
     }
 
-    fn perform<'a>(&'a self, call: Call, held: &'a Held) -> Pending<'a, Answer> {
+    fn perform(&self, call: Call) -> Pending<'_, Answer> {
         Box::pin(async move {
-            match call {
-                Call::Admit => self.complete(held, "CONTINUE").await,
-                Call::GiveUp => self.complete(held, "ABANDON").await,
-                Call::KeepWaiting => self.heartbeat(held).await,
+            match &call {
+                Call::Admit(held) => self.complete(held, "CONTINUE").await,
+                Call::GiveUp(held) => self.complete(held, "ABANDON").await,
+                Call::KeepWaiting(held) => self.heartbeat(held).await,
             }
         })
     }

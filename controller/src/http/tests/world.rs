@@ -10,7 +10,6 @@ use std::{
 };
 
 use portcullis::{
-    action::Held,
     api::{Challenged, ENROL_PAYLOAD_TYPE, Enrol, Enrolled, Identity, InstanceStatus},
     challenge::Request,
     digest::Digest,
@@ -39,7 +38,7 @@ pub(super) const TOKEN: &str = "an-operators-token-of-some-length";
 #[derive(Default)]
 pub(super) struct FakeCloud {
     states: Mutex<BTreeMap<InstanceId, LifecycleState>>,
-    pub(super) calls: Mutex<Vec<(Call, InstanceId)>>,
+    pub(super) calls: Mutex<Vec<Call>>,
 }
 
 impl FakeCloud {
@@ -82,11 +81,11 @@ impl Provider for FakeCloud {
         })
     }
 
-    fn perform<'a>(&'a self, call: Call, held: &'a Held) -> Pending<'a, Answer> {
-        self.calls.lock().unwrap().push((call, held.instance.clone()));
-        if call == Call::Admit {
+    fn perform(&self, call: Call) -> Pending<'_, Answer> {
+        if let Call::Admit(held) = &call {
             self.put(held.instance.as_str(), "InService");
         }
+        self.calls.lock().unwrap().push(call);
         Box::pin(async { Answer::Accepted })
     }
 }
