@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     alert::{Alert, AlertKey},
     instance::{GroupName, InstanceId, WaitId},
-    record::{Key, Record},
+    record::{Key, Record, Way},
     timestamp::Timestamp,
 };
 
@@ -31,6 +31,10 @@ pub enum Action {
     KeepWaiting(Held),
     /// End a waiting instance (AWS: ABANDON).
     GiveUp(Held),
+    /// Take a serving instance out of traffic (AWS: EnterStandby, or SetInstanceHealth to have it replaced).
+    Withdraw(Departure),
+    /// Bring one that stands by back into service (AWS: ExitStandby).
+    Return(Departure),
     /// Tell a sink of an alert.
     Tell {
         /// Which alert.
@@ -69,6 +73,19 @@ pub struct Held {
     pub hook: String,
 }
 
+/// An instance on its way out of traffic, or back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Departure {
+    /// Its group.
+    pub group: GroupName,
+    /// Which instance.
+    pub instance: InstanceId,
+    /// How it goes.
+    pub way: Way,
+    /// When that was decided, as on record: tells one withdrawal from the next.
+    pub decided_at: Timestamp,
+}
+
 /// What an attempt is known by: the same thing to do has the same key, however often it is tried.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -83,6 +100,10 @@ pub enum AttemptKey {
     KeepWaiting(InstanceId, WaitId),
     /// [`Action::GiveUp`].
     GiveUp(InstanceId, WaitId),
+    /// [`Action::Withdraw`], as decided then.
+    Withdraw(InstanceId, Timestamp),
+    /// [`Action::Return`], as decided then.
+    Return(InstanceId, Timestamp),
     /// [`Action::Tell`], of one time that the alert began: to tell that it fires and that it is over are two things.
     Tell(AlertKey, String, Timestamp, Told),
 }
@@ -96,6 +117,8 @@ impl Action {
             Self::Admit(held) => AttemptKey::Admit(held.instance.clone(), held.wait),
             Self::KeepWaiting(held) => AttemptKey::KeepWaiting(held.instance.clone(), held.wait),
             Self::GiveUp(held) => AttemptKey::GiveUp(held.instance.clone(), held.wait),
+            Self::Withdraw(departure) => AttemptKey::Withdraw(departure.instance.clone(), departure.decided_at),
+            Self::Return(departure) => AttemptKey::Return(departure.instance.clone(), departure.decided_at),
             Self::Tell { key, sink, told, since, .. } => AttemptKey::Tell(key.clone(), sink.clone(), *since, *told),
         }
     }
@@ -106,10 +129,16 @@ impl AttemptKey {
     pub const fn instance(&self) -> Option<&InstanceId> {
         match self {
             Self::Record(
-                Key::Wait(id) | Key::Admission(id) | Key::Rejection(id) | Key::Dispute(id) | Key::Override(id),
+                Key::Wait(id)
+                | Key::Admission(id)
+                | Key::Rejection(id)
+                | Key::Dispute(id)
+                | Key::Override(id)
+                | Key::Withdrawal(id),
             ) => Some(id),
             Self::Admit(id, _) | Self::KeepWaiting(id, _) | Self::GiveUp(id, _) => Some(id),
-            Self::Record(Key::Group(_) | Key::Pause(_) | Key::Breaker(_) | Key::Alert(_))
+            Self::Withdraw(id, _) | Self::Return(id, _) => Some(id),
+            Self::Record(Key::Group(_) | Key::Pause(_) | Key::Breaker(_) | Key::Alert(_) | Key::Freeze(_))
             | Self::Describe(_)
             | Self::Tell(..) => None,
         }

@@ -86,6 +86,15 @@ pub enum Alert {
         /// The sinks, by their names.
         sinks: Vec<String>,
     },
+    /// Many serving instances fail for one cause: none is withdrawn for it.
+    CommonCause {
+        /// What they have in common.
+        cause: String,
+        /// How many of those that serve have it now.
+        count: usize,
+        /// Since when none is withdrawn.
+        since: Timestamp,
+    },
     /// Nothing is held, or the unproven get in without us.
     Unguarded {
         /// What is wrong with the group's hook.
@@ -105,6 +114,7 @@ impl Alert {
             Self::Disputed { .. } => "disputed",
             Self::Undescribed { .. } => "undescribed",
             Self::Deaf { .. } => "deaf",
+            Self::CommonCause { .. } => "common_cause",
             Self::Unguarded { .. } => "unguarded",
         }
     }
@@ -112,9 +122,11 @@ impl Alert {
     /// How soon somebody should look.
     pub const fn severity(&self) -> Severity {
         match self {
-            Self::Stalled { .. } | Self::BreakerOpen { .. } | Self::Disputed { .. } | Self::Undescribed { .. } => {
-                Severity::Critical
-            }
+            Self::Stalled { .. }
+            | Self::BreakerOpen { .. }
+            | Self::Disputed { .. }
+            | Self::Undescribed { .. }
+            | Self::CommonCause { .. } => Severity::Critical,
             Self::Bypassed { .. }
             | Self::Drifted { .. }
             | Self::Silent { .. }
@@ -147,6 +159,10 @@ impl fmt::Display for Alert {
                 write!(f, "nothing is known of it since {since}: {}", text::visible(because))
             }
             Self::Deaf { sinks } => write!(f, "alerts are not taken by: {}", text::visible(&sinks.join(", "))),
+            Self::CommonCause { cause, count, since } => {
+                let cause = text::visible(cause);
+                write!(f, "{count} that serve fail for one cause, and none is withdrawn since {since}: {cause}")
+            }
             Self::Unguarded { because } => f.write_str(because),
         }
     }

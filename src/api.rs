@@ -284,6 +284,14 @@ pub struct Retry {
     pub reason: String,
 }
 
+/// `POST /v1/groups/{group}/withdraw`: go on withdrawing from a group in which many fail for one cause, as far as it may lose some.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Withdraw {
+    /// Why.
+    pub reason: String,
+}
+
 /// `POST /v1/groups/{group}/pause`: neither admit nor give up any of a group's waiting instances, for a time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

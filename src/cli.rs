@@ -23,6 +23,7 @@ mod resume;
 mod retry;
 mod status;
 mod token;
+mod withdraw;
 
 use answer::Answer;
 
@@ -57,6 +58,7 @@ commands! {
     Pause(pause),
     Resume(resume),
     Retry(retry),
+    Withdraw(withdraw),
     Token(token),
     Rehearse(rehearse),
 }

@@ -4,9 +4,10 @@
 //! and its `Opinion` holds the ruling, the actions it wishes for, and the moment at which it could change by time alone. What
 //! concerns more than one instance comes after: none is given up while launches keep failing for one cause (`breaker`), else one
 //! of a group at a time (`pacing`), attempts under way and backoff
-//! (`retry`), the lease, and the budget of calls (`budget`).
+//! (`retry`), the lease, and the budget of calls (`budget`). Of those that serve, none is taken out of traffic while many fail for
+//! one cause (`freeze`), nor beyond what its group may lose (`withdraw`).
 //!
-//! The order of the rules is an argument: what cannot be completed comes first (`no_hook`, `waits`), then what was done already
+//! The order of the rules is an argument: what is being withdrawn is so whatever its state (`withdrawn`), what cannot be completed comes first (`no_hook`, `waits`), then what was done already
 //! and cannot be undone (`admitted`, `rejected`) and what an operator says (`operator`), then what proof allows (`admit`), then
 //! what its absence demands (`give_up`, `hold`). `hold` takes every waiting instance that is left, so none is without a reason.
 
@@ -17,6 +18,7 @@ use alloc::{
 
 pub use breaker::Breaker;
 use case::Case;
+pub use freeze::Freeze;
 use opinion::Opinion;
 
 use crate::{
@@ -37,8 +39,10 @@ mod budget;
 mod case;
 mod complete;
 mod describe;
+mod drift;
 #[cfg(test)]
 mod fixtures;
+mod freeze;
 mod give_up;
 mod heartbeat;
 mod hold;
@@ -52,6 +56,8 @@ mod retry;
 mod serving;
 mod tell;
 mod waits;
+mod withdraw;
+mod withdrawn;
 
 /// What to do now, and what to tell.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -60,6 +66,8 @@ pub struct Decision {
     pub rulings: BTreeMap<InstanceId, Ruling>,
     /// One for each gated group: whether it replaces what fails.
     pub breakers: BTreeMap<GroupName, Breaker>,
+    /// The groups from which none is withdrawn, since many fail for one cause.
+    pub freezes: BTreeMap<GroupName, Freeze>,
     /// All that somebody should look at now.
     pub alerts: BTreeMap<AlertKey, Alert>,
     /// To be attempted once each, most urgent first. Empty without the lease.
@@ -76,25 +84,28 @@ pub fn decide(observed: &Observed, policy: &Policy, now: Timestamp) -> Decision 
     let mut wishes = describe::due(observed, policy, now, &mut wakes);
     let breakers = breaker::veto(&mut opinions, observed, policy, now, &mut wishes, &mut wakes);
     pacing::one_each(&mut opinions, &breakers, observed, policy, now);
+    let freezes = freeze::of_each(observed, policy, now, &mut wishes, &mut wakes);
+    withdraw::within_limits(&mut opinions, &freezes, observed, policy, now, &mut wakes);
     let mut rulings = BTreeMap::new();
     for (id, opinion) in opinions {
         wishes.extend(opinion.wishes);
         opinion.ruling.into_iter().for_each(|ruling| drop(rulings.insert(id.clone(), ruling)));
     }
-    let alerts = alerts::firing(observed, policy, &rulings, &breakers, now, &mut wakes);
+    let alerts = alerts::firing(observed, policy, &rulings, &breakers, &freezes, now, &mut wakes);
     wishes.extend(tell::due(&alerts, observed, policy, now, &mut wakes));
     let wishes = retry::sendable(wishes, observed, policy, now, &mut wakes);
     let mut actions = budget::granted(wishes, observed, policy, now, &mut wakes);
     if !leads(observed, policy, now, &mut wakes) {
         actions.clear();
     }
-    Decision { rulings, breakers, alerts, actions, wake_at: wakes.into_iter().find(|at| *at > now) }
+    Decision { rulings, breakers, freezes, alerts, actions, wake_at: wakes.into_iter().find(|at| *at > now) }
 }
 
 type Rule = fn(&Case<'_>) -> Option<Opinion>;
 
 /// The first that answers wins.
-const RULES: [Rule; 9] = [
+const RULES: [Rule; 10] = [
+    withdrawn::rule,
     serving::rule,
     no_hook::rule,
     waits::rule,

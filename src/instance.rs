@@ -71,7 +71,9 @@ pub enum LifecycleState {
     PendingProceed,
     /// `InService`: registered; traffic follows target health.
     InService,
-    /// `Standby` and `EnteringStandby`: out of traffic by someone's wish.
+    /// `EnteringStandby`: being deregistered and drained.
+    EnteringStandby,
+    /// `Standby`: out of traffic by someone's wish.
     Standby,
     /// Any `Terminating…` or `Terminated`.
     Terminating,
@@ -92,6 +94,7 @@ impl LifecycleState {
             Self::PendingWait => "Pending:Wait",
             Self::PendingProceed => "Pending:Proceed",
             Self::InService => "InService",
+            Self::EnteringStandby => "EnteringStandby",
             Self::Standby => "Standby",
             Self::Terminating => "Terminating",
             Self::Other(name) => name,
@@ -108,7 +111,8 @@ impl FromStr for LifecycleState {
             "Pending:Wait" => Self::PendingWait,
             "Pending:Proceed" => Self::PendingProceed,
             "InService" => Self::InService,
-            "Standby" | "EnteringStandby" => Self::Standby,
+            "EnteringStandby" => Self::EnteringStandby,
+            "Standby" => Self::Standby,
             _ if name.starts_with("Terminat") => Self::Terminating,
             _ => Self::Other(name.to_string()),
         })

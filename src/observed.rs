@@ -69,6 +69,10 @@ pub struct Instance {
     pub evidence: Option<Evidence>,
     /// When the first of the present, unbroken run of passing reports came: of one boot, one wait, one manifest.
     pub passing_since: Option<Timestamp>,
+    /// The same, of reports in which all passed that counts at launch or while it serves.
+    pub well_since: Option<Timestamp>,
+    /// The same, of reports in which something failed that counts while it serves.
+    pub drifting_since: Option<Timestamp>,
 }
 
 impl Observed {

@@ -27,6 +27,19 @@ impl core::fmt::Display for Mode {
     }
 }
 
+/// What a group does with a serving instance that is no longer as its release wants it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnDrift {
+    /// Tell, and let it serve.
+    #[default]
+    Observe,
+    /// Take it out of traffic, and bring it back when it is well again.
+    Standby,
+    /// Have it replaced: that is final.
+    Replace,
+}
+
 /// The policy of all gated groups.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Policy {
@@ -60,6 +73,24 @@ pub struct GroupPolicy {
     pub silent_after: Duration,
     /// Default 30 min.
     pub breaker_window: Duration,
+    /// What is done about drift. Default `observe`: much of it is meant, and a fleet should first be watched for a while. In a group
+    /// that only observes, nothing is done whatever this says.
+    pub on_drift: OnDrift,
+    /// See [`ready_min`](Self::ready_min).
+    pub ready_min: Option<u32>,
+    /// See [`unavailable_max`](Self::unavailable_max).
+    pub unavailable_max: Option<u32>,
+    /// An instance is withdrawn when it has drifted for this long without a break. Default 60 s, one report of a serving agent: what
+    /// heals by itself is left alone, and whoever fails for the same cause gets to say so first.
+    pub withdraw_after: Duration,
+    /// A withdrawn instance comes back after passing for this long without a break. Default 60 s: twice, and not by luck.
+    pub return_after: Duration,
+    /// So many instances that begin to fail for one cause within `common_cause_window` … Default 2: one may be chance.
+    pub common_cause_min: usize,
+    /// … if they are so many in a hundred of the group too, are one failure and not many: nothing is withdrawn. Default 20.
+    pub common_cause_percent: usize,
+    /// Default 5 min: five reports, and longer than a configuration takes to reach a fleet.
+    pub common_cause_window: Duration,
     /// Then one is replaced after this time, to see whether it still fails. Default 30 min: slow enough for a person to look
     /// first, quick enough to heal by itself before the night is over.
     pub breaker_retry_after: Duration,
@@ -77,7 +108,34 @@ impl Default for GroupPolicy {
             breaker_failures: 3,
             breaker_window: Duration::from_secs(30 * 60),
             breaker_retry_after: Duration::from_secs(30 * 60),
+            on_drift: OnDrift::Observe,
+            ready_min: None,
+            unavailable_max: None,
+            withdraw_after: Duration::from_secs(60),
+            return_after: Duration::from_secs(60),
+            common_cause_min: 2,
+            common_cause_percent: 20,
+            common_cause_window: Duration::from_secs(5 * 60),
         }
+    }
+}
+
+impl GroupPolicy {
+    /// So many proven instances must go on serving, whatever is done. By default half of those that are wanted, and one at least:
+    /// fewer would not carry the load.
+    pub fn ready_min(&self, desired: u32) -> u32 {
+        self.ready_min.unwrap_or(desired.div_ceil(2).max(1))
+    }
+
+    /// While so many do not serve, whatever the reason, none is withdrawn. By default a tenth of those that are wanted, and one at
+    /// least.
+    pub fn unavailable_max(&self, desired: u32) -> u32 {
+        self.unavailable_max.unwrap_or((desired / 10).max(1))
+    }
+
+    /// Whether drift may take an instance out of traffic.
+    pub fn withdraws(&self) -> bool {
+        self.mode == Mode::Enforce && self.on_drift != OnDrift::Observe
     }
 }
 
@@ -127,6 +185,35 @@ impl Default for Limits {
             undescribed_after: Duration::from_secs(5 * 60),
             alert_repeat_every: Duration::from_secs(30 * 60),
             calls_per_turn_max: 50,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_are_of_those_that_are_wanted() {
+        let policy = GroupPolicy::default();
+        for (desired, ready_min, unavailable_max) in
+            [(0, 1, 1), (1, 1, 1), (2, 1, 1), (3, 2, 1), (10, 5, 1), (19, 10, 1), (20, 10, 2), (200, 100, 20)]
+        {
+            assert_eq!((policy.ready_min(desired), policy.unavailable_max(desired)), (ready_min, unavailable_max));
+        }
+        let own = GroupPolicy { ready_min: Some(7), unavailable_max: Some(3), ..policy };
+        assert_eq!((own.ready_min(10), own.unavailable_max(10)), (7, 3));
+    }
+
+    #[test]
+    fn only_what_enforces_withdraws() {
+        for (mode, on_drift, withdraws) in [
+            (Mode::Enforce, OnDrift::Observe, false),
+            (Mode::Enforce, OnDrift::Standby, true),
+            (Mode::Enforce, OnDrift::Replace, true),
+            (Mode::Observe, OnDrift::Replace, false),
+        ] {
+            assert_eq!(GroupPolicy { mode, on_drift, ..GroupPolicy::default() }.withdraws(), withdraws);
         }
     }
 }

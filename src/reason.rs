@@ -156,6 +156,90 @@ pub enum Reason {
         /// Why it was held until then.
         last: Box<Reason>,
     },
+
+    // --- drifted
+    /// It serves and has drifted; and something forbids to withdraw it.
+    WithdrawalHeldBack {
+        /// What.
+        restraint: Restraint,
+        /// What is wrong with it.
+        because: String,
+    },
+    /// It serves and has drifted; its withdrawal is not on record yet.
+    WithdrawalNotRecorded {
+        /// What is wrong with it.
+        because: String,
+    },
+    /// It is being taken out of traffic.
+    Withdrawing {
+        /// What is wrong with it.
+        because: String,
+    },
+
+    // --- withdrawn
+    /// It was taken out of traffic.
+    Withdrawn {
+        /// When that was decided.
+        since: Timestamp,
+        /// What was wrong with it then.
+        because: String,
+    },
+    /// It is well again, and is being brought back.
+    Returning {
+        /// When it was withdrawn.
+        since: Timestamp,
+    },
+}
+
+/// What forbids to withdraw an instance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "by", rename_all = "snake_case")]
+pub enum Restraint {
+    /// It drifted a moment ago: it may heal by itself, and others may turn out to fail for the same cause.
+    Settling {
+        /// Until when it is looked at.
+        until: Timestamp,
+    },
+    /// Many fail for one cause: that is one failure, and an operator decides.
+    CommonCause {
+        /// What they have in common.
+        cause: String,
+    },
+    /// An operator paused its group.
+    Paused {
+        /// Until when.
+        until: Timestamp,
+    },
+    /// Enough do not serve already.
+    Unavailable {
+        /// How many do not, or will not.
+        unavailable: u32,
+        /// How many may not.
+        unavailable_max: u32,
+    },
+    /// Too few of the others are proven.
+    TooFewProven {
+        /// How many are.
+        proven: u32,
+        /// How many must be.
+        ready_min: u32,
+    },
+}
+
+impl fmt::Display for Restraint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Settling { until } => write!(f, "looked at until {until}"),
+            Self::CommonCause { cause } => write!(f, "many fail for one cause ({})", text::visible(cause)),
+            Self::Paused { until } => write!(f, "its group is paused until {until}"),
+            Self::Unavailable { unavailable, unavailable_max } => {
+                write!(f, "{unavailable} would not serve, {unavailable_max} may not")
+            }
+            Self::TooFewProven { proven, ready_min } => {
+                write!(f, "{proven} others are proven, {ready_min} must be")
+            }
+        }
+    }
 }
 
 impl Reason {
@@ -189,6 +273,11 @@ impl Reason {
             Self::RejectionNotRecorded { .. } => "rejection_not_recorded",
             Self::Refused { .. } => "refused",
             Self::DeadlinePassed { .. } => "deadline_passed",
+            Self::WithdrawalHeldBack { .. } => "withdrawal_held_back",
+            Self::WithdrawalNotRecorded { .. } => "withdrawal_not_recorded",
+            Self::Withdrawing { .. } => "withdrawing",
+            Self::Withdrawn { .. } => "withdrawn",
+            Self::Returning { .. } => "returning",
         }
     }
 }
@@ -233,7 +322,7 @@ fn keys(causes: &[Cause], status: Status) -> Vec<String> {
 
 impl Cause {
     /// The check and its problem, without what is different on every instance.
-    fn key(&self) -> String {
+    pub fn key(&self) -> String {
         let problem = self.problem.map_or_else(|| self.status.to_string(), |problem| problem.to_string());
         format!("{}: {problem}", text::visible(&self.check))
     }
@@ -287,6 +376,17 @@ impl fmt::Display for Reason {
             }
             Self::Refused { because, wanted } => write!(f, "the cloud refuses: {}; {wanted}", text::visible(because)),
             Self::DeadlinePassed { deadline, last } => write!(f, "not ready by {deadline}; {last}"),
+            Self::WithdrawalHeldBack { restraint, because } => {
+                write!(f, "drifted, and not withdrawn: {restraint}; {because}")
+            }
+            Self::WithdrawalNotRecorded { because } => {
+                write!(f, "drifted; its withdrawal is being recorded; {because}")
+            }
+            Self::Withdrawing { because } => write!(f, "drifted; being taken out of traffic; {because}"),
+            Self::Withdrawn { since, because } => write!(f, "out of traffic since {since}; {because}"),
+            Self::Returning { since } => {
+                write!(f, "out of traffic since {since}; well again, and being brought back")
+            }
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::{
 
 /// Where a record is kept. Written as a path: `group/NAME`, `pause/NAME`, `breaker/NAME`, `alert/CODE/NAME`,
 /// `wait/ID`, `admission/ID`, `rejection/ID`,
-/// `dispute/ID`, `override/ID`.
+/// `dispute/ID`, `override/ID`, `freeze/NAME`, `withdrawal/ID`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Key {
@@ -40,6 +40,10 @@ pub enum Key {
     Dispute(InstanceId),
     /// What an operator said of an instance.
     Override(InstanceId),
+    /// Whether nothing is withdrawn from a group, since many fail for one cause.
+    Freeze(GroupName),
+    /// An instance's last withdrawal.
+    Withdrawal(InstanceId),
 }
 
 impl Key {
@@ -55,6 +59,8 @@ impl Key {
             Self::Rejection(id) => ("rejection/", &id.0),
             Self::Dispute(id) => ("dispute/", &id.0),
             Self::Override(id) => ("override/", &id.0),
+            Self::Freeze(name) => ("freeze/", &name.0),
+            Self::Withdrawal(id) => ("withdrawal/", &id.0),
         };
         [family, name].concat()
     }
@@ -75,6 +81,8 @@ impl Key {
             "rejection" => Some(Self::Rejection(name.into())),
             "dispute" => Some(Self::Dispute(name.into())),
             "override" => Some(Self::Override(name.into())),
+            "freeze" => Some(Self::Freeze(name.into())),
+            "withdrawal" => Some(Self::Withdrawal(name.into())),
             _ => None,
         }
     }
@@ -108,6 +116,10 @@ pub enum Record {
     Alert(AlertRecord),
     /// Under [`Key::Override`].
     Override(OverrideRecord),
+    /// Under [`Key::Freeze`].
+    Freeze(FreezeRecord),
+    /// Under [`Key::Withdrawal`].
+    Withdrawal(WithdrawalRecord),
 }
 
 /// What a group accepts: written by operators' promotions.
@@ -234,6 +246,67 @@ pub struct BreakerRecord {
     /// When one was proven after all. None while replacing is stopped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub closed_at: Option<Timestamp>,
+}
+
+/// That many instances of a group fail for one cause: written when withdrawing stops, and when it may go on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FreezeRecord {
+    /// What they have in common.
+    pub cause: String,
+    /// When withdrawing stopped.
+    pub since: Timestamp,
+    /// When it was over: none fails for the cause any more, or an operator let it go on. What began to fail before does not count
+    /// again. None while nothing is withdrawn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub over_at: Option<Timestamp>,
+    /// Who let it go on, where an operator did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warrant: Option<Warrant>,
+}
+
+/// Written before an instance is taken out of traffic, and before it is brought back: only what we withdrew comes back by us, also
+/// after a crash.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WithdrawalRecord {
+    /// The group it served in.
+    pub group: GroupName,
+    /// How it is taken out.
+    pub way: Way,
+    /// How far it has come.
+    pub stage: Stage,
+    /// When it was decided.
+    pub at: Timestamp,
+    /// When the present stage was decided.
+    pub changed_at: Timestamp,
+    /// Why, as text: for people.
+    pub because: String,
+    /// Why, as [`Cause::key`](crate::report::Cause::key) has it: what a common cause is counted by.
+    pub causes: Vec<String>,
+    /// Whether somebody else brought it back, or put it in standby again: for the same causes it is let be.
+    #[serde(default)]
+    pub by_hand: bool,
+}
+
+/// How an instance is taken out of traffic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Way {
+    /// It stands by, and can come back.
+    Standby,
+    /// It is replaced, for good.
+    Replace,
+}
+
+/// How far a withdrawal has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stage {
+    /// It is to be out of traffic.
+    Out,
+    /// It is to come back.
+    Back,
+    /// It is none of ours any more.
+    Over,
 }
 
 /// Who was told of an alert, and when: so that it is repeated, and its end told, across restarts too.

@@ -66,9 +66,24 @@ pub struct Evidence {
     pub received_at: Timestamp,
     /// What the controller made of the outcomes.
     pub readiness: Readiness,
+    /// What did not pass of all that counts while the instance serves: see [`drift`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub drift: Vec<Cause>,
     /// How some of the texts differ, for people: see [`diffs`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub diffs: Vec<TextDiff>,
+}
+
+impl Evidence {
+    /// Whether something failed that counts while the instance serves.
+    pub fn is_drifted(&self) -> bool {
+        self.drift.iter().any(|cause| cause.status == Status::Fail)
+    }
+
+    /// Whether all passed that counts, at launch or while the instance serves.
+    pub fn is_well(&self) -> bool {
+        self.readiness == Readiness::Ready && self.drift.is_empty()
+    }
 }
 
 /// How a text differs from what the manifest has.
@@ -225,6 +240,17 @@ pub fn judge(manifest: &Manifest, outcomes: &[Outcome]) -> Result<Readiness, Not
     Ok(if causes.is_empty() { Readiness::Ready } else { Readiness::NotReady { causes } })
 }
 
+/// What did not pass of all that counts while an instance serves: not what lies outside of it (scope `launch`), for no instance is
+/// better off for being withdrawn when a database is down.
+pub fn drift(manifest: &Manifest, outcomes: &[Outcome]) -> Vec<Cause> {
+    let wanted = wanted(manifest);
+    let counts = |outcome: &&Outcome| {
+        let scope = wanted.get(outcome.check.as_str()).map(|(_, scope)| *scope);
+        outcome.status != Status::Pass && scope.is_some_and(|scope| scope != Scope::Launch)
+    };
+    outcomes.iter().filter(counts).flat_map(causes_of).collect()
+}
+
 fn has_differences(outcome: &Outcome) -> bool {
     !outcome.differences.is_empty()
         || outcome.differences_total > Some(0)
@@ -329,6 +355,22 @@ mod tests {
             let causes: Vec<_> = causes.iter().map(|cause| (cause.check.as_str(), cause.status)).collect();
             assert_eq!(causes, to_blame);
         }
+    }
+
+    #[test]
+    fn what_lies_outside_is_no_drift() {
+        use Status::{Fail, Pass, Unknown};
+        for (app, db, load, drift) in [
+            (Pass, Pass, Pass, vec![]),
+            (Pass, Fail, Pass, vec![]), // of scope `launch`
+            (Pass, Pass, Fail, vec![("load", Fail)]),
+            (Unknown, Fail, Fail, vec![("load", Fail), ("app", Unknown)]),
+        ] {
+            let causes = super::drift(&manifest(), &three(app, db, load));
+            let causes: Vec<_> = causes.iter().map(|cause| (cause.check.as_str(), cause.status)).collect();
+            assert_eq!(causes, drift);
+        }
+        assert_eq!(drift(&manifest(), &[outcome("other", "tree", Fail)]), []);
     }
 
     #[test]

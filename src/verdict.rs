@@ -20,7 +20,7 @@ pub enum Verdict {
     Held,
     /// It will not serve: its launch is to be abandoned.
     Rejected,
-    /// It served, and was taken out of traffic.
+    /// It served, and was taken out of traffic; it comes back when it has proven itself again.
     Withdrawn,
 }
 

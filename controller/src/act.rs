@@ -6,11 +6,11 @@ use std::{
 };
 
 use portcullis::{
-    action::{Action, AttemptKey, Held},
-    instance::GroupName,
+    action::{Action, AttemptKey, Departure, Held},
+    instance::{GroupName, InstanceId, LifecycleState},
     observation::{Answer, Description, Observation},
     policy::Mode,
-    record::{AdmissionRecord, GroupRecord, Key, Record, Word},
+    record::{AdmissionRecord, GroupRecord, Key, Record, Stage, Way, Word},
     report::{Evidence, Readiness},
 };
 use tokio::sync::{mpsc, watch};
@@ -54,8 +54,8 @@ impl Actor {
 
     /// Tells the audit what is about to be sent to the cloud.
     pub(crate) async fn announce(&self, action: &Action) {
-        if let Some((held, words)) = call_in_words(action) {
-            self.audit("action", held, words.into()).await;
+        if let Some((whom, words)) = call_in_words(action) {
+            self.audit("action", whom, words.into()).await;
         }
     }
 
@@ -68,12 +68,16 @@ impl Actor {
             Action::Admit(held) => self.admit(held).await,
             Action::KeepWaiting(held) => self.call(Call::KeepWaiting(held.clone())).await,
             Action::GiveUp(held) => self.call(Call::GiveUp(held.clone())).await,
+            Action::Withdraw(departure) => {
+                self.depart(Call::Withdraw(departure.clone()), self.still_drifts(departure)).await
+            }
+            Action::Return(departure) => self.depart(Call::Return(departure.clone()), self.still_well(departure)).await,
             Action::Tell { key, sink, told, alert, since } => {
                 self.tell(sink, &Message::new(key, *told, alert, *since)).await
             }
         };
-        if let Some((held, words)) = call_in_words(&action) {
-            self.audit("answer", held, format!("{words}: {}", in_words(&answer))).await;
+        if let Some((whom, words)) = call_in_words(&action) {
+            self.audit("answer", whom, format!("{words}: {}", in_words(&answer))).await;
         }
         if let (Answer::Accepted, Action::Admit(held) | Action::GiveUp(held)) = (&answer, &action) {
             self.remember(held, &attempt).await;
@@ -182,7 +186,7 @@ impl Actor {
             Some(Word::Reject) => return Err("an operator gives it up".into()),
             Some(Word::Admit) => return self.still_waits(held),
             None if mode == Mode::Observe => return Ok(()),
-            None => self.is_not_paused(held)?,
+            None => self.is_not_paused(&held.group)?,
         }
         let group = records::read(store, &Key::Group(held.group.clone()).path()).map_err(unreadable)?;
         let admission = records::read(store, &Key::Admission(held.instance.clone()).path()).map_err(unreadable)?;
@@ -210,8 +214,8 @@ impl Actor {
         })
     }
 
-    fn is_not_paused(&self, held: &Held) -> Result<(), String> {
-        let record = records::read(&*self.parts.store, &Key::Pause(held.group.clone()).path());
+    fn is_not_paused(&self, group: &GroupName) -> Result<(), String> {
+        let record = records::read(&*self.parts.store, &Key::Pause(group.clone()).path());
         match record.map_err(|error| error.to_string())? {
             Some((_, Record::Pause(pause))) if self.parts.clock.now() < pause.until => {
                 Err("its group is paused".into())
@@ -250,9 +254,13 @@ impl Actor {
     }
 
     fn still_waits(&self, held: &Held) -> Result<(), String> {
+        self.is_still(&held.instance, &LifecycleState::PendingWait)
+    }
+
+    fn is_still(&self, instance: &InstanceId, state: &LifecycleState) -> Result<(), String> {
         let snapshot = self.snapshots.borrow();
-        let instance = snapshot.observed.instances.get(&held.instance).ok_or("the instance is gone")?;
-        if !instance.state.is_waiting() {
+        let instance = snapshot.observed.instances.get(instance).ok_or("the instance is gone")?;
+        if instance.state != *state {
             return Err(format!("the instance is {}", instance.state));
         }
         let age = self.parts.clock.now().since(instance.described_at);
@@ -266,12 +274,12 @@ impl Actor {
         self.parts.policy.limits.call_timeout
     }
 
-    async fn audit(&self, kind: &'static str, held: &Held, text: String) {
+    async fn audit(&self, kind: &'static str, (group, instance): Whom<'_>, text: String) {
         let entry = Entry {
             at: self.parts.clock.now(),
             kind,
-            group: Some(held.group.clone()),
-            instance: Some(held.instance.clone()),
+            group: Some(group.clone()),
+            instance: Some(instance.clone()),
             actor: CONTROLLER.into(),
             text,
         };
@@ -287,12 +295,23 @@ impl Actor {
     }
 }
 
+/// A group, and one of its instances.
+type Whom<'a> = (&'a GroupName, &'a InstanceId);
+
 /// What is sent to the cloud, for people; `None` for what stays inside.
-fn call_in_words(action: &Action) -> Option<(&Held, &'static str)> {
+fn call_in_words(action: &Action) -> Option<(Whom<'_>, &'static str)> {
     match action {
-        Action::Admit(held) => Some((held, "CONTINUE")),
-        Action::KeepWaiting(held) => Some((held, "heartbeat")),
-        Action::GiveUp(held) => Some((held, "ABANDON")),
+        Action::Admit(held) => Some(((&held.group, &held.instance), "CONTINUE")),
+        Action::KeepWaiting(held) => Some(((&held.group, &held.instance), "heartbeat")),
+        Action::GiveUp(held) => Some(((&held.group, &held.instance), "ABANDON")),
+        Action::Withdraw(departure) => {
+            let words = match departure.way {
+                Way::Standby => "into standby",
+                Way::Replace => "to be replaced",
+            };
+            Some(((&departure.group, &departure.instance), words))
+        }
+        Action::Return(departure) => Some(((&departure.group, &departure.instance), "out of standby")),
         Action::Record { .. } | Action::Describe(_) | Action::Tell { .. } => None,
     }
 }
@@ -304,6 +323,8 @@ fn name(attempt: &AttemptKey) -> &'static str {
         AttemptKey::Admit(..) => "admit",
         AttemptKey::KeepWaiting(..) => "keep_waiting",
         AttemptKey::GiveUp(..) => "give_up",
+        AttemptKey::Withdraw(..) => "withdraw",
+        AttemptKey::Return(..) => "return",
         AttemptKey::Tell(..) => "tell",
     }
 }
@@ -329,5 +350,6 @@ pub(crate) fn in_words(answer: &Answer) -> String {
     }
 }
 
+mod depart;
 #[cfg(test)]
 mod tests;

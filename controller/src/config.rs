@@ -17,7 +17,7 @@ mod duration;
 mod written;
 
 pub use duration::Length;
-pub use written::{Agents, Alerts, Aws, Group, Limits, Operators, Tls, Token, Trust, Written};
+pub use written::{Agents, Alerts, Aws, Drift, Group, Limits, Operators, Tls, Token, Trust, Written};
 
 /// All that the controller is told, validated.
 #[derive(Debug, Clone)]

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, future::Future, pin::Pin};
 
 use portcullis::{
-    action::Held,
+    action::{Departure, Held},
     instance::GroupName,
     observation::{Answer, GroupFacts},
 };
@@ -25,6 +25,10 @@ pub enum Call {
     KeepWaiting(Held),
     /// End it.
     GiveUp(Held),
+    /// Take a serving instance out of traffic.
+    Withdraw(Departure),
+    /// Bring back one that stands by.
+    Return(Departure),
 }
 
 /// A cloud, or a load balancer.

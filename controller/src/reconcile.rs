@@ -298,6 +298,8 @@ impl Reconciler {
                 | Action::Admit(_)
                 | Action::KeepWaiting(_)
                 | Action::GiveUp(_)
+                | Action::Withdraw(_)
+                | Action::Return(_)
                 | Action::Tell { .. }) => {
                     actor.announce(&action).await;
                     tokio::spawn(async move { actor.attempt(action).await });

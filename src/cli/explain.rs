@@ -2,7 +2,7 @@
 
 use portcullis::{
     api::InstanceStatus,
-    reason::Reason,
+    reason::{Reason, Restraint},
     report::{Cause, Readiness, TextDiff},
     text::{visible, visible_line},
     verdict::Verdict,
@@ -115,6 +115,12 @@ fn hint(reason: &Reason) -> Option<&'static str> {
         Reason::ChecksFailing { .. } => {
             Some("the image or its deployment is not what the release says: fix it and replace")
         }
+        Reason::WithdrawalHeldBack { restraint: Restraint::CommonCause { .. }, .. } => {
+            Some("mend what they have in common; `portcullis withdraw GROUP` lets it go on all the same")
+        }
+        Reason::WithdrawalHeldBack { .. } | Reason::Withdrawn { .. } => {
+            Some("mend what is wrong with it, and it comes back by itself; or replace it")
+        }
         Reason::ChecksUnknown { .. } => Some("the agent could not tell: look at its log on the instance"),
         Reason::OtherHooks { .. } => Some("whoever owns the other hook must complete it"),
         Reason::NoHook { .. } => {
@@ -139,6 +145,7 @@ mod tests {
             manifest: Digest::of(b"m"),
             challenged_at: Timestamp(0),
             received_at: Timestamp(0),
+            drift: vec![],
             diffs: vec![TextDiff { tree: "app".into(), path: "a.conf".into(), diff: "-x\n+\ty\u{1b}".into() }],
             readiness: Readiness::NotReady { causes },
         };

@@ -6,7 +6,7 @@
 
 use alloc::collections::{BTreeMap, BTreeSet};
 
-use super::Breaker;
+use super::{Breaker, Freeze};
 use crate::{
     alert::{Alert, AlertKey},
     instance::{GroupName, InstanceId, LifecycleState},
@@ -19,6 +19,7 @@ use crate::{
 
 mod broken;
 mod bypassed;
+mod common_cause;
 mod deaf;
 mod disputed;
 mod drifted;
@@ -37,12 +38,13 @@ pub(super) struct Scope<'a> {
     observed: &'a Observed,
     rulings: &'a BTreeMap<InstanceId, Ruling>,
     breaker: Option<&'a Breaker>,
+    freeze: Option<&'a Freeze>,
     now: Timestamp,
 }
 
 type Rule = fn(&Scope<'_>, &mut BTreeSet<Timestamp>) -> Option<Alert>;
 
-const RULES: [Rule; 9] = [
+const RULES: [Rule; 10] = [
     stalled::rule,
     broken::rule,
     bypassed::rule,
@@ -52,6 +54,7 @@ const RULES: [Rule; 9] = [
     deaf::rule,
     undescribed::rule,
     unguarded::rule,
+    common_cause::rule,
 ];
 
 /// All that fires; and when that changes by time alone.
@@ -60,14 +63,15 @@ pub(super) fn firing(
     policy: &Policy,
     rulings: &BTreeMap<InstanceId, Ruling>,
     breakers: &BTreeMap<GroupName, Breaker>,
+    freezes: &BTreeMap<GroupName, Freeze>,
     now: Timestamp,
     wakes: &mut BTreeSet<Timestamp>,
 ) -> BTreeMap<AlertKey, Alert> {
     let mut firing = BTreeMap::new();
     for (name, group_policy) in &policy.groups {
-        let (group, breaker) = (observed.groups.get(name), breakers.get(name));
+        let (group, breaker, freeze) = (observed.groups.get(name), breakers.get(name), freezes.get(name));
         let limits = &policy.limits;
-        let scope = Scope { name, group, policy: group_policy, limits, observed, rulings, breaker, now };
+        let scope = Scope { name, group, policy: group_policy, limits, observed, rulings, breaker, freeze, now };
         for alert in RULES.iter().filter_map(|rule| rule(&scope, wakes)) {
             firing.insert(AlertKey { group: name.clone(), code: alert.code().into() }, alert);
         }

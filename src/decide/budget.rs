@@ -50,6 +50,7 @@ const fn is_call(key: &AttemptKey) -> bool {
     match key {
         AttemptKey::Record(_) | AttemptKey::Tell(..) => false,
         AttemptKey::Describe(_) | AttemptKey::Admit(..) | AttemptKey::KeepWaiting(..) | AttemptKey::GiveUp(..) => true,
+        AttemptKey::Withdraw(..) | AttemptKey::Return(..) => true,
     }
 }
 
@@ -60,6 +61,9 @@ const fn rank(action: &Action) -> u8 {
         Action::KeepWaiting(_) => 2,
         Action::GiveUp(_) => 3,
         Action::Describe(_) => 4,
+        // As CONTINUE, and as ABANDON.
+        Action::Return(_) => 1,
+        Action::Withdraw(_) => 3,
     }
 }
 

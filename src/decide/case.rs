@@ -10,7 +10,10 @@ use crate::{
     observation::{GroupFacts, Hook},
     observed::{Instance, Observed},
     policy::{GroupPolicy, Limits, Mode, Policy},
-    record::{AdmissionRecord, DisputeRecord, Key, OverrideRecord, PauseRecord, Record, RejectionRecord, WaitRecord},
+    record::{
+        AdmissionRecord, DisputeRecord, Key, OverrideRecord, PauseRecord, Record, RejectionRecord, Stage, WaitRecord,
+        WithdrawalRecord,
+    },
     timestamp::Timestamp,
 };
 
@@ -108,6 +111,19 @@ impl<'a> Case<'a> {
             Some((_, Record::Pause(pause))) if self.now < pause.until => Some(pause),
             _ => None,
         }
+    }
+
+    /// Its last withdrawal from this group, over or not.
+    pub(super) fn last_withdrawal(&self) -> Option<&'a WithdrawalRecord> {
+        match self.observed.records.get(&Key::Withdrawal(self.id.clone())) {
+            Some((_, Record::Withdrawal(record))) if record.group == self.instance.group => Some(record),
+            _ => None,
+        }
+    }
+
+    /// Its withdrawal, while it is ours to bring it back.
+    pub(super) fn withdrawal(&self) -> Option<&'a WithdrawalRecord> {
+        self.last_withdrawal().filter(|record| record.stage != Stage::Over)
     }
 
     /// A wait that no record knows cannot be told from any other.

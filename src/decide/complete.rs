@@ -15,11 +15,23 @@ pub(super) fn complete(
     since: Timestamp,
     opinion: Opinion,
 ) -> Opinion {
+    let is_described = is_described(case, Some(wait), since);
+    when_described(case, call, is_described, opinion)
+}
+
+/// The same for a call that ends no wait: after its own earlier attempts settled.
+pub(super) fn depart(case: &Case<'_>, call: Action, since: Timestamp, opinion: Opinion) -> Opinion {
+    let settled_at = case.attempts(&call.key()).map(|attempts| attempts.settled_at(case.limits));
+    let is_described = is_described(case, None, settled_at.map_or(since, |at| since.max(at)));
+    when_described(case, call, is_described, opinion)
+}
+
+fn when_described(case: &Case<'_>, call: Action, is_described: bool, opinion: Opinion) -> Opinion {
     let next_at = case.attempts(&call.key()).map(|attempts| attempts.next_at(case.limits));
     if let Some(next_at) = next_at.filter(|at| *at > case.now) {
         return opinion.until(case, next_at);
     }
-    if is_described(case, Some(wait), since) {
+    if is_described {
         return opinion.wishing(call).until(case, described_until(case));
     }
     opinion.wishing(Action::Describe(case.instance.group.clone()))

@@ -33,6 +33,10 @@ impl Opinion {
         Self::new(case, Verdict::Rejected, reason)
     }
 
+    pub(super) fn withdrawn(case: &Case<'_>, reason: Reason) -> Self {
+        Self::new(case, Verdict::Withdrawn, reason)
+    }
+
     fn new(case: &Case<'_>, verdict: Verdict, reason: Reason) -> Self {
         let wait = case.wait();
         let continue_accepted =

@@ -81,6 +81,8 @@ fn wished_for(opinion: &Opinion) -> Option<(&GroupName, bool)> {
         | Action::Admit(_)
         | Action::KeepWaiting(_)
         | Action::GiveUp(_)
+        | Action::Withdraw(_)
+        | Action::Return(_)
         | Action::Tell { .. } => None,
     })
 }

@@ -44,6 +44,8 @@ fn next_at(key: &AttemptKey, attempts: &Attempts, limits: &Limits) -> Timestamp 
         | AttemptKey::Admit(..)
         | AttemptKey::KeepWaiting(..)
         | AttemptKey::GiveUp(..)
+        | AttemptKey::Withdraw(..)
+        | AttemptKey::Return(..)
         | AttemptKey::Tell(..) => at,
     }
 }

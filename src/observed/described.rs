@@ -51,6 +51,8 @@ impl Observed {
                 serving_since: (facts.state == LifecycleState::InService).then_some(asked_at),
                 evidence: None,
                 passing_since: None,
+                well_since: None,
+                drifting_since: None,
             };
             let placed = self.instances.entry(facts.instance.clone()).or_insert(placed);
             early.into_iter().for_each(|evidence| placed.heard(evidence));
@@ -218,6 +220,7 @@ mod tests {
             manifest: crate::digest::Digest::of(b"m"),
             challenged_at: Timestamp(5),
             received_at: Timestamp(received_at),
+            drift: Vec::new(),
             diffs: Default::default(),
             readiness: Readiness::Ready,
         };

@@ -32,9 +32,11 @@ impl Instance {
         if self.evidence.as_ref().is_some_and(|known| !overrules(&evidence, known)) {
             return;
         }
-        let passes = evidence.readiness == Readiness::Ready;
-        let run = self.passing_since.filter(|_| self.evidence.as_ref().is_some_and(|known| same_run(&evidence, known)));
-        self.passing_since = passes.then(|| run.unwrap_or(evidence.received_at));
+        let goes_on = self.evidence.as_ref().is_some_and(|known| same_run(&evidence, known));
+        let run = |known: Option<Timestamp>| known.filter(|_| goes_on).unwrap_or(evidence.received_at);
+        self.passing_since = (evidence.readiness == Readiness::Ready).then(|| run(self.passing_since));
+        self.well_since = evidence.is_well().then(|| run(self.well_since));
+        self.drifting_since = evidence.is_drifted().then(|| run(self.drifting_since));
         self.evidence = Some(evidence);
     }
 }
@@ -83,6 +85,7 @@ mod tests {
             manifest: Digest::of(b"m"),
             challenged_at: Timestamp(challenged_at),
             received_at: Timestamp(received_at),
+            drift: vec![],
             diffs: Default::default(),
             readiness: Readiness::Ready,
         }
@@ -97,7 +100,8 @@ mod tests {
             examples: vec![],
             detail: None,
         };
-        Evidence { readiness: Readiness::NotReady { causes: vec![cause] }, ..ready(challenged_at, received_at) }
+        let drift = vec![cause.clone()];
+        Evidence { readiness: Readiness::NotReady { causes: vec![cause] }, drift, ..ready(challenged_at, received_at) }
     }
 
     #[test]
@@ -123,6 +127,8 @@ mod tests {
             described_at: Timestamp(0),
             evidence: None,
             passing_since: None,
+            well_since: None,
+            drifting_since: None,
             serving_since: None,
         }
     }
@@ -171,6 +177,37 @@ mod tests {
         broken.heard(failing(1, 5));
         broken.heard(ready(2, 6));
         assert_eq!(broken.passing_since, Some(Timestamp(6)));
+    }
+
+    #[test]
+    fn a_run_of_drift_and_a_run_of_what_is_well() {
+        let of = |since: Option<Timestamp>| since.map(|at| at.0);
+        let mut instance = instance();
+        let mut seen = vec![];
+        let outside = Evidence { drift: vec![], ..failing(4, 9) };
+        let meanwhile = Evidence { drift: failing(7, 12).drift, ..ready(7, 12) };
+        for evidence in
+            [ready(1, 6), failing(2, 7), failing(3, 8), outside, ready(5, 10), ready(6, 11), meanwhile, ready(8, 13)]
+        {
+            instance.heard(evidence);
+            seen.push((of(instance.passing_since), of(instance.well_since), of(instance.drifting_since)));
+        }
+        assert_eq!(
+            seen,
+            [
+                (Some(6), Some(6), None),
+                (None, None, Some(7)),
+                (None, None, Some(7)),
+                (None, None, None), // a check of scope `launch`
+                (Some(10), Some(10), None),
+                (Some(10), Some(10), None),
+                (Some(10), None, Some(12)), // a check of scope `serving`
+                (Some(10), Some(13), None),
+            ]
+        );
+        instance.heard(Evidence { boot: "boot 2".into(), ..failing(9, 14) });
+        instance.heard(Evidence { boot: "boot 3".into(), ..failing(10, 15) });
+        assert_eq!(of(instance.drifting_since), Some(15));
     }
 
     #[test]

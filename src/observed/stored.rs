@@ -3,7 +3,8 @@
 use super::Observed;
 use crate::{
     action::AttemptKey,
-    record::{Key, Record},
+    instance::InstanceId,
+    record::{Key, Record, Stage},
 };
 
 impl Observed {
@@ -23,6 +24,9 @@ impl Observed {
                 of != alert || *since == record.since
             });
         }
+        if let Key::Withdrawal(id) = &key {
+            self.forget_departures(id, record.as_ref());
+        }
         if let Some(record) = record {
             self.removed.remove(&key);
             self.records.insert(key, (revision, record));
@@ -33,6 +37,18 @@ impl Observed {
             }
             self.removed.insert(key, revision);
         }
+    }
+
+    /// Of a stage of a withdrawal that is over, nothing matters any more.
+    fn forget_departures(&mut self, id: &InstanceId, record: Option<&Record>) {
+        let present = match record {
+            Some(Record::Withdrawal(record)) if record.stage != Stage::Over => Some(record.changed_at),
+            _ => None,
+        };
+        self.attempts.retain(|attempt, _| match attempt {
+            AttemptKey::Withdraw(of, at) | AttemptKey::Return(of, at) => of != id || Some(*at) == present,
+            _ => true,
+        });
     }
 }
 

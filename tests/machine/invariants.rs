@@ -15,6 +15,8 @@ impl Machine {
             | Action::Describe(_)
             | Action::KeepWaiting(_)
             | Action::GiveUp(_)
+            | Action::Withdraw(_)
+            | Action::Return(_)
             | Action::Tell { .. } => None,
         }) {
             let limits = &self.policy.limits;
@@ -69,6 +71,8 @@ impl Machine {
                 | Action::Describe(_)
                 | Action::KeepWaiting(_)
                 | Action::Admit(_)
+                | Action::Withdraw(_)
+                | Action::Return(_)
                 | Action::Tell { .. } => continue,
             };
             let Some(Record::Wait(wait)) = self.record(&Key::Wait(instance.clone())) else { panic!("no wait") };
@@ -135,9 +139,56 @@ impl Machine {
     }
 }
 
+impl Machine {
+    /// 2, 3: taken out for a failure that was told of late, on record, while enough others are proven; brought back on a proof.
+    pub(super) fn withdraws_and_returns_with_reason(&self, decision: &Decision) {
+        for action in &decision.actions {
+            match action {
+                Action::Withdraw(departure) => {
+                    let instance = &self.observed.instances[&departure.instance];
+                    assert!(self.is_on_record(departure, Stage::Out) && !self.is_paused());
+                    assert_eq!(instance.state, LifecycleState::InService);
+                    let evidence = instance.evidence.as_ref().expect("withdrawn on evidence");
+                    assert!(evidence.is_drifted(), "for nothing that failed");
+                    assert!(self.now.since(evidence.received_at) < self.policy.groups[&web()].silent_after, "on silence");
+                    let others = self.observed.instances.iter().filter(|(id, _)| **id != departure.instance);
+                    let proven = others.filter(|(_, other)| self.serves_well(other)).count();
+                    assert!(proven >= 1, "nobody is left");
+                }
+                Action::Return(departure) => {
+                    let instance = &self.observed.instances[&departure.instance];
+                    assert!(self.is_on_record(departure, Stage::Back));
+                    assert_eq!(instance.state, LifecycleState::Standby);
+                    let evidence = instance.evidence.as_ref().expect("brought back on evidence");
+                    assert!(evidence.is_well() && self.now.since(evidence.received_at) <= self.policy.limits.report_age_max);
+                }
+                Action::Record { .. }
+                | Action::Describe(_)
+                | Action::Admit(_)
+                | Action::KeepWaiting(_)
+                | Action::GiveUp(_)
+                | Action::Tell { .. } => {}
+            }
+        }
+    }
+
+    fn is_on_record(&self, departure: &Departure, stage: Stage) -> bool {
+        matches!(self.record(&Key::Withdrawal(departure.instance.clone())), Some(Record::Withdrawal(record))
+            if record.stage == stage && record.changed_at == departure.decided_at)
+    }
+
+    fn serves_well(&self, instance: &Instance) -> bool {
+        instance.state == LifecycleState::InService
+            && instance.evidence.as_ref().is_some_and(|evidence| evidence.drift.is_empty())
+    }
+}
+
 /// A decision without the moments at which its records were decided.
 fn timeless(mut decision: Decision) -> (BTreeMap<InstanceId, Ruling>, Vec<Action>, BTreeMap<AlertKey, Alert>) {
     for action in &mut decision.actions {
+        if let Action::Tell { alert: Alert::BreakerOpen { since, .. } | Alert::CommonCause { since, .. }, .. } = action {
+            *since = Timestamp(0);
+        }
         let Action::Record { record, .. } = action else { continue };
         match record {
             Record::Wait(wait) => wait.since = Timestamp(0),
@@ -150,8 +201,15 @@ fn timeless(mut decision: Decision) -> (BTreeMap<InstanceId, Ruling>, Vec<Action
             Record::Alert(alert) => {
                 alert.since = Timestamp(0);
                 alert.over_at = alert.over_at.map(|_| Timestamp(0));
-                if let Alert::BreakerOpen { since, .. } = &mut alert.alert {
+                if let Alert::BreakerOpen { since, .. } | Alert::CommonCause { since, .. } = &mut alert.alert {
                     *since = Timestamp(0);
+                }
+            }
+            Record::Freeze(freeze) => (freeze.since, freeze.over_at) = (Timestamp(0), freeze.over_at.map(|_| Timestamp(0))),
+            Record::Withdrawal(withdrawal) => {
+                withdrawal.changed_at = Timestamp(0);
+                if withdrawal.stage == Stage::Out {
+                    withdrawal.at = Timestamp(0);
                 }
             }
             Record::Group(_) | Record::Pause(_) | Record::Override(_) => {}
@@ -163,7 +221,7 @@ fn timeless(mut decision: Decision) -> (BTreeMap<InstanceId, Ruling>, Vec<Action
         }
     }
     for alert in decision.alerts.values_mut() {
-        if let Alert::BreakerOpen { since, .. } = alert {
+        if let Alert::BreakerOpen { since, .. } | Alert::CommonCause { since, .. } = alert {
             *since = Timestamp(0);
         }
     }

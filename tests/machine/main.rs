@@ -4,17 +4,19 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use portcullis::{
-    action::{Action, AttemptKey, Held},
+    action::{Action, AttemptKey, Departure, Held},
     alert::{Alert, AlertKey},
     decide::{Decision, decide},
     digest::Digest,
     instance::{GroupName, InstanceId, LifecycleState, WaitId},
     observation::{Answer, Description, GroupFacts, Hook, InstanceFacts, Observation},
-    observed::Observed,
+    observed::{Instance, Observed},
     outcome::Status,
-    policy::{GroupPolicy, Limits, Mode, Policy},
+    policy::{GroupPolicy, Limits, Mode, OnDrift, Policy},
     reason::Reason,
-    record::{BreakerRecord, GroupRecord, Key, OverrideRecord, PauseRecord, Record, RejectionRecord, Warrant, Word},
+    record::{
+        BreakerRecord, GroupRecord, Key, OverrideRecord, PauseRecord, Record, RejectionRecord, Stage, Warrant, Word,
+    },
     report::{Cause, Evidence, Readiness},
     timestamp::Timestamp,
     verdict::{Ruling, Verdict},
@@ -77,7 +79,8 @@ fn state() -> impl Strategy<Value = Option<LifecycleState>> {
         1 => Just(None),
         1 => Just(Some(LifecycleState::Pending)),
         6 => Just(Some(LifecycleState::PendingWait)),
-        2 => Just(Some(LifecycleState::InService)),
+        6 => Just(Some(LifecycleState::InService)),
+        2 => Just(Some(LifecycleState::Standby)),
         1 => Just(Some(LifecycleState::Terminating)),
     ]
 }
@@ -157,7 +160,8 @@ impl StateMachineTest for Machine {
     type Reference = Anything;
 
     fn init_test((): &()) -> Self {
-        let group = GroupPolicy { mode: Mode::Enforce, breaker_failures: 2, ..GroupPolicy::default() };
+        let (mode, on_drift) = (Mode::Enforce, OnDrift::Standby);
+        let group = GroupPolicy { mode, on_drift, breaker_failures: 2, ..GroupPolicy::default() };
         let policy = Policy {
             groups: [(web(), group)].into(),
             limits: Limits::default(),
@@ -213,6 +217,7 @@ impl StateMachineTest for Machine {
         machine.holds_with_reason_and_deadline(&decision);
         machine.acts_only_with_the_lease(&decision);
         machine.sends_nothing_twice(&decision);
+        machine.withdraws_and_returns_with_reason(&decision);
         machine.stays_as_it_is_until_it_wakes(&decision);
     }
 }
@@ -277,6 +282,7 @@ impl Machine {
         };
         let before = self.challenges.insert(instance.clone(), (self.now, wait));
         let (challenged_at, wait) = before.filter(|_| late).unwrap_or((self.now, wait));
+        let drift: Vec<_> = ready.into_iter().map(cause).collect();
         let readiness = ready.map_or(Readiness::Ready, |status| Readiness::NotReady { causes: vec![cause(status)] });
         self.folds(Observation::Reported(Evidence {
             instance: instance.clone(),
@@ -286,6 +292,7 @@ impl Machine {
             manifest: release(of),
             challenged_at,
             received_at: self.now,
+            drift,
             diffs: Default::default(),
             readiness,
         }));
@@ -317,6 +324,7 @@ impl Machine {
             Action::Record { key, record, .. } => self.writes(key, record),
             Action::Admit(_) | Action::GiveUp(_) => drop(self.taken.insert(action.key(), self.now)),
             Action::Describe(_) | Action::KeepWaiting(_) | Action::Tell { .. } => {}
+            Action::Withdraw(_) | Action::Return(_) => {}
         }
     }
 

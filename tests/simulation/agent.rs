@@ -52,11 +52,17 @@ pub(crate) struct Agent {
     first: Option<Challenge>,
     /// When it last said a word.
     pub(crate) spoke_at: u64,
+    /// When it last said that something fails which counts while it serves.
+    pub(crate) failed_at: Option<u64>,
+    /// The check that fails when its content is wrong.
+    check: &'static str,
 }
 
 impl Agent {
     pub(crate) fn new(kind: Kind, release: Digest, boot: u64, now: u64, random: &mut Random) -> Self {
-        let mut agent = Self { kind, boot, booted_at: now, release, ready: vec![], first: None, spoke_at: 0 };
+        let check = random.one_of(&CHECKS);
+        let (first, failed_at) = (None, None);
+        let mut agent = Self { kind, boot, booted_at: now, release, ready: vec![], first, spoke_at: 0, failed_at, check };
         agent.boots(now, random);
         agent
     }
@@ -74,6 +80,26 @@ impl Agent {
         self.ready.push((from, until));
     }
 
+    /// Its content is changed, so that `check` fails.
+    pub(crate) fn drifts(&mut self, check: &'static str, now: u64) {
+        self.end_of_ready(now);
+        self.check = check;
+    }
+
+    /// Its content is as it should be again.
+    pub(crate) fn heals(&mut self, now: u64) {
+        if self.kind == Kind::Good && self.is_broken_for_good(now) {
+            self.ready.push((now, u64::MAX));
+        }
+    }
+
+    /// Other content on the same machine: what was true of the former was true.
+    pub(crate) fn follows(&mut self, mut former: Self, now: u64) {
+        former.end_of_ready(now);
+        self.ready = [former.ready, core::mem::take(&mut self.ready)].concat();
+        self.failed_at = former.failed_at;
+    }
+
     fn end_of_ready(&mut self, now: u64) {
         for (_, until) in &mut self.ready {
             *until = (*until).min(now);
@@ -88,18 +114,24 @@ impl Agent {
         self.ready.iter().all(|(_, end)| *end <= now)
     }
 
-    /// What it reports, having checked at `now` on a challenge; `None` when it is silent.
-    pub(crate) fn checks(&mut self, challenge: Challenge, now: u64) -> Option<(Challenge, Readiness)> {
+    /// What it reports, having checked at `now` on a challenge; `None` when it is silent. `outage`: what lies outside is down.
+    pub(crate) fn checks(&mut self, challenge: Challenge, outage: bool, now: u64) -> Option<(Challenge, Readiness)> {
         let first = *self.first.get_or_insert(challenge);
-        let ready = if self.was_ready(now, now) { Readiness::Ready } else { not_ready(Status::Fail) };
+        let ready = match (self.was_ready(now, now), outage) {
+            (true, false) => Readiness::Ready,
+            (true, true) => not_ready(OUTSIDE, Status::Fail),
+            (false, _) => not_ready(self.check, Status::Fail),
+        };
         let said = match self.kind {
             Kind::Good | Kind::Failing | Kind::Breaking => Some((challenge, ready)),
             Kind::Dying => (!self.is_broken_for_good(now)).then_some((challenge, ready)),
-            Kind::Unknowing => Some((challenge, not_ready(Status::Unknown))),
+            Kind::Unknowing => Some((challenge, not_ready(self.check, Status::Unknown))),
             Kind::Lying => Some((first, Readiness::Ready)),
             Kind::Silent => None,
         };
         self.spoke_at = if said.is_some() { now } else { self.spoke_at };
+        let fails = |(_, readiness): &(_, Readiness)| *readiness == not_ready(self.check, Status::Fail);
+        self.failed_at = if said.as_ref().is_some_and(fails) { Some(now) } else { self.failed_at };
         said
     }
 
@@ -123,13 +155,27 @@ impl Agent {
             manifest: self.release,
             challenged_at: challenge.issued,
             received_at,
+            drift: drift(&readiness),
             diffs: Vec::new(),
             readiness,
         }
     }
 }
 
-fn not_ready(status: Status) -> Readiness {
-    let cause = Cause { check: "app".into(), status, problem: None, count: 0, examples: vec![], detail: None };
+/// All but what lies outside.
+fn drift(readiness: &Readiness) -> Vec<Cause> {
+    match readiness {
+        Readiness::Ready => vec![],
+        Readiness::NotReady { causes } => causes.iter().filter(|cause| cause.check != OUTSIDE).cloned().collect(),
+    }
+}
+
+/// What may fail of the content.
+pub(crate) const CHECKS: [&str; 2] = ["app", "web"];
+/// A check of scope `launch`.
+const OUTSIDE: &str = "database";
+
+fn not_ready(check: &str, status: Status) -> Readiness {
+    let cause = Cause { check: check.into(), status, problem: None, count: 0, examples: vec![], detail: None };
     Readiness::NotReady { causes: vec![cause] }
 }

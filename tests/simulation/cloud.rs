@@ -39,6 +39,8 @@ pub(crate) struct Machine {
     pub(crate) wait: Option<Wait>,
     /// How many waits there truly were.
     pub(crate) waits: u64,
+    /// Whether an operator put it in standby.
+    pub(crate) by_hand: bool,
 }
 
 /// A wait, as the cloud keeps it.
@@ -54,7 +56,7 @@ pub(crate) struct Wait {
 
 impl Machine {
     pub(crate) fn new(group: GroupName, agent: Agent, now: u64) -> Self {
-        Self { group, agent, history: vec![(now, Some(LifecycleState::Pending))], wait: None, waits: 0 }
+        Self { group, agent, history: vec![(now, Some(LifecycleState::Pending))], wait: None, waits: 0, by_hand: false }
     }
 
     pub(crate) fn state(&self) -> Option<&LifecycleState> {
@@ -79,6 +81,18 @@ impl Machine {
         self.waits += 1;
         self.wait =
             Some(Wait { began_at: now, active_from, ours_beaten_at: now, ours_held: true, other_held: other_hook });
+    }
+
+    /// Whether it is out of traffic, or about to be, by somebody's wish.
+    pub(crate) fn stands_by(&self) -> bool {
+        self.is(&LifecycleState::EnteringStandby) || self.is(&LifecycleState::Standby)
+    }
+
+    /// Whether it served at any time since then.
+    pub(crate) fn served_since(&self, since: u64) -> bool {
+        let ends = self.history.iter().skip(1).map(|(at, _)| *at).chain([u64::MAX]);
+        let mut served = self.history.iter().zip(ends).filter(|((_, state), _)| *state == Some(LifecycleState::InService));
+        served.any(|(_, end)| end > since)
     }
 
     fn state_at(&self, moment: u64) -> Option<&LifecycleState> {
@@ -106,6 +120,29 @@ impl Cloud {
         let desired = group.desired as u32;
         let facts = GroupFacts { desired, launch_hooks, instances, ..GroupFacts::default() };
         Description { group: name.clone(), asked_at: Timestamp(asked_at), complete, facts: Some(facts) }
+    }
+
+    /// Into standby: the group wants one fewer. Whether it could be done.
+    pub(crate) fn enters_standby(&mut self, id: &InstanceId, by_hand: bool, now: u64) -> bool {
+        let Some(machine) = self.instances.get_mut(id).filter(|machine| machine.is(&LifecycleState::InService)) else {
+            return false;
+        };
+        machine.becomes(Some(LifecycleState::EnteringStandby), now);
+        machine.by_hand = by_hand;
+        let group = machine.group.clone();
+        self.groups.entry(group).and_modify(|group| group.desired -= 1);
+        true
+    }
+
+    /// Out of standby, past the hooks: the group wants one more. Whether it could be done.
+    pub(crate) fn exits_standby(&mut self, id: &InstanceId, now: u64) -> bool {
+        let Some(machine) = self.instances.get_mut(id).filter(|machine| machine.is(&LifecycleState::Standby)) else {
+            return false;
+        };
+        machine.becomes(Some(LifecycleState::Pending), now);
+        let group = machine.group.clone();
+        self.groups.entry(group).and_modify(|group| group.desired += 1);
+        true
     }
 
     pub(crate) fn heartbeat(&mut self, held: &Held, now: u64) -> Answer {

@@ -11,7 +11,7 @@ use portcullis::{
     instance::{GroupName, InstanceId, WaitId},
     observation::{Answer, Observation},
     observed::Observed,
-    policy::{GroupPolicy, Limits, Mode, Policy},
+    policy::{GroupPolicy, Limits, Mode, OnDrift, Policy},
     record::{Key, Record},
     timestamp::Timestamp,
 };
@@ -121,7 +121,11 @@ impl Controller {
 }
 
 /// Everything ten times as fast as by default: a run stays short, and the proportions stay as they are.
-pub(crate) fn policy(groups: &BTreeSet<GroupName>, observing: &BTreeSet<GroupName>) -> Policy {
+pub(crate) fn policy(
+    groups: &BTreeSet<GroupName>,
+    observing: &BTreeSet<GroupName>,
+    on_drift: &BTreeMap<GroupName, OnDrift>,
+) -> Policy {
     let seconds = Duration::from_secs;
     let limits = Limits {
         report_age_max: seconds(10),
@@ -147,6 +151,11 @@ pub(crate) fn policy(groups: &BTreeSet<GroupName>, observing: &BTreeSet<GroupNam
         breaker_failures: 2,
         breaker_window: seconds(150),
         breaker_retry_after: seconds(100),
+        on_drift: on_drift[name],
+        withdraw_after: seconds(6),
+        return_after: seconds(6),
+        common_cause_window: seconds(40),
+        ..GroupPolicy::default()
     };
     Policy {
         groups: groups.iter().map(|name| (name.clone(), group(name))).collect(),

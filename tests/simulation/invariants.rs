@@ -19,12 +19,12 @@ use crate::{
     controller::Controller,
 };
 
-type Store = BTreeMap<Key, (u64, Record)>;
+pub(crate) type Store = BTreeMap<Key, (u64, Record)>;
 
 /// How old the truth may be on which CONTINUE rests: a check and its way (4.5 s), the report's age (10 s), the call (4 s).
-const TRUTH_AGE_MAX: u64 = 18_500;
+pub(crate) const TRUTH_AGE_MAX: u64 = 18_500;
 /// A lease (15 s) less a call, in which a leader that is cut off from the store acts on what it knew; and the call.
-const PROMOTION_AGE_MAX: u64 = 16_000;
+pub(crate) const PROMOTION_AGE_MAX: u64 = 16_000;
 /// From a decision to its effect.
 const CALL: u64 = 4_000;
 /// Until a leader knows what is so in the cloud: several descriptions, some of which are lost.
@@ -33,10 +33,10 @@ const NOTICED: u64 = 40_000;
 const TURNS_PER_SECOND_MAX: usize = 400;
 
 pub(crate) struct Invariants {
-    policy: Policy,
+    pub(crate) policy: Policy,
     violation: Option<String>,
     healed_at: Option<u64>,
-    accepted: BTreeMap<GroupName, Vec<(u64, Vec<Digest>)>>,
+    pub(crate) accepted: BTreeMap<GroupName, Vec<(u64, Vec<Digest>)>>,
     /// What operators said, and when the next word took its place.
     words: BTreeMap<InstanceId, Vec<(OverrideRecord, u64)>>,
     given_up_at: BTreeMap<GroupName, u64>,
@@ -78,7 +78,7 @@ impl Invariants {
         self.violation.take().map_or(Ok(()), Err)
     }
 
-    fn must(&mut self, holds: bool, violation: impl FnOnce() -> String) {
+    pub(crate) fn must(&mut self, holds: bool, violation: impl FnOnce() -> String) {
         if !holds && self.violation.is_none() {
             self.violation = Some(violation());
         }
@@ -215,6 +215,7 @@ impl Invariants {
         let key = action.key();
         let under_way = controller.under_way.get(&key).is_some_and(|at| u128::from(now - at) < lost_after);
         self.must(!under_way, || format!("8: {key:?} is sent while it is under way"));
+        self.is_no_common_cause(controller, action, now);
         if let AttemptKey::Admit(id, wait) = &key {
             let described_at = controller.observed.instances.get(id).map_or(0, |instance| instance.described_at.0);
             let fresh = u128::from(now - described_at) <= limits.describe_age_max.as_millis();
@@ -286,7 +287,8 @@ impl Invariants {
             Some((_, Record::Pause(pause))) => pause.at.0 + PROMOTION_AGE_MAX < now && now < pause.until.0,
             _ => false,
         };
-        let excepted = said.is_some_and(|said| said.word == Word::Admit) || !self.enforces(&held.group);
+        // Whether the word was in effect then is looked at elsewhere.
+        let excepted = self.is_warranted(held, store) || !self.enforces(&held.group);
         self.must(!paused || excepted, || format!("{id} was admitted while its group was paused"));
     }
 
@@ -378,6 +380,10 @@ impl Invariants {
                 let bypassed = decision.rulings.get(&id).is_some_and(|ruling| ruling.reason == Reason::Bypassed);
                 let wrongly = bypassed && !group.other_hook && self.serves_as_admitted(&cloud.instances[&id], &id);
                 self.must(!wrongly, || format!("6: {id} was admitted and looks as if it had bypassed the gate"));
+            }
+            for (id, machine) in members().filter(|(_, machine)| machine.stands_by()) {
+                let stays = self.is_well(machine, now);
+                self.must(!stays, || format!("2: {id} is well again and was never brought back"));
             }
             let longest = self.longest_wait(name, group.desired as u64);
             for (id, machine) in members() {

@@ -24,6 +24,7 @@ mod controller;
 mod invariants;
 mod planted;
 mod random;
+mod withdrawal;
 mod world;
 
 use planted::Bug;

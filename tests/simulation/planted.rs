@@ -11,8 +11,8 @@ use portcullis::{
     observed::{Instance, Observed},
     outcome::Status,
     policy::Policy,
-    record::{AdmissionRecord, Key, Record, Word},
-    report::{Evidence, Readiness},
+    record::{AdmissionRecord, Key, Record, Stage, Way, WithdrawalRecord, Word},
+    report::{Cause, Evidence, Readiness},
     timestamp::Timestamp,
 };
 
@@ -79,10 +79,26 @@ pub(crate) enum Bug {
     HoldIgnored,
     /// `operator`: a pause is not heard.
     PauseIgnored,
+    /// `withdraw`: any number may be out.
+    WithdrawNoBudget,
+    /// `withdraw`: nobody need be left.
+    WithdrawBelowFloor,
+    /// `freeze`: many that fail alike are many failures.
+    CommonCauseIgnored,
+    /// `drift`: whoever says nothing is taken to fail.
+    WithdrawOnSilence,
+    /// `report`: what lies outside of the instance counts.
+    WithdrawForOthers,
+    /// `withdrawn`: whoever speaks has proven itself.
+    ReturnsUnproven,
+    /// `withdrawn`: whoever stands by is ours to bring back.
+    ReturnsWhatOthersWithdrew,
+    /// `withdrawn`: nobody comes back.
+    ReturnsNobody,
 }
 
 impl Bug {
-    pub(crate) const ALL: [Self; 30] = [
+    pub(crate) const ALL: [Self; 38] = [
         Self::HoldForever,
         Self::NeverWake,
         Self::AdmitOnAnyReport,
@@ -113,6 +129,14 @@ impl Bug {
         Self::WordForAnyWait,
         Self::HoldIgnored,
         Self::PauseIgnored,
+        Self::WithdrawNoBudget,
+        Self::WithdrawBelowFloor,
+        Self::CommonCauseIgnored,
+        Self::WithdrawOnSilence,
+        Self::WithdrawForOthers,
+        Self::ReturnsUnproven,
+        Self::ReturnsWhatOthersWithdrew,
+        Self::ReturnsNobody,
     ];
 
     /// What is folded in place of what was observed.
@@ -160,6 +184,10 @@ impl Bug {
                 Self::BreakerNeverOpens => group.breaker_failures = usize::MAX,
                 Self::BreakerNeverTries => group.breaker_retry_after = Duration::MAX,
                 Self::AbandonUnpaced => group.abandon_interval_min = Duration::ZERO,
+                Self::WithdrawNoBudget => group.unavailable_max = Some(u32::MAX),
+                Self::WithdrawBelowFloor => group.ready_min = Some(0),
+                Self::CommonCauseIgnored => group.common_cause_min = usize::MAX,
+                Self::ReturnsNobody => group.return_after = Duration::MAX,
                 _ => {}
             }
         }
@@ -180,6 +208,7 @@ impl Bug {
             Self::WordForEver | Self::WordForAnyWait | Self::HoldIgnored | Self::PauseIgnored => self.bend_words(known),
             Self::ShortForgotten => known.groups.values_mut().for_each(|group| group.short_since = group.asked_at),
             Self::ActWithoutLease => known.lease = Some((0, Timestamp(u64::MAX))),
+            Self::ReturnsWhatOthersWithdrew => take_for_ours(known),
             _ => {}
         }
         let waits = known.records.clone();
@@ -230,10 +259,66 @@ impl Bug {
         if self == Self::NeverMissed && instance.evidence.is_none() {
             instance.serving_since = Some(now);
         }
+        if self == Self::ReturnsUnproven && instance.state == LifecycleState::Standby {
+            instance.well_since = Some(Timestamp(0));
+        }
+        self.bend_drift(instance, now);
         if self == Self::SkipRedescribe && instance.state == LifecycleState::PendingWait {
             instance.described_at = now;
         }
     }
+}
+
+impl Bug {
+    /// What is seen of a serving instance that drifted, or did not.
+    fn bend_drift(self, instance: &mut Instance, now: Timestamp) {
+        let Some(evidence) = &mut instance.evidence else { return };
+        let silent = now.since(evidence.received_at) > Duration::from_secs(30);
+        let causes = match &evidence.readiness {
+            Readiness::NotReady { causes } => causes.clone(),
+            Readiness::Ready => vec![],
+        };
+        match self {
+            Self::WithdrawOnSilence if silent => evidence.drift = vec![failure()],
+            Self::WithdrawForOthers if !causes.is_empty() => evidence.drift = causes,
+            Self::ReturnsUnproven if instance.state == LifecycleState::Standby => {
+                (evidence.readiness, evidence.drift) = (Readiness::Ready, vec![]);
+                return;
+            }
+            _ => return,
+        }
+        evidence.received_at = now;
+        instance.drifting_since = Some(Timestamp(0));
+    }
+}
+
+fn failure() -> Cause {
+    let (status, problem, examples, detail) = (Status::Fail, None, vec![], None);
+    Cause { check: "app".into(), status, problem, count: 0, examples, detail }
+}
+
+fn take_for_ours(known: &mut Observed) {
+    for (id, instance) in known.instances.iter().filter(|(_, instance)| instance.state == LifecycleState::Standby) {
+        let record = WithdrawalRecord {
+            group: instance.group.clone(),
+            way: Way::Standby,
+            stage: Stage::Back,
+            at: Timestamp(0),
+            changed_at: Timestamp(0),
+            because: String::new(),
+            causes: vec![],
+            by_hand: false,
+        };
+        let revision = known.records.get(&Key::Withdrawal(id.clone())).map(|(revision, _)| *revision);
+        let is_open = known.records.get(&Key::Withdrawal(id.clone())).is_some_and(|(_, record)| is_open(record));
+        if !is_open {
+            known.records.insert(Key::Withdrawal(id.clone()), (revision.unwrap_or(0), Record::Withdrawal(record)));
+        }
+    }
+}
+
+fn is_open(record: &Record) -> bool {
+    matches!(record, Record::Withdrawal(record) if record.stage != Stage::Over)
 }
 
 fn bend_evidence(bug: Bug, evidence: &mut Evidence) {

@@ -7,13 +7,14 @@ use portcullis::{
     digest::Digest,
     instance::{GroupName, InstanceId, LifecycleState},
     observation::Observation,
+    policy::OnDrift,
     record::{Key, Record},
     report::Evidence,
 };
 
 use crate::{
     agent::Challenge,
-    cloud::{Cloud, Group},
+    cloud::{Cloud, Group, Machine},
     controller::{Controller, policy},
     invariants::Invariants,
     planted::Bug,
@@ -43,6 +44,13 @@ enum Event {
     RootReplaced(InstanceId),
     Reboots(InstanceId),
     ScaledIn(InstanceId),
+    Drifts(GroupName, bool),
+    Mends(InstanceId),
+    Outage(u64),
+    MovedByHand(InstanceId),
+    StandsBy(InstanceId),
+    ComesBack(InstanceId),
+    Asks(InstanceId, u64),
     Speaks(InstanceId, u64),
     Checks(InstanceId, u64, Challenge),
     Reports(usize, Evidence),
@@ -91,6 +99,10 @@ pub(crate) struct Figures {
     pub(crate) words: u64,
     pub(crate) on_a_word: u64,
     pub(crate) told: u64,
+    pub(crate) withdrawn: u64,
+    pub(crate) returned: u64,
+    pub(crate) frozen: u64,
+    pub(crate) by_hand: u64,
 }
 
 impl Figures {
@@ -109,6 +121,10 @@ impl Figures {
             words: self.words + other.words,
             on_a_word: self.on_a_word + other.on_a_word,
             told: self.told + other.told,
+            withdrawn: self.withdrawn + other.withdrawn,
+            returned: self.returned + other.returned,
+            frozen: self.frozen + other.frozen,
+            by_hand: self.by_hand + other.by_hand,
         }
     }
 
@@ -123,6 +139,10 @@ impl Figures {
             && self.words > 0
             && self.on_a_word > 0
             && self.told > 0
+            && self.withdrawn > 0
+            && self.returned > 0
+            && self.frozen > 0
+            && self.by_hand > 0
     }
 }
 
@@ -148,6 +168,8 @@ pub(crate) struct World {
     boots: u64,
     /// Whether one of the two sinks takes nothing.
     deaf: bool,
+    /// Until when what lies outside of all machines is down.
+    outage_until: u64,
     bad_percent: u64,
     notices: bool,
     healed: bool,
@@ -161,7 +183,8 @@ impl World {
         let groups: BTreeSet<GroupName> =
             ["db", "web"].into_iter().take(1 + seed as usize % 2).map(Into::into).collect();
         let observing = groups.iter().filter(|_| random.percent(12)).cloned().collect();
-        let policy = policy(&groups, &observing);
+        let on_drift = groups.iter().map(|name| (name.clone(), random.one_of(&ON_DRIFT))).collect();
+        let policy = policy(&groups, &observing, &on_drift);
         let controllers = (0..2).map(|_| Controller::new(policy.clone(), bug)).collect();
         let mut world = Self {
             now: 0,
@@ -176,6 +199,7 @@ impl World {
             launched: 0,
             boots: 0,
             deaf: random.percent(30),
+            outage_until: 0,
             bad_percent: random.one_of(&[0, 30, 60, 100]),
             notices: random.percent(70),
             healed: false,
@@ -223,7 +247,8 @@ impl World {
 
     fn populate(&mut self, groups: &BTreeSet<GroupName>) {
         for name in groups {
-            let desired = self.random.between(1, 3) as usize;
+            let largest = self.random.one_of(&[3, 3, 3, 6]);
+            let desired = self.random.between(1, largest) as usize;
             let (other_hook, hopeless) = (self.random.percent(25), self.random.percent(20));
             self.cloud.groups.insert(name.clone(), Group { desired, other_hook, hopeless });
             let releases = if self.random.percent(85) { 1 } else { 0 };
@@ -241,10 +266,23 @@ impl World {
                 let at = self.random.between(5_000, CHAOS);
                 self.after(at, Event::OperatorSpeaks(name.clone()));
             }
+            self.plan_drift(name);
+        }
+    }
+
+    /// One that drifts alone, or all at once.
+    fn plan_drift(&mut self, name: &GroupName) {
+        for _ in 0..self.random.between(0, 4) {
+            let (at, whole) = (self.random.between(20_000, CHAOS), self.random.percent(20));
+            self.after(at, Event::Drifts(name.clone(), whole));
         }
     }
 
     fn plan(&mut self) {
+        if self.random.percent(20) {
+            let at = self.random.between(20_000, CHAOS - 30_000);
+            self.after(at, Event::Outage(at + 25_000));
+        }
         for index in 0..self.controllers.len() {
             self.after(index as u64, Event::Leases(index));
             self.after(0, Event::Turn(index));
@@ -265,8 +303,14 @@ impl World {
         self.cloud.groups.iter().all(|(name, group)| {
             let mut members = self.cloud.instances.values().filter(|machine| machine.group == *name);
             let serving = members.by_ref().filter(|machine| machine.is(&serves)).count();
-            serving == group.desired || (group.hopeless && self.now > CHAOS + 300_000 && self.figures.given_up > 0)
+            let returns = self.cloud.instances.values().any(|machine| machine.group == *name && self.is_to_return(machine));
+            (serving == group.desired && !returns) || (group.hopeless && self.now > CHAOS + 300_000 && self.figures.given_up > 0)
         }) && self.now > CHAOS + 30_000
+    }
+
+    /// Withdrawn by us, and well: it must come back.
+    fn is_to_return(&self, machine: &Machine) -> bool {
+        machine.stands_by() && self.invariants.is_well(machine, self.now)
     }
 
     // --- chance
@@ -314,6 +358,13 @@ impl World {
             Event::RootReplaced(id) => self.root_replaced(&id),
             Event::Reboots(id) => self.reboots(&id),
             Event::ScaledIn(id) => self.terminates(&id),
+            Event::Drifts(group, whole) => self.drifts(&group, whole),
+            Event::Mends(id) => self.mends(&id),
+            Event::Outage(until) => self.outage_until = until,
+            Event::MovedByHand(id) => self.moved_by_hand(&id),
+            Event::StandsBy(id) => self.stands_by(&id),
+            Event::ComesBack(id) => self.comes_back(&id),
+            Event::Asks(id, boot) => self.asks(&id, boot),
             Event::Speaks(id, boot) => self.speaks(&id, boot),
             Event::Checks(id, boot, challenge) => self.checks(&id, boot, challenge),
             Event::Reports(index, evidence) => {
@@ -354,6 +405,7 @@ impl World {
             self.controllers[index].cut_off_until = 0;
             self.starts(index);
         }
+        self.cloud.instances.values_mut().for_each(|machine| machine.agent.heals(self.now));
         let groups: Vec<_> = self.cloud.groups.keys().cloned().collect();
         groups.iter().for_each(|group| self.promotes(group, 4));
         self.invariants.heals(self.now);
@@ -363,6 +415,9 @@ impl World {
 fn told(ruling: &portcullis::verdict::Ruling) -> String {
     format!("{} {}", ruling.verdict, ruling.reason)
 }
+
+/// Mostly what can be undone.
+const ON_DRIFT: [OnDrift; 5] = [OnDrift::Standby, OnDrift::Standby, OnDrift::Standby, OnDrift::Replace, OnDrift::Observe];
 
 pub(crate) fn release(number: u8) -> Digest {
     Digest::of(&[number])

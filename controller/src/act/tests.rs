@@ -58,6 +58,7 @@ impl Scene {
             manifest: proven,
             challenged_at: now,
             received_at: now,
+            drift: vec![],
             diffs: Default::default(),
             readiness: Readiness::Ready,
         };
@@ -92,6 +93,8 @@ impl Scene {
                 evidence: Some(evidence.clone()),
                 serving_since: None,
                 passing_since: Some(now),
+                well_since: Some(now),
+                drifting_since: None,
             },
             evidence,
             lease_left: Duration::from_secs(3_600),

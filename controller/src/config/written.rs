@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration}
 
 use portcullis::{
     instance::GroupName,
-    policy::{self, GroupPolicy, Mode, Policy},
+    policy::{self, GroupPolicy, Mode, OnDrift, Policy},
 };
 use serde::Deserialize;
 
@@ -162,10 +162,42 @@ pub struct Group {
     pub breaker_window: Option<Length>,
     /// See [`GroupPolicy::breaker_retry_after`].
     pub breaker_retry_after: Option<Length>,
+    /// See [`GroupPolicy::on_drift`].
+    #[serde(default)]
+    pub on_drift: Drift,
+    /// See [`GroupPolicy::ready_min`].
+    pub ready_min: Option<u32>,
+    /// See [`GroupPolicy::unavailable_max`].
+    pub unavailable_max: Option<u32>,
+    /// See [`GroupPolicy::withdraw_after`].
+    pub withdraw_after: Option<Length>,
+    /// See [`GroupPolicy::return_after`].
+    pub return_after: Option<Length>,
+    /// See [`GroupPolicy::common_cause_min`].
+    pub common_cause_min: Option<usize>,
+    /// See [`GroupPolicy::common_cause_percent`].
+    pub common_cause_percent: Option<usize>,
+    /// See [`GroupPolicy::common_cause_window`].
+    pub common_cause_window: Option<Length>,
     /// See [`Pin::product`].
     pub product: Option<String>,
     /// See [`Pin::sequence_min`].
     pub sequence_min: Option<u64>,
+}
+
+/// `on_drift`, as written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Drift {
+    /// See [`OnDrift::Observe`].
+    #[default]
+    Observe,
+    /// See [`OnDrift::Standby`].
+    Standby,
+    /// Known, and refused: whether a target was deregistered is seen by its health only, which is not looked at.
+    Deregister,
+    /// See [`OnDrift::Replace`].
+    Replace,
 }
 
 impl Group {
@@ -185,6 +217,17 @@ impl Group {
         set(&mut policy.silent_after, self.silent_after);
         set(&mut policy.breaker_window, self.breaker_window);
         set(&mut policy.breaker_retry_after, self.breaker_retry_after);
+        policy.on_drift = match self.on_drift {
+            Drift::Observe | Drift::Deregister => OnDrift::Observe,
+            Drift::Standby => OnDrift::Standby,
+            Drift::Replace => OnDrift::Replace,
+        };
+        (policy.ready_min, policy.unavailable_max) = (self.ready_min, self.unavailable_max);
+        set(&mut policy.withdraw_after, self.withdraw_after);
+        set(&mut policy.return_after, self.return_after);
+        policy.common_cause_min = self.common_cause_min.unwrap_or(policy.common_cause_min);
+        policy.common_cause_percent = self.common_cause_percent.unwrap_or(policy.common_cause_percent);
+        set(&mut policy.common_cause_window, self.common_cause_window);
         policy
     }
 }
@@ -255,6 +298,10 @@ pub(super) fn policy(groups: BTreeMap<GroupName, Group>, limits: &Limits) -> Res
     if limits.calls_per_turn_max == 0 {
         return Err(refused("limits.calls_per_turn_max", "must not be zero"));
     }
+    if let Some((name, _)) = groups.iter().find(|(_, group)| group.on_drift == Drift::Deregister) {
+        let because = "`deregister` is not there yet: use `standby`, which deregisters and drains too, `replace` or `observe`";
+        return Err(refused(&format!("groups.{name}.on_drift"), because));
+    }
     let groups: BTreeMap<_, _> = groups.into_iter().map(|(name, group)| (name, group.policy())).collect();
     for (name, group) in &groups {
         if name.0.is_empty() || group.hook.is_empty() || group.admission_deadline.is_zero() {
@@ -262,6 +309,14 @@ pub(super) fn policy(groups: BTreeMap<GroupName, Group>, limits: &Limits) -> Res
         }
         if group.breaker_failures == 0 || group.breaker_window.is_zero() || group.breaker_retry_after.is_zero() {
             let because = "`breaker_failures`, `breaker_window` and `breaker_retry_after` must not be zero";
+            return Err(refused(&format!("groups.{name}"), because));
+        }
+        if group.ready_min == Some(0) || group.unavailable_max == Some(0) {
+            let because = "`ready_min` and `unavailable_max` must not be zero: `on_drift = \"observe\"` withdraws nothing";
+            return Err(refused(&format!("groups.{name}"), because));
+        }
+        if group.common_cause_min < 2 || group.common_cause_percent > 100 || group.common_cause_window.is_zero() {
+            let because = "`common_cause_min` must be 2 or more, `common_cause_percent` 100 or less, `common_cause_window` not zero";
             return Err(refused(&format!("groups.{name}"), because));
         }
     }

@@ -12,7 +12,7 @@ use axum::{
     routing::{get, post},
 };
 use portcullis::{
-    api::{Acknowledge, Event, Override, Pause, Promote, Retry},
+    api::{Acknowledge, Event, Override, Pause, Promote, Retry, Withdraw},
     digest::Digest,
     instance::{GroupName, InstanceId},
     json::{self, Limits},
@@ -41,6 +41,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v1/groups/{group}/promote", post(promote))
         .route("/v1/groups/{group}/pause", post(pause))
         .route("/v1/groups/{group}/retry", post(retry))
+        .route("/v1/groups/{group}/withdraw", post(withdraw))
         .route("/v1/groups/{group}/acknowledge", post(acknowledge))
         .route("/v1/instances/{id}/override", post(override_instance))
         .route("/v1/join-tokens", post(join_token))
@@ -206,6 +207,18 @@ async fn retry(
 ) -> Response {
     change(app, name, body, move |app, wish: &Retry, operator| overrides::retry(app, &GroupName(group), wish, operator))
         .await
+}
+
+async fn withdraw(
+    State(app): State<Arc<App>>,
+    Extension(Operator(name)): Extension<Operator>,
+    Path(group): Path<String>,
+    body: Body,
+) -> Response {
+    change(app, name, body, move |app, wish: &Withdraw, operator| {
+        overrides::withdraw(app, &GroupName(group), wish, operator)
+    })
+    .await
 }
 
 async fn acknowledge(

@@ -10,9 +10,10 @@ use aws_sdk_autoscaling::{
 };
 use aws_smithy_http_client::tls::{Provider as TlsProvider, rustls_provider::CryptoMode};
 use portcullis::{
-    action::Held,
+    action::{Departure, Held},
     instance::{GroupName, InstanceId, LifecycleState},
     observation::{Answer, GroupFacts, Hook, InstanceFacts},
+    record::Way,
     text,
 };
 
@@ -130,6 +131,30 @@ impl AwsProvider {
     }
 }
 
+/// An instance's way out of traffic and back.
+///
+/// `EnterStandby` takes it off the number that is wanted, and `ExitStandby` puts it back on, always: so nothing is launched in its
+/// place, and the group is what it was when it comes back. (Without the first, every withdrawal would leave the group one larger, or
+/// could not be undone at the maximum.) Where the group would get below its minimum, AWS refuses; the ruling says so.
+impl AwsProvider {
+    async fn enter_standby(&self, departure: &Departure) -> Answer {
+        let request = self.client.enter_standby().auto_scaling_group_name(&departure.group.0);
+        let request = request.instance_ids(&departure.instance.0).should_decrement_desired_capacity(true);
+        accepted(request.send().await)
+    }
+
+    async fn exit_standby(&self, departure: &Departure) -> Answer {
+        let request = self.client.exit_standby().auto_scaling_group_name(&departure.group.0);
+        accepted(request.instance_ids(&departure.instance.0).send().await)
+    }
+
+    /// Whoever decided knows more than the grace period: it is for instances that have not come up yet.
+    async fn replace(&self, departure: &Departure) -> Answer {
+        let request = self.client.set_instance_health().instance_id(&departure.instance.0);
+        accepted(request.health_status("Unhealthy").should_respect_grace_period(false).send().await)
+    }
+}
+
 impl Provider for AwsProvider {
     fn describe<'a>(&'a self, groups: &'a [GroupName]) -> Pending<'a, Described> {
         Box::pin(self.describe_all(groups))
@@ -141,6 +166,11 @@ impl Provider for AwsProvider {
                 Call::Admit(held) => self.complete(held, "CONTINUE").await,
                 Call::GiveUp(held) => self.complete(held, "ABANDON").await,
                 Call::KeepWaiting(held) => self.heartbeat(held).await,
+                Call::Withdraw(departure) => match departure.way {
+                    Way::Standby => self.enter_standby(departure).await,
+                    Way::Replace => self.replace(departure).await,
+                },
+                Call::Return(departure) => self.exit_standby(departure).await,
             }
         })
     }

@@ -1,5 +1,6 @@
 //! Serving instances are no longer as their release wants them, by their agents' last word. What cannot be told is told too: it
-//! is no failure, and nobody is withdrawn for it, but somebody should know.
+//! is no failure, and nobody is withdrawn for it, but somebody should know. Checks of scope `launch` do not count: what they look at
+//! lies outside of the instance.
 
 use alloc::collections::BTreeSet;
 
@@ -7,24 +8,16 @@ use super::Scope;
 use crate::{
     alert::{Alert, Tally},
     reason::Reason,
-    report::{Evidence, Readiness},
     timestamp::Timestamp,
 };
 
 pub(super) fn rule(scope: &Scope<'_>, _: &mut BTreeSet<Timestamp>) -> Option<Alert> {
     let drifted = scope.serving().filter_map(|(id, instance)| {
-        let causes = causes(instance.evidence.as_ref()?)?;
-        Some((id.clone(), causes.told()))
+        let causes = instance.evidence.as_ref()?.drift.clone();
+        (!causes.is_empty()).then(|| (id.clone(), Reason::ChecksFailing { causes }.told()))
     });
     let causes = Tally::of(drifted);
     (!causes.is_empty()).then_some(Alert::Drifted { causes })
-}
-
-fn causes(evidence: &Evidence) -> Option<Reason> {
-    match &evidence.readiness {
-        Readiness::Ready => None,
-        Readiness::NotReady { causes } => Some(Reason::ChecksFailing { causes: causes.clone() }),
-    }
 }
 
 #[cfg(test)]
@@ -51,6 +44,7 @@ mod tests {
                     "serving, and no longer as the release wants it: app: unknown on 1 (i-1)",
                 ),
                 (waiting().reported(not_ready(&[Status::Fail])), 100, "-"),
+                (serving().reported(not_ready(&[Status::Fail]).outside()), 100, "-"),
             ],
         );
     }

@@ -1,11 +1,11 @@
 //! What happens to the store and the controllers, and what becomes of their calls.
 
 use portcullis::{
-    action::{Action, AttemptKey, Held, Told},
+    action::{Action, AttemptKey, Departure, Held, Told},
     alert::AlertKey,
-    instance::GroupName,
+    instance::{GroupName, LifecycleState},
     observation::{Answer, Observation},
-    record::{GroupRecord, Key, OverrideRecord, PauseRecord, Record, Warrant, Word},
+    record::{FreezeRecord, GroupRecord, Key, OverrideRecord, PauseRecord, Record, Warrant, Way, Word},
     timestamp::Timestamp,
 };
 
@@ -32,6 +32,14 @@ impl World {
         let (at, until) = (Timestamp(self.now), Timestamp(self.now + self.random.between(3_000, 90_000)));
         let warrant = Warrant { by: "ada".into(), because: "I looked".into() };
         self.figures.words += 1;
+        let frozen = match self.store.get(&Key::Freeze(group.clone())) {
+            Some((_, Record::Freeze(freeze))) if freeze.over_at.is_none() => Some(freeze.clone()),
+            _ => None,
+        };
+        if let Some(freeze) = frozen {
+            let record = FreezeRecord { over_at: Some(at), warrant: Some(warrant), ..freeze };
+            return self.writes(&Key::Freeze(group.clone()), &Record::Freeze(record));
+        }
         if self.random.percent(25) {
             return self.writes(&Key::Pause(group.clone()), &Record::Pause(PauseRecord { warrant, at, until }));
         }
@@ -159,6 +167,8 @@ impl World {
             | Action::Admit(_)
             | Action::KeepWaiting(_)
             | Action::GiveUp(_)
+            | Action::Withdraw(_)
+            | Action::Return(_)
             | Action::Tell { .. } => self.latency(),
         };
         self.after(latency, Event::Call(index, life, action, fault));
@@ -202,6 +212,8 @@ impl World {
             Action::KeepWaiting(held) => self.cloud.heartbeat(&held, self.now),
             Action::Admit(held) => self.ends(&held, true),
             Action::GiveUp(held) => self.ends(&held, false),
+            Action::Withdraw(departure) => self.withdraws(&departure),
+            Action::Return(departure) => self.brings_back(&departure),
             Action::Tell { key, sink, told, .. } => self.told(key, sink, told),
         }
     }
@@ -221,6 +233,7 @@ impl World {
             return Answer::Refused { because: "another revision".into() };
         }
         self.invariants.recorded(by, key, record, &self.store, self.now);
+        self.figures.frozen += u64::from(matches!(record, Record::Freeze(freeze) if freeze.over_at.is_none()));
         self.writes(key, record);
         Answer::Accepted
     }
@@ -236,6 +249,31 @@ impl World {
         if self.chaos(5) {
             self.after(latency + 5_000, Event::Tells(index, life, Observation::Described(description)));
         }
+        Answer::Accepted
+    }
+
+    fn withdraws(&mut self, departure: &Departure) -> Answer {
+        let (id, now) = (&departure.instance, self.now);
+        if !self.cloud.instances.get(id).is_some_and(|machine| machine.is(&LifecycleState::InService)) {
+            return Answer::Refused { because: "not in service".into() };
+        }
+        self.invariants.withdrawn(departure, &self.cloud, &self.store, now);
+        self.figures.withdrawn += 1;
+        match departure.way {
+            Way::Standby => drop(self.enters_standby(id, false)),
+            Way::Replace => self.terminates(id),
+        }
+        Answer::Accepted
+    }
+
+    fn brings_back(&mut self, departure: &Departure) -> Answer {
+        let (id, now) = (&departure.instance, self.now);
+        if !self.cloud.instances.get(id).is_some_and(|machine| machine.is(&LifecycleState::Standby)) {
+            return Answer::Refused { because: "not in standby".into() };
+        }
+        self.invariants.returned(departure, &self.cloud, &self.store, now);
+        self.figures.returned += 1;
+        self.exits_standby(id);
         Answer::Accepted
     }
 

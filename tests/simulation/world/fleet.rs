@@ -4,13 +4,13 @@ use portcullis::{
     digest::Digest,
     instance::{GroupName, InstanceId, LifecycleState, WaitId},
     observation::Observation,
-    record::{Key, Record},
+    record::{Key, Record, Stage},
     timestamp::Timestamp,
 };
 
 use super::{Event, REPORT_EVERY, World, release};
 use crate::{
-    agent::{Agent, Challenge, Kind},
+    agent::{Agent, CHECKS, Challenge, Kind},
     cloud::{GLOBAL_TIMEOUT, HEARTBEAT_TIMEOUT, Machine},
 };
 
@@ -43,7 +43,7 @@ impl World {
         let id: InstanceId = (*format!("i-{}", self.launched)).into();
         let mut agent = self.new_agent(&group);
         let challenge = Challenge { issued: Timestamp(self.now), wait: WaitId(0) };
-        agent.checks(challenge, self.now);
+        agent.checks(challenge, false, self.now);
         let boot = agent.boot;
         self.cloud.instances.insert(id.clone(), Machine::new(group, agent, self.now));
         let delay = self.random.between(500, 4_000);
@@ -59,6 +59,9 @@ impl World {
         }
         if self.chaos(5) {
             self.after(at, Event::ScaledIn(id.clone()));
+        }
+        if self.chaos(8) {
+            self.after(at, Event::MovedByHand(id.clone()));
         }
         if self.chaos(30) {
             self.after(at + 20_000, Event::RootReplaced(id.clone()));
@@ -100,18 +103,96 @@ impl World {
         }
     }
 
-    /// Whatever ends it, a new one is launched in its place.
+    /// Whatever ends it, a new one is launched in its place, unless it stood by.
     pub(super) fn terminates(&mut self, id: &InstanceId) {
         let now = self.now;
         let Some(machine) = self.machine(id).filter(|machine| !machine.is(&LifecycleState::Terminating)) else {
             return;
         };
+        let is_wanted = !machine.stands_by();
         machine.becomes(Some(LifecycleState::Terminating), now);
         machine.wait = None;
         let group = machine.group.clone();
         let (gone, launch) = (self.random.between(500, 5_000), self.random.between(1_000, 6_000));
         self.after(gone, Event::Gone(id.clone()));
-        self.after(launch, Event::Launch(group));
+        if is_wanted {
+            self.after(launch, Event::Launch(group));
+        }
+    }
+
+    pub(super) fn comes_back(&mut self, id: &InstanceId) {
+        let now = self.now;
+        if let Some(machine) = self.machine(id).filter(|machine| machine.is(&LifecycleState::Pending)) {
+            machine.becomes(Some(LifecycleState::InService), now);
+        }
+    }
+
+    pub(super) fn stands_by(&mut self, id: &InstanceId) {
+        let now = self.now;
+        if let Some(machine) = self.machine(id).filter(|machine| machine.is(&LifecycleState::EnteringStandby)) {
+            machine.becomes(Some(LifecycleState::Standby), now);
+        }
+    }
+
+    /// Into standby; it takes a while until its connections have drained.
+    pub(super) fn enters_standby(&mut self, id: &InstanceId, by_hand: bool) -> bool {
+        let done = self.cloud.enters_standby(id, by_hand, self.now);
+        if done {
+            let drained = self.random.between(500, 4_000);
+            self.after(drained, Event::StandsBy(id.clone()));
+        }
+        done
+    }
+
+    pub(super) fn exits_standby(&mut self, id: &InstanceId) -> bool {
+        let done = self.cloud.exits_standby(id, self.now);
+        if done {
+            let registered = self.random.between(300, 4_000);
+            self.after(registered, Event::ComesBack(id.clone()));
+        }
+        done
+    }
+
+    /// An operator takes one out, or brings one back.
+    pub(super) fn moved_by_hand(&mut self, id: &InstanceId) {
+        let ours = matches!(self.store.get(&Key::Withdrawal(id.clone())),
+            Some((_, Record::Withdrawal(record))) if record.stage != Stage::Over);
+        let Some(machine) = self.cloud.instances.get(id) else { return };
+        if machine.is(&LifecycleState::Standby) {
+            self.exits_standby(id);
+        } else if !ours && self.enters_standby(id, true) {
+            self.figures.by_hand += 1;
+            let again = self.random.between(15_000, 200_000);
+            self.after(again, Event::MovedByHand(id.clone()));
+        }
+    }
+
+    /// The content of one that serves, or of all, is no longer as it should be: for a while.
+    pub(super) fn drifts(&mut self, group: &GroupName, whole: bool) {
+        let (now, check) = (self.now, self.random.one_of(&CHECKS));
+        let good = |machine: &&mut Machine| machine.group == *group && machine.is(&LifecycleState::InService);
+        let mut noticed = vec![];
+        let first = self.random.between(0, 5) as usize;
+        for (id, machine) in self.cloud.instances.iter_mut().filter(|(_, machine)| good(machine)) {
+            if machine.agent.kind == Kind::Good {
+                noticed.push((id.clone(), machine.agent.boot));
+            }
+        }
+        if !whole && !noticed.is_empty() {
+            noticed = vec![noticed[first % noticed.len()].clone()];
+        }
+        let lasts = self.random.between(5_000, 60_000);
+        for (id, boot) in noticed {
+            self.machine(&id).into_iter().for_each(|machine| machine.agent.drifts(check, now));
+            let (soon, heals) = (self.random.between(100, 1_000), lasts + self.random.between(0, 20_000));
+            self.after(soon, Event::Asks(id.clone(), boot));
+            self.after(heals, Event::Mends(id));
+        }
+    }
+
+    pub(super) fn mends(&mut self, id: &InstanceId) {
+        let now = self.now;
+        self.machine(id).into_iter().for_each(|machine| machine.agent.heals(now));
     }
 
     pub(super) fn goes(&mut self, id: &InstanceId) {
@@ -162,10 +243,11 @@ impl World {
         let mut agent = self.new_agent(&group);
         let known = self.controllers.iter().find(|controller| controller.alive);
         let wait = known.map_or(WaitId(0), |controller| controller.present_wait(id));
-        agent.checks(Challenge { issued: Timestamp(now), wait }, now);
+        agent.checks(Challenge { issued: Timestamp(now), wait }, false, now);
         let boot = agent.boot;
         if let Some(machine) = self.machine(id) {
-            machine.agent = agent;
+            let former = core::mem::replace(&mut machine.agent, agent);
+            machine.agent.follows(former, now);
         }
         self.figures.roots_replaced += 1;
         let delay = self.random.between(1_000, 12_000);
@@ -193,6 +275,11 @@ impl World {
         let pause = if machine.is(&LifecycleState::InService) { 20_000 } else { REPORT_EVERY };
         let jitter = self.random.between(0, 400);
         self.after(pause + jitter, Event::Speaks(id.clone(), boot));
+        self.asks(id, boot);
+    }
+
+    /// For a challenge; then it checks.
+    pub(super) fn asks(&mut self, id: &InstanceId, boot: u64) {
         let index = self.random.between(0, 1) as usize;
         let Some(controller) = Some(&self.controllers[index]).filter(|controller| controller.alive) else { return };
         let challenge = Challenge { issued: Timestamp(self.now), wait: controller.present_wait(id) };
@@ -201,10 +288,10 @@ impl World {
     }
 
     pub(super) fn checks(&mut self, id: &InstanceId, boot: u64, challenge: Challenge) {
-        let now = self.now;
+        let (now, outage) = (self.now, self.now < self.outage_until);
         let Some(machine) = self.machine(id).filter(|machine| machine.agent.boot == boot) else { return };
         let lies = u64::from(machine.agent.kind == Kind::Lying);
-        let Some((challenge, readiness)) = machine.agent.checks(challenge, now) else { return };
+        let Some((challenge, readiness)) = machine.agent.checks(challenge, outage, now) else { return };
         self.figures.lies += lies;
         for index in 0..self.controllers.len() {
             if self.chaos(15) {

@@ -7,7 +7,7 @@ use portcullis::{
     digest::Digest,
     instance::{LifecycleState, WaitId},
     policy::Mode,
-    report::{self, Evidence, PAYLOAD_TYPE, Readiness, Report},
+    report::{self, Cause, Evidence, PAYLOAD_TYPE, Readiness, Report},
     verdict::Verdict,
 };
 
@@ -49,7 +49,7 @@ fn take(app: &App, signed: Signed<Report>) -> Result<Accepted, Refusal> {
     let challenge = answered_challenge(app, &report, &binding_id, &binding)?;
     let place = Place::of(app, &app.snapshot(), &report.instance);
     check_place(&report, &binding, &place)?;
-    let readiness = judge(app, &report, &place)?;
+    let (readiness, drift) = judge(app, &report, &place)?;
     let ready = readiness == Readiness::Ready;
     binding.n = challenge.n;
     binding.last_report = Some(digest);
@@ -62,6 +62,7 @@ fn take(app: &App, signed: Signed<Report>) -> Result<Accepted, Refusal> {
         challenged_at: challenge.issued,
         received_at: app.clock.now(),
         readiness,
+        drift,
         diffs: report::diffs(&report.outcomes),
     };
     let revision = Some(keep(app, &binding_id, revision, &binding, &evidence)?);
@@ -120,7 +121,7 @@ fn check_place(report: &Report, binding: &Binding, place: &Place) -> Result<(), 
 
 /// Readiness from the controller's own copy. A group that only observes takes reports for every published release, so that
 /// it can tell what it would have held.
-fn judge(app: &App, report: &Report, place: &Place) -> Result<Readiness, Refusal> {
+fn judge(app: &App, report: &Report, place: &Place) -> Result<(Readiness, Vec<Cause>), Refusal> {
     if place.mode == Mode::Enforce && !place.accepted.contains(&report.manifest) {
         let wanted =
             place.accepted.first().map_or_else(|| "none is promoted".into(), |wanted| format!("{wanted} is wanted"));
@@ -132,6 +133,7 @@ fn judge(app: &App, report: &Report, place: &Place) -> Result<Readiness, Refusal
         manifest.ok_or_else(|| Refusal::new(Kind::NotPublished, format!("{} is not published", report.manifest)))?;
     report::judge_facts(&manifest, report)
         .and_then(|()| report::judge(&manifest, &report.outcomes))
+        .map(|readiness| (readiness, report::drift(&manifest, &report.outcomes)))
         .map_err(|error| Refusal::new(Kind::NotAReport, error))
 }
 

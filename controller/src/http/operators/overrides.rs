@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use portcullis::{
     alert::AlertKey,
-    api::{Acknowledge, Override, Pause, Retry, WORD_S_MAX},
+    api::{Acknowledge, Override, Pause, Retry, WORD_S_MAX, Withdraw},
     instance::{GroupName, InstanceId},
     policy::Mode,
-    record::{AlertRecord, BreakerRecord, Key, OverrideRecord, PauseRecord, Record, WaitRecord, Warrant, Word},
+    record::{
+        AlertRecord, BreakerRecord, FreezeRecord, Key, OverrideRecord, PauseRecord, Record, WaitRecord, Warrant, Word,
+    },
     text,
     timestamp::Timestamp,
 };
@@ -89,6 +91,30 @@ pub(super) fn retry(app: &App, group: &GroupName, wish: &Retry, operator: &str) 
     let record = BreakerRecord { at, until: at, ..before };
     let write = records::put(path, Some(revision), &Record::Breaker(record.clone()));
     let event = line("retry", at, (group, None), operator, &format!("one more is replaced: {}", warrant.because));
+    app.store.commit(Batch { writes: vec![write], events: vec![event] })?;
+    Ok(record)
+}
+
+/// Lets withdrawing go on in a group in which many fail for one cause: for those that fail now.
+pub(super) fn withdraw(app: &App, group: &GroupName, wish: &Withdraw, operator: &str) -> Result<FreezeRecord, Refusal> {
+    let warrant = warrant(&wish.reason, operator)?;
+    if !app.config.policy.groups.contains_key(group) {
+        return Err(Refusal::new(Kind::NotFound, format!("`{group}` is not a gated group")));
+    }
+    let path = Key::Freeze(group.clone()).path();
+    let before = match records::read::<Record>(&*app.store, &path)? {
+        Some((revision, Record::Freeze(record))) if record.over_at.is_none() => Some((revision, record)),
+        _ => None,
+    };
+    let goes_on = || {
+        Refusal::new(Kind::OverrideRefused, format!("in {group} many don't fail for one cause: nothing keeps it back"))
+    };
+    let (revision, before) = before.ok_or_else(goes_on)?;
+    let at = app.clock.now();
+    let text = format!("withdrawing goes on ({}): {}", before.cause, warrant.because);
+    let record = FreezeRecord { over_at: Some(at), warrant: Some(warrant), ..before };
+    let write = records::put(path, Some(revision), &Record::Freeze(record.clone()));
+    let event = line("withdraw", at, (group, None), operator, &text);
     app.store.commit(Batch { writes: vec![write], events: vec![event] })?;
     Ok(record)
 }

@@ -1,0 +1,395 @@
+//! Takes drifted instances out of traffic, within what their group may lose: the gate never empties a fleet.
+//!
+//! Of a group that says so by `on_drift`, those that have drifted for `withdraw_after` go on record one by one, and may be taken out,
+//! while all of this holds: no common cause is at work (`freeze`), the group is not paused, no more than `unavailable_max` do not
+//! serve, *whatever the reason*, the one in question included, and `ready_min` others are proven and serve. All of it is looked at when
+//! the record is written, and once more when the call is made; who was first on record is first.
+//!
+//! An instance that stands by by our doing was taken off the number that the group wants, and is put on top of it here: so a share is
+//! of the same number, however many stand by.
+//!
+//! Planted bugs (tests/simulation): `withdraw_no_budget`, `withdraw_below_floor`, `withdraw_on_silence`.
+
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    string::String,
+    vec::Vec,
+};
+
+use super::{
+    Freeze,
+    case::Case,
+    drift::{self, Drift},
+    opinion::Opinion,
+    withdrawn,
+};
+use crate::{
+    action::{Action, AttemptKey},
+    instance::{GroupName, InstanceId, LifecycleState},
+    observed::Observed,
+    policy::{GroupPolicy, OnDrift, Policy},
+    reason::{Reason, Restraint},
+    record::{Key, Record, Stage, Way},
+    timestamp::Timestamp,
+    verdict::Verdict,
+};
+
+/// A group that was described whole, with all its instances.
+pub(super) struct Fleet<'a> {
+    pub(super) observed: &'a Observed,
+    pub(super) now: Timestamp,
+    members: Vec<Case<'a>>,
+    desired: u32,
+}
+
+impl<'a> Fleet<'a> {
+    pub(super) fn of(name: &GroupName, observed: &'a Observed, policy: &'a Policy, now: Timestamp) -> Option<Self> {
+        let desired = observed.groups.get(name)?.facts.as_ref()?.desired;
+        let members = observed.instances.iter().filter(|(_, instance)| instance.group == *name);
+        let members = members.filter_map(|(id, instance)| Case::of(id, instance, observed, policy, now)).collect();
+        Some(Self { observed, now, members, desired })
+    }
+
+    pub(super) fn serving(&self) -> impl Iterator<Item = &Case<'a>> {
+        self.members.iter().filter(|case| case.instance.state == LifecycleState::InService)
+    }
+
+    /// How many there should be: those that are wanted, and those that we took off that number.
+    pub(super) fn size(&self) -> u32 {
+        let stands_by = |case: &&Case<'_>| {
+            matches!(case.instance.state, LifecycleState::EnteringStandby | LifecycleState::Standby)
+                && case.withdrawal().is_some()
+        };
+        self.desired.saturating_add(count(self.members.iter().filter(stands_by)))
+    }
+
+    /// How many do not serve.
+    fn down(&self) -> u32 {
+        self.size().saturating_sub(count(self.serving()))
+    }
+
+    /// How many serve, are proven, and are not on their way out.
+    fn proven(&self) -> u32 {
+        let leaves = |case: &Case<'_>| case.withdrawal().is_some_and(|record| record.stage == Stage::Out);
+        count(self.serving().filter(|case| !leaves(case) && drift::is_proven(case)))
+    }
+}
+
+/// How many in a hundred.
+pub(super) fn share(count: usize, of: u32) -> usize {
+    (count * 100).checked_div(of as usize).unwrap_or(100)
+}
+
+fn count<T>(all: impl Iterator<Item = T>) -> u32 {
+    u32::try_from(all.count()).unwrap_or(u32::MAX)
+}
+
+/// Grants what may be withdrawn now, and says why of all that drifted and may not.
+pub(super) fn within_limits(
+    opinions: &mut BTreeMap<InstanceId, Opinion>,
+    freezes: &BTreeMap<GroupName, Freeze>,
+    observed: &Observed,
+    policy: &Policy,
+    now: Timestamp,
+    wakes: &mut BTreeSet<Timestamp>,
+) {
+    for (name, of_group) in &policy.groups {
+        let Some(way) = way(of_group) else { continue };
+        let Some(fleet) = Fleet::of(name, observed, policy, now) else { continue };
+        wakes.extend(fleet.serving().filter_map(drift::silent_at));
+        let limits = Limits::of(&fleet, of_group, freezes.get(name));
+        let mut leaving = Vec::new();
+        for case in fleet.serving() {
+            let Some(opinion) = opinions.get(case.id) else { continue };
+            leaving.extend(Leaving::of(case, opinion, of_group));
+        }
+        leaving.sort_by_key(Leaving::order);
+        let mut unavailable = fleet.down();
+        for one in leaving {
+            let settling = one.settles_at.filter(|at| now < *at);
+            if settling.is_none() {
+                unavailable = unavailable.saturating_add(1);
+            }
+            let restraint = settling.map(|until| Restraint::Settling { until }).or_else(|| limits.restraint(unavailable));
+            wakes.extend(restraint.as_ref().and_then(until));
+            opinions.get_mut(one.case.id).into_iter().for_each(|opinion| one.tell(opinion, way, restraint.clone()));
+        }
+    }
+}
+
+fn way(policy: &GroupPolicy) -> Option<Way> {
+    match policy.on_drift {
+        _ if !policy.withdraws() => None,
+        OnDrift::Observe => None,
+        OnDrift::Standby => Some(Way::Standby),
+        OnDrift::Replace => Some(Way::Replace),
+    }
+}
+
+/// What a group may lose.
+struct Limits {
+    frozen: Option<Restraint>,
+    paused: Option<Restraint>,
+    proven: u32,
+    ready_min: u32,
+    unavailable_max: u32,
+}
+
+impl Limits {
+    fn of(fleet: &Fleet<'_>, policy: &GroupPolicy, freeze: Option<&Freeze>) -> Self {
+        let size = fleet.size();
+        let pause = fleet.members.first().and_then(Case::pause);
+        Self {
+            frozen: freeze.map(|freeze| Restraint::CommonCause { cause: freeze.cause.clone() }),
+            paused: pause.map(|pause| Restraint::Paused { until: pause.until }),
+            proven: fleet.proven(),
+            ready_min: policy.ready_min(size),
+            unavailable_max: policy.unavailable_max(size),
+        }
+    }
+
+    /// What forbids that so many do not serve.
+    fn restraint(&self, unavailable: u32) -> Option<Restraint> {
+        let Self { proven, ready_min, unavailable_max, .. } = *self;
+        let too_few = || (proven < ready_min).then_some(Restraint::TooFewProven { proven, ready_min });
+        let too_many =
+            || (unavailable > unavailable_max).then_some(Restraint::Unavailable { unavailable, unavailable_max });
+        self.frozen.clone().or_else(|| self.paused.clone()).or_else(too_few).or_else(too_many)
+    }
+}
+
+const fn until(restraint: &Restraint) -> Option<Timestamp> {
+    match restraint {
+        Restraint::Settling { until } | Restraint::Paused { until } => Some(*until),
+        Restraint::CommonCause { .. } | Restraint::Unavailable { .. } | Restraint::TooFewProven { .. } => None,
+    }
+}
+
+/// One that serves and is to leave: on record already, or to be.
+struct Leaving<'a> {
+    case: &'a Case<'a>,
+    /// When that was decided, and whether it may have been done.
+    on_record: Option<(Timestamp, bool)>,
+    drift: Option<Drift<'a>>,
+    /// Until when it is looked at first.
+    settles_at: Option<Timestamp>,
+}
+
+impl<'a> Leaving<'a> {
+    fn of(case: &'a Case<'a>, opinion: &Opinion, policy: &GroupPolicy) -> Option<Self> {
+        if let Some(record) = case.withdrawal() {
+            let tried = case.attempts(&AttemptKey::Withdraw(case.id.clone(), record.changed_at)).is_some();
+            let wanted = tried || opinion.wishes.iter().any(|wish| matches!(wish, Action::Withdraw(_)));
+            let on_record = Some((record.changed_at, tried));
+            let leaves = record.stage == Stage::Out && (wanted || drift::drift(case).is_some());
+            return leaves.then_some(Self { case, on_record, drift: None, settles_at: None });
+        }
+        let drift = drift::drift(case).filter(|drift| !is_let_be(case, drift))?;
+        let settles_at = Some(drift.since + policy.withdraw_after);
+        Some(Self { case, on_record: None, drift: Some(drift), settles_at })
+    }
+
+    /// What may have been done comes first, then what is on record, or is being recorded.
+    fn order(&self) -> (bool, bool, Timestamp, InstanceId) {
+        let key = AttemptKey::Record(Key::Withdrawal(self.case.id.clone()));
+        let is_being_recorded = self.on_record.is_some() || self.case.attempts(&key).is_some();
+        let since = self.on_record.map(|(at, _)| at).or(self.settles_at).unwrap_or_default();
+        (!self.on_record.is_some_and(|(_, tried)| tried), !is_being_recorded, since, self.case.id.clone())
+    }
+
+    fn tell(&self, opinion: &mut Opinion, way: Way, restraint: Option<Restraint>) {
+        let because = self.because();
+        match (restraint, &self.drift) {
+            // It was taken out, or the call is under way: there is nothing left to hold back.
+            (Some(_), None) if is_done(opinion) || !opinion.wishes.iter().any(is_of_withdrawing) => {}
+            (Some(restraint), _) => {
+                opinion.wishes.retain(|wish| !is_of_withdrawing(wish));
+                say(opinion, Reason::WithdrawalHeldBack { restraint, because });
+            }
+            (None, Some(drift)) => {
+                opinion.wishes.push(withdrawn::begin(self.case, way, drift));
+                say(opinion, Reason::WithdrawalNotRecorded { because });
+            }
+            (None, None) => {}
+        }
+    }
+
+    fn because(&self) -> String {
+        let on_record = || self.case.withdrawal().map(|record| record.because.clone()).unwrap_or_default();
+        self.drift.as_ref().map_or_else(on_record, Drift::because)
+    }
+}
+
+fn is_done(opinion: &Opinion) -> bool {
+    opinion.ruling.as_ref().is_some_and(|ruling| ruling.verdict == Verdict::Withdrawn)
+}
+
+fn say(opinion: &mut Opinion, reason: Reason) {
+    opinion.ruling.iter_mut().for_each(|ruling| ruling.reason = reason.clone());
+}
+
+/// The call, or the description that it waits for.
+fn is_of_withdrawing(wish: &Action) -> bool {
+    match wish {
+        Action::Withdraw(_) | Action::Describe(_) => true,
+        Action::Record { record: Record::Withdrawal(_), .. } => false,
+        Action::Record { .. }
+        | Action::Admit(_)
+        | Action::KeepWaiting(_)
+        | Action::GiveUp(_)
+        | Action::Return(_)
+        | Action::Tell { .. } => false,
+    }
+}
+
+/// Somebody brought it back by hand, and it fails for nothing new.
+fn is_let_be(case: &Case<'_>, drift: &Drift<'_>) -> bool {
+    case.last_withdrawal().is_some_and(|record| {
+        record.by_hand && record.stage == Stage::Over && drift.causes().iter().all(|cause| record.causes.contains(cause))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::{format, string::ToString as _};
+
+    use super::{super::fixtures::*, *};
+    use crate::{decide::decide, observation::Answer};
+
+    const FOUR: [&str; 4] = ["i-1", "i-2", "i-3", "i-4"];
+
+    /// What is done, and what is said of all that drifted.
+    fn told(scene: &Scene, now: u64) -> String {
+        let decision = decide(&scene.observed, &scene.policy, at(now));
+        let done = decision.actions.iter().filter(|action| is_about_withdrawing(action)).map(said);
+        let reasons = decision.rulings.iter().filter_map(|(id, ruling)| {
+            let restraint = match &ruling.reason {
+                Reason::WithdrawalHeldBack { restraint, .. } => restraint.to_string(),
+                reason if reason.code().starts_with("withdraw") => reason.code().to_string(),
+                _ => return None,
+            };
+            Some(format!("{id} {restraint}"))
+        });
+        done.chain(reasons).collect::<Vec<_>>().join(", ")
+    }
+
+    fn is_about_withdrawing(action: &Action) -> bool {
+        matches!(action, Action::Withdraw(_) | Action::Return(_))
+            || matches!(action, Action::Record { record: Record::Withdrawal(_) | Record::Freeze(_), .. })
+    }
+
+    #[test]
+    fn within_what_a_group_may_lose() {
+        let one = || drifting(&FOUR, &["i-1"], 1_000);
+        let granted = "withdrawal/i-1 out, i-1 withdrawal_not_recorded";
+        let two = || drifting(&FOUR, &["i-1"], 1_000).drifts("i-2", 500, 999);
+        let waits = |mut scene: Scene, ready_min| {
+            scene.group_policy().ready_min = Some(ready_min);
+            scene
+        };
+        let wanted = |mut scene: Scene, desired| {
+            scene.facts().desired = desired;
+            scene
+        };
+        let may_lose = |mut scene: Scene, unavailable_max| {
+            scene.group_policy().unavailable_max = Some(unavailable_max);
+            scene
+        };
+        for (number, (scene, now, expected)) in [
+            (drifting(&FOUR, &[], 1_000), 1_000, ""),
+            (one(), 999, "i-1 looked at until 2024-10-04T00:16:40.000Z"),
+            (one(), 1_000, granted),
+            (one().observing(), 1_000, ""),
+            (one().paused(2_000), 1_000, "i-1 its group is paused until 2024-10-04T00:33:20.000Z"),
+            (one().paused(1_000), 1_000, granted),
+            // Who drifted first is first.
+            (two(), 1_000, "withdrawal/i-2 out, i-1 2 would not serve, 1 may not, i-2 withdrawal_not_recorded"),
+            (
+                may_lose(two(), 2),
+                1_000,
+                "withdrawal/i-1 out, withdrawal/i-2 out, i-1 withdrawal_not_recorded, i-2 withdrawal_not_recorded",
+            ),
+            // Whatever the reason why others do not serve.
+            (wanted(one(), 5), 1_000, "i-1 2 would not serve, 1 may not"),
+            (one().in_the_state("i-4", LifecycleState::Standby), 1_000, "i-1 2 would not serve, 1 may not"),
+            (
+                wanted(one().in_the_state("i-4", LifecycleState::Standby), 3),
+                1_000,
+                "withdrawal/i-1 out, i-1 withdrawal_not_recorded",
+            ),
+            (
+                wanted(one().withdrawal("i-4", Stage::Out, 300).in_the_state("i-4", LifecycleState::Standby), 3),
+                1_000,
+                "i-1 2 would not serve, 1 may not, i-4 withdrawn",
+            ),
+            // The others must be proven.
+            (waits(one(), 3), 1_000, granted),
+            (waits(one(), 4), 1_000, "i-1 3 others are proven, 4 must be"),
+            (waits(one().listening_since(Some(before(1))), 3), 1_000, granted),
+            (drifting(&["i-1"], &["i-1"], 1_000), 1_000, "i-1 0 others are proven, 1 must be"),
+            (drifting(&["i-1", "i-2"], &["i-1"], 1_000), 1_000, granted),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            assert_eq!(told(&scene, now), expected, "row {number}");
+        }
+    }
+
+    #[test]
+    fn what_is_on_record_is_counted_and_looked_at_again() {
+        let recorded = || drifting(&FOUR, &["i-1"], 1_000).withdrawal("i-1", Stage::Out, 995);
+        let with_another = || recorded().drifts("i-2", 500, 999);
+        let call = |answer| with_another().tried(AttemptKey::Withdraw(i1(), at(995)), 999, answer);
+        let being_recorded = || {
+            let key = AttemptKey::Record(Key::Withdrawal(i1()));
+            drifting(&FOUR, &["i-1"], 1_000).drifts("i-2", 500, 999).tried(key, 1_000, None)
+        };
+        let waits = "i-2 2 would not serve, 1 may not";
+        for (number, (scene, expected)) in [
+            (recorded(), "withdraw i-1, i-1 withdrawing".to_string()),
+            (with_another(), format!("withdraw i-1, i-1 withdrawing, {waits}")),
+            (call(None), format!("i-1 withdrawing, {waits}")),
+            (call(Some(Answer::Accepted)), format!("i-1 withdrawn, {waits}")),
+            (being_recorded(), format!("i-1 withdrawal_not_recorded, {waits}")),
+            // Meanwhile another one went.
+            (
+                recorded().in_the_state("i-4", LifecycleState::Terminating),
+                "i-1 2 would not serve, 1 may not".to_string(),
+            ),
+            (recorded().frozen(900, None), "i-1 many fail for one cause (app: fail)".to_string()),
+            // Two on record, by a race: the first goes.
+            (
+                with_another()
+                    .withdrawal("i-2", Stage::Out, 994)
+                    .change("i-2", |record| record.causes = ["db: fail".into()].into()),
+                "withdraw i-2, i-1 2 would not serve, 1 may not, i-2 withdrawing".to_string(),
+            ),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            assert_eq!(told(&scene, 1_000), expected, "row {number}");
+        }
+    }
+
+    #[test]
+    fn what_came_back_by_hand_is_let_be() {
+        let by_hand = |causes: &[&str]| {
+            let scene = drifting(&FOUR, &["i-1"], 1_000).withdrawal("i-1", Stage::Over, 300);
+            let causes = causes.iter().map(|cause| (*cause).into()).collect();
+            scene.change("i-1", |record| (record.by_hand, record.causes) = (true, causes))
+        };
+        assert_eq!(told(&by_hand(&["app: fail", "db: fail"]), 1_000), "");
+        let granted = "withdrawal/i-1 out, i-1 withdrawal_not_recorded";
+        assert_eq!(told(&by_hand(&["db: fail"]), 1_000), granted);
+        assert_eq!(told(&by_hand(&["app: fail"]).change("i-1", |record| record.by_hand = false), 1_000), granted);
+    }
+
+    #[test]
+    fn it_wakes_when_the_time_has_come() {
+        let scene = drifting(&FOUR, &["i-1"], 1_000).described(996);
+        let decision = decide(&scene.observed, &scene.policy, at(997));
+        assert_eq!(decision.wake_at.map(seconds).as_deref(), Some("1000"));
+    }
+}
