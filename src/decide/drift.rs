@@ -1,8 +1,8 @@
 //! What the evidence of a serving instance is worth: whether it is still proven, and whether it has drifted. The one place that
 //! decides that an instance may be withdrawn for what its agent says.
 //!
-//! Silence is never drift: an old report, or one that was made before this controller listened, says nothing of the present. What is
-//! unknown is no drift either, nor what lies outside of the instance (scope `launch`), nor what two speakers dispute.
+//! Silence is never drift: an old report, one of before its last wait (its content may be another), or one that was made before this
+//! controller listened, says nothing of the present. What is unknown is no drift either, nor what lies outside of the instance (scope `launch`), nor what two speakers dispute.
 //!
 //! An instance that booted again while it serves proves itself again, like one that waits: until then it is not proven. It is
 //! withdrawn when something fails that counts while it serves, like any other.
@@ -62,7 +62,9 @@ pub(super) fn is_proven(case: &Case<'_>) -> bool {
 
 /// Its last word, while that is fresh enough not to be silence, and nobody else claims to speak for it.
 fn spoken<'a>(case: &Case<'a>) -> Option<&'a Evidence> {
-    case.instance.evidence.as_ref().filter(|_| case.dispute().is_none() && silent_at(case) > Some(case.now))
+    let evidence = case.instance.evidence.as_ref()?;
+    let of_now = case.wait().is_none_or(|wait| evidence.challenged_at >= wait.since);
+    (of_now && case.dispute().is_none() && silent_at(case) > Some(case.now)).then_some(evidence)
 }
 
 /// When its last word becomes silence.
@@ -110,6 +112,10 @@ mod tests {
             (three(&["i-1"]).listening_since(Some(at(99))), 100, drifted),
             (three(&["i-1"]).listening_since(Some(at(100))), 100, neither),
             (three(&["i-1"]).listening_since(None), 100, neither),
+            (three(&[]).wait_of("i-1", 2, at(98), true), 100, proven),
+            (three(&[]).wait_of("i-1", 2, at(99), true), 100, neither),
+            (three(&["i-1"]).wait_of("i-1", 2, at(99), true), 100, drifted),
+            (three(&["i-1"]).wait_of("i-1", 2, at(100), true), 100, neither),
             (three(&[]).disputed(), 100, neither),
             (three(&["i-1"]).disputed(), 100, neither),
         ]

@@ -7,7 +7,7 @@
 //!
 //! Planted bugs (tests/simulation): `recorded_is_told`, `end_untold`.
 
-use alloc::{collections::BTreeSet, vec::Vec};
+use alloc::{collections::BTreeSet, string::String, vec::Vec};
 
 use crate::{
     action::{Action, AttemptKey, Told},
@@ -64,6 +64,12 @@ fn of_one(
         (None, None) => return,
     };
     if alert.is_some() && kept.over_at.is_some() {
+        // The news that it fires again must not be overtaken by the news that it was over.
+        let over = |sink: &String| AttemptKey::Tell(key.clone(), sink.clone(), kept.since, Told::IsOver);
+        let mut over = policy.sinks.iter().filter_map(|sink| observed.attempts.get(&over(sink)));
+        if over.any(|attempts| !is_due(attempts.settled_at(&policy.limits), now, wakes)) {
+            return;
+        }
         // Some were told that it was over, and some may have been: for all of them it begins anew.
         kept = AlertRecord::begun(key.clone(), kept.alert, now);
     }
@@ -300,6 +306,15 @@ mod tests {
             ),
             ("it is closed", ended(|record| record.is_over = true), 201, vec![]),
             ("it fires again before that", begun(firing(), 100, is_over), 201, vec!["record 201"]),
+            (
+                "but not while some are being told that it is over",
+                {
+                    let told = AttemptKey::Tell(key(), "mail".into(), at(100), Told::IsOver);
+                    begun(firing(), 100, is_over).tried(told, 201, None)
+                },
+                230,
+                vec![],
+            ),
             ("it fires anew", begun(firing(), 100, |record| record.is_over = true), 300, vec!["record 300"]),
         ];
         for (what, scene, now, expected) in rows {

@@ -80,7 +80,7 @@ fn comes(case: &Case<'_>, record: &WithdrawalRecord) -> Opinion {
             Opinion::default().wishing(write(case, record, Stage::Over, true))
         };
     }
-    if well(case).is_none() {
+    if well(case, record).is_none() {
         let broke = case.instance.evidence.as_ref().is_some_and(|evidence| !evidence.is_well());
         let opinion = Opinion::withdrawn(case, withdrawn(record));
         return opinion.and(broke.then(|| write(case, record, Stage::Out, false)));
@@ -111,9 +111,10 @@ fn described_since(case: &Case<'_>, taken_at: Timestamp, opinion: Opinion) -> Op
 }
 
 /// The last report, if it shows that all is well, and is fresh enough to bring it back on.
-fn well<'a>(case: &Case<'a>) -> Option<&'a Evidence> {
+fn well<'a>(case: &Case<'a>, record: &WithdrawalRecord) -> Option<&'a Evidence> {
     let evidence = case.instance.evidence.as_ref()?;
-    let fresh = case.now.since(evidence.received_at) <= case.limits.report_age_max;
+    let of_now = evidence.challenged_at >= record.at;
+    let fresh = of_now && case.now.since(evidence.received_at) <= case.limits.report_age_max;
     let accepted = case.accepted().contains(&evidence.manifest);
     (fresh && accepted && evidence.is_well() && case.dispute().is_none()).then_some(evidence)
 }
@@ -124,7 +125,7 @@ fn is_proven_anew(case: &Case<'_>, record: &WithdrawalRecord) -> bool {
     let long_enough = |(evidence, since): (&Evidence, Timestamp)| {
         evidence.received_at >= since + case.policy.return_after
     };
-    well(case).zip(run).is_some_and(long_enough)
+    well(case, record).zip(run).is_some_and(long_enough)
 }
 
 fn stale_at(case: &Case<'_>) -> Timestamp {

@@ -167,6 +167,7 @@ impl Bug {
         let mut decision = decide(&known, &policy, now);
         match self {
             Self::NeverWake => decision.wake_at = None,
+            Self::WithdrawOnSilence => decision.alerts = decide(observed, &policy, now).alerts,
             Self::EndUntold => {
                 decision.actions.retain(|action| !matches!(action, Action::Tell { told: Told::IsOver, .. }));
             }

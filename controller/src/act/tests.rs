@@ -4,10 +4,12 @@ use std::sync::Mutex;
 
 use portcullis::{
     digest::Digest,
-    instance::{LifecycleState, WaitId},
+    instance::WaitId,
     observed::{Instance as Seen, Observed},
-    policy::{GroupPolicy, Policy},
-    record::{OverrideRecord, PauseRecord, Warrant},
+    outcome::Status,
+    policy::{GroupPolicy, OnDrift, Policy},
+    record::{DisputeRecord, FreezeRecord, OverrideRecord, PauseRecord, Warrant, WithdrawalRecord},
+    report::Cause,
     timestamp::Timestamp,
 };
 
@@ -43,6 +45,9 @@ struct Scene {
     pause: Option<PauseRecord>,
     evidence: Evidence,
     binding: Binding,
+    withdrawal: Option<WithdrawalRecord>,
+    freeze: Option<FreezeRecord>,
+    is_disputed: bool,
     seen: Seen,
     lease_left: Duration,
 }
@@ -76,6 +81,9 @@ impl Scene {
             },
             word: None,
             pause: None,
+            withdrawal: None,
+            freeze: None,
+            is_disputed: false,
             binding: Binding {
                 instance: "i-1".into(),
                 group: None,
@@ -112,6 +120,12 @@ impl Scene {
             records::put(records::bound_path(&"i-1".into()), None, &"id"),
             records::put(records::binding_path("id"), None, &self.binding),
         ];
+        let withdrawal = self.withdrawal.clone().map(Record::Withdrawal);
+        writes.extend(withdrawal.map(|withdrawal| record(Key::Withdrawal("i-1".into()), withdrawal)));
+        let freeze = self.freeze.clone().map(Record::Freeze);
+        writes.extend(freeze.map(|freeze| record(Key::Freeze("web".into()), freeze)));
+        let dispute = self.is_disputed.then_some(Record::Dispute(DisputeRecord { at: self.now }));
+        writes.extend(dispute.map(|dispute| record(Key::Dispute("i-1".into()), dispute)));
         writes.extend(word.into_iter().chain(pause));
         writes
     }
@@ -130,13 +144,49 @@ impl Scene {
         self
     }
 
+    /// It drifted, and is to be withdrawn; or it is well again, and is to be brought back.
+    fn departing(stage: Stage) -> Self {
+        let mut scene = Self::good();
+        if stage == Stage::Out {
+            let cause = Cause {
+                check: "app".into(),
+                status: Status::Fail,
+                problem: None,
+                count: 0,
+                examples: vec![],
+                detail: None,
+            };
+            scene.evidence.drift = vec![cause];
+            scene.seen.state = LifecycleState::InService;
+        } else {
+            scene.seen.state = LifecycleState::Standby;
+        }
+        let (group, way, because, causes) = ("web".into(), Way::Standby, String::new(), vec![]);
+        let (at, changed_at, by_hand) = (scene.now, scene.now, false);
+        scene.withdrawal =
+            Some(WithdrawalRecord { group, way, stage, at, changed_at, because, causes, by_hand });
+        scene
+    }
+
+    fn record(&mut self) -> &mut WithdrawalRecord {
+        self.withdrawal.as_mut().unwrap()
+    }
+
+    fn departure(&self) -> Departure {
+        Departure { group: "web".into(), instance: "i-1".into(), way: Way::Standby, decided_at: self.now }
+    }
+
     /// Tries to admit; gives what was sent, and how it was answered.
     async fn admit(self) -> (Vec<Call>, Answer) {
+        self.attempt(Action::Admit(held())).await
+    }
+
+    async fn attempt(self, action: Action) -> (Vec<Call>, Answer) {
         let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
         store.commit(Batch { writes: self.writes(), events: vec![] }).unwrap();
         let (provider, metrics) = (Arc::new(Counting::default()), Arc::new(Metrics::new()));
         let (audit, _) = Audit::start(Arc::clone(&store), Arc::clone(&metrics));
-        let group = GroupPolicy { mode: self.mode, ..GroupPolicy::default() };
+        let group = GroupPolicy { mode: self.mode, on_drift: OnDrift::Standby, ..GroupPolicy::default() };
         let policy = Policy { groups: [("web".into(), group)].into(), ..Policy::default() };
         let sends = Arc::clone(&provider);
         let parts = Parts { store, provider, sinks: Arc::default(), policy, clock: Clock::system(), metrics, audit };
@@ -144,7 +194,7 @@ impl Scene {
         let (_lease, lease) = watch::channel(Some(Lease { epoch: 1, until: Clock::monotonic() + self.lease_left }));
         let (_shown, shown) = watch::channel(Arc::new(Snapshot { observed, ..Snapshot::default() }));
         let (done, mut answers) = mpsc::channel(8);
-        Actor::new(parts, lease, shown, done).attempt(Action::Admit(held())).await;
+        Actor::new(parts, lease, shown, done).attempt(action).await;
         let Some(Observation::Answered { answer, .. }) = answers.recv().await else { panic!("no answer") };
         let sent = sends.0.lock().unwrap().clone();
         (sent, answer)
@@ -238,4 +288,79 @@ async fn a_group_that_only_observes_lets_everyone_in() {
     scene.admission.manifest = None;
     scene.group.accepted.clear();
     assert_eq!(scene.admit().await.0, [Call::Admit(held())]);
+}
+
+#[tokio::test]
+async fn what_still_drifts_is_withdrawn() {
+    let scene = || Scene::departing(Stage::Out);
+    let departure = scene().departure();
+    let tries = |scene: Scene| {
+        let departure = scene.departure();
+        scene.attempt(Action::Withdraw(departure))
+    };
+    let (sent, answer) = tries(scene()).await;
+    assert_eq!((sent.len(), answer), (1, Answer::Accepted));
+    assert!(matches!(&sent[0], Call::Withdraw(sent) if sent.instance == departure.instance));
+    let changes: [(&str, Change); 9] = [
+        ("nothing is withdrawn from its group", |scene| scene.mode = Mode::Observe),
+        ("no longer on record", |scene| scene.record().stage = Stage::Over),
+        ("no longer on record", |scene| scene.record().changed_at = Timestamp(1)),
+        ("no longer on record", |scene| scene.withdrawal = None),
+        ("no longer fails", |scene| scene.evidence.drift.clear()),
+        ("two keys", |scene| scene.is_disputed = true),
+        ("is Standby", |scene| scene.seen.state = LifecycleState::Standby),
+        ("description is too old", |scene| scene.seen.described_at = Timestamp(scene.now.0 - 11_000)),
+        ("lease", |scene| scene.lease_left = Duration::from_secs(29)),
+    ];
+    for (because, change) in changes {
+        let mut scene = scene();
+        change(&mut scene);
+        is_refused(because, tries(scene).await);
+    }
+    for (over_at, is_sent) in [(None, false), (Some(Timestamp(1)), true)] {
+        let mut scene = scene();
+        let (cause, since) = ("app: fail".into(), scene.now);
+        scene.freeze = Some(FreezeRecord { cause, since, over_at, warrant: None });
+        let (sent, _) = tries(scene).await;
+        assert_eq!(sent.is_empty(), !is_sent);
+    }
+    let mut paused = scene();
+    let until = paused.now + Duration::from_secs(60);
+    paused.pause = Some(PauseRecord { warrant: warrant(), at: paused.now, until });
+    is_refused("paused", tries(paused).await);
+}
+
+#[tokio::test]
+async fn what_is_still_well_is_brought_back() {
+    let scene = || Scene::departing(Stage::Back);
+    let tries = |scene: Scene| {
+        let departure = scene.departure();
+        scene.attempt(Action::Return(departure))
+    };
+    let (sent, answer) = tries(scene()).await;
+    assert_eq!((sent.len(), answer), (1, Answer::Accepted));
+    assert!(matches!(&sent[0], Call::Return(_)));
+    let changes: [(&str, Change); 9] = [
+        ("no longer on record", |scene| scene.record().stage = Stage::Out),
+        ("not ready", |scene| scene.evidence.readiness = Readiness::NotReady { causes: vec![] }),
+        ("not ready", |scene| scene.evidence.drift = Scene::departing(Stage::Out).evidence.drift),
+        ("report is too old", |scene| scene.evidence.received_at = Timestamp(scene.now.0 - 31_000)),
+        ("no longer accepted", |scene| scene.group.accepted.clear()),
+        ("has booted since", |scene| scene.binding.boot = "boot-2".into()),
+        ("two keys", |scene| scene.is_disputed = true),
+        ("is InService", |scene| scene.seen.state = LifecycleState::InService),
+        ("lease", |scene| scene.lease_left = Duration::from_secs(29)),
+    ];
+    for (because, change) in changes {
+        let mut scene = scene();
+        change(&mut scene);
+        is_refused(because, tries(scene).await);
+    }
+}
+
+#[track_caller]
+fn is_refused(because: &str, (sent, answer): (Vec<Call>, Answer)) {
+    assert_eq!(sent, [], "{because}");
+    let Answer::Refused { because: said } = answer else { panic!("{because}: {answer:?}") };
+    assert!(said.contains(because), "{because}: {said}");
 }

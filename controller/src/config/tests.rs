@@ -1,6 +1,9 @@
 use std::{path::Path, time::Duration};
 
-use portcullis::{policy::Mode, signature::SigningKey};
+use portcullis::{
+    policy::{Mode, OnDrift},
+    signature::SigningKey,
+};
 
 use super::*;
 
@@ -64,6 +67,13 @@ fn refusals_name_file_and_key() {
         ),
         ("mode = \"enforce\"", "mode = \"perhaps\"", "mode"),
         ("\"10m\"", "\"0s\"", "groups.web"),
+        ("sequence_min = 5", "on_drift = \"deregister\"", "groups.web.on_drift"),
+        ("sequence_min = 5", "on_drift = \"eject\"", "on_drift"),
+        ("sequence_min = 5", "ready_min = 0", "groups.web"),
+        ("sequence_min = 5", "unavailable_max = 0", "groups.web"),
+        ("sequence_min = 5", "common_cause_min = 1", "groups.web"),
+        ("sequence_min = 5", "common_cause_percent = 101", "groups.web"),
+        ("sequence_min = 5", "common_cause_window = \"0s\"", "groups.web"),
         ("\"2s\"", "\"0s\"", "limits.describe_every"),
         ("\"2s\"", "\"2\"", "describe_every"),
     ] {
@@ -72,6 +82,21 @@ fn refusals_name_file_and_key() {
         assert!(error.contains(named), "{to}: {error}");
         assert!(error.contains("/controller.toml`: ") || error.contains("/absent.pub`: "), "which file: {error}");
     }
+}
+
+#[test]
+fn what_is_done_about_drift() {
+    let of = |lines: &str| {
+        let config = read(&WHOLE.replace("sequence_min = 5", lines)).unwrap();
+        config.policy.groups[&GroupName::from("web")].clone()
+    };
+    assert_eq!((of("").on_drift, of("").ready_min(10), of("").unavailable_max(10)), (OnDrift::Observe, 5, 1));
+    let group = of("on_drift = \"replace\"\nready_min = 8\nunavailable_max = 2\nwithdraw_after = \"1s\"\nreturn_after = \"2s\"");
+    assert_eq!((group.on_drift, group.ready_min(10), group.unavailable_max(10)), (OnDrift::Replace, 8, 2));
+    assert_eq!((group.withdraw_after, group.return_after), (Duration::from_secs(1), Duration::from_secs(2)));
+    let group = of("common_cause_min = 3\ncommon_cause_percent = 30\ncommon_cause_window = \"1m\"");
+    assert_eq!((group.common_cause_min, group.common_cause_percent), (3, 30));
+    assert_eq!(group.common_cause_window, Duration::from_secs(60));
 }
 
 #[test]

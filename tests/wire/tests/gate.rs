@@ -246,6 +246,96 @@ async fn without_the_controller_waiting_waits_and_serving_serves() -> Result<()>
     Ok(())
 }
 
+fn standing_by(views: &[InstanceView], id: &str) -> bool {
+    views.iter().any(|view| view.id == id && view.state.as_str() == "Standby")
+}
+
+impl World {
+    /// A file that the release does not have; agents notice at once.
+    fn drift(&self, id: &str) -> Result<std::path::PathBuf> {
+        let file = self.scene.fleet.root(id).join("var/www/shop/left-behind.php");
+        std::fs::write(&file, "<?php\n")?;
+        Ok(file)
+    }
+
+    /// How often the cloud was asked for that, of whom.
+    fn called(&self, wanted: &str) -> Vec<String> {
+        let of = |event: Event| match event.what {
+            What::Called { action, instances, .. } if action == wanted => Some(instances.concat()),
+            _ => None,
+        };
+        self.events().into_iter().filter_map(of).collect()
+    }
+}
+
+const STANDBY: Setup = Setup {
+    mode: "enforce",
+    admission_deadline: Duration::from_secs(1_200),
+    group: "on_drift = \"standby\"\nwithdraw_after = \"2s\"\nreturn_after = \"3s\"\n",
+    limits: "describe_every = \"1s\"\n",
+};
+
+/// One drifts: into standby, without a request cut off, and back when it has proven itself again; also across a crash. What an
+/// operator put in standby stays there.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_drifts_is_withdrawn_and_comes_back_on_proof() -> Result<()> {
+    let mut world = World::set_up("standby", STANDBY, vec![]).await?;
+    world.until_serving(2).await?;
+    world.scene.scale_to(3)?;
+    let ids: Vec<_> = world.until_serving(3).await?.into_iter().collect();
+    let (drifted, by_hand) = (&ids[0], &ids[2]);
+    let client = world.scene.client().await?;
+    world.cloud.lock().enter_standby(GROUP, std::slice::from_ref(by_hand), true)?;
+    let file = world.drift(drifted)?;
+    world
+        .scene
+        .until("it stands by", PATIENCE, |views| (standing_by(views, drifted) && standing_by(views, by_hand)).then_some(()))
+        .await?;
+    let explained = world.gate.until_explained(drifted, "out of traffic", PATIENCE).await?;
+    assert!(explained.contains("withdrawn") && explained.contains("left-behind.php"), "{explained}");
+    assert_eq!(world.called("EnterStandby"), std::slice::from_ref(drifted));
+    // Nothing is launched in its place.
+    assert_eq!(world.scene.instances().len(), 3);
+    world.gate.kill().await?;
+    world.gate.restart().await?;
+    std::fs::remove_file(file)?;
+    let back = |views: &[InstanceView]| serving(views, 2).filter(|ids| ids.contains(drifted));
+    world.scene.until("it is back", PATIENCE, back).await?;
+    world.gate.until_explained(drifted, "admitted", PATIENCE).await?;
+    assert_eq!(world.called("ExitStandby"), std::slice::from_ref(drifted));
+    assert!(standing_by(&world.scene.instances(), by_hand), "it is the operator's");
+    let tally = client.tally();
+    assert!(tally.asked > 100 && tally.failed == 0, "{tally:?}");
+    Ok(())
+}
+
+/// Many drift alike: none is taken out before an operator says so, and then no more than the group may lose.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_that_drift_alike_stay_until_an_operator_decides() -> Result<()> {
+    let world = World::set_up("alike", STANDBY, vec![]).await?;
+    world.scene.scale_to(4)?;
+    let ids: Vec<_> = world.until_serving(4).await?.into_iter().collect();
+    for id in &ids[..2] {
+        world.drift(id)?;
+    }
+    for id in &ids[..2] {
+        world.gate.until_explained(id, "many fail for one cause (app: extra)", PATIENCE).await?;
+    }
+    let status = world.gate.cli(&["status"]).await?.stdout;
+    assert!(status.contains("2 that serve fail for one cause"), "{status}");
+    assert!(world.called("EnterStandby").is_empty());
+    let refused = world.gate.cli(&["withdraw", "nobody", "--reason", "I looked"]).await?;
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    world.gate.cli(&["withdraw", GROUP, "--reason", "I looked"]).await?.done()?;
+    let one = |views: &[InstanceView]| ids[..2].iter().find(|id| standing_by(views, id)).cloned();
+    let first = world.scene.until("one stands by", PATIENCE, one).await?;
+    let other = if first == ids[0] { &ids[1] } else { &ids[0] };
+    let explained = world.gate.until_explained(other, "2 would not serve, 1 may not", PATIENCE).await?;
+    assert!(explained.contains("admitted"), "{explained}");
+    assert_eq!(world.called("EnterStandby"), [first]);
+    Ok(())
+}
+
 /// A hook that is not there, a release that is not promoted: said, not guessed.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_release_nothing_is_admitted() -> Result<()> {

@@ -1,7 +1,7 @@
 use portcullis::{
     api::{Event, ReleaseSummary, Status},
     policy::Mode,
-    record::{BreakerRecord, GroupRecord, OverrideRecord, Record, Word},
+    record::{BreakerRecord, FreezeRecord, GroupRecord, OverrideRecord, Record, Word},
     signature::SigningKey,
 };
 use serde_json::json;
@@ -233,6 +233,30 @@ async fn a_group_that_stopped_replacing_can_be_told_to_try() {
     let revision = world.store.get("breaker/web").unwrap().unwrap().revision;
     put(Some(revision), &closed);
     retry("web", "x").is_problem("override-refused", 409);
+    world.controller.stop().await;
+}
+
+/// Many fail alike, and an operator lets withdrawing go on: once, with a reason.
+#[tokio::test(flavor = "multi_thread")]
+async fn withdrawing_goes_on_at_a_word() {
+    let world = World::start().await;
+    let withdraw = |group: &str, reason: &str| {
+        let path = format!("/v1/groups/{group}/withdraw");
+        world.operator("POST", &path, json!({"reason": reason}).to_string().as_bytes())
+    };
+    withdraw("nobody", "x").is_problem("not-found", 404);
+    withdraw("web", "x").is_problem("override-refused", 409);
+    let since = world.clock.now();
+    let record = FreezeRecord { cause: "app: missing".into(), since, over_at: None, warrant: None };
+    let write = records::put("freeze/web".into(), None, &Record::Freeze(record));
+    world.store.commit(Batch { writes: vec![write], events: vec![] }).unwrap();
+    withdraw("web", "").is_problem("malformed", 400);
+    let told: FreezeRecord = withdraw("web", "only canaries").is(200).json();
+    assert_eq!((told.since, told.warrant.unwrap().because.as_str()), (since, "only canaries"));
+    assert!(told.over_at >= Some(since));
+    withdraw("web", "x").is_problem("override-refused", 409);
+    let events = world.store.events(0, 1_000).unwrap();
+    assert!(events.iter().any(|event| event.kind == "withdraw" && event.text.contains("app: missing")));
     world.controller.stop().await;
 }
 
