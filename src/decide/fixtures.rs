@@ -83,7 +83,8 @@ pub(super) fn drifting(serving: &[&str], drifted: &[&str], now: u64) -> Scene {
     scene.group_policy().on_drift = OnDrift::Standby;
     for id in serving {
         scene = scene.beside(id, LifecycleState::InService).wait_of(id, 1, at(0), true).admission_for(id);
-        scene = scene.reported(Evidence { instance: (*id).into(), ..ready().challenged(at(now - 2)).received(now - 1) });
+        scene =
+            scene.reported(Evidence { instance: (*id).into(), ..ready().challenged(at(now - 2)).received(now - 1) });
     }
     drifted.iter().fold(scene, |scene, id| scene.drifts(id, now - 60, now - 1)).described(now)
 }

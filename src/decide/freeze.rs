@@ -3,7 +3,8 @@
 //!
 //! Enough of a group, within `common_cause_window`, those that were withdrawn in it included. It goes on when none that serves fails for
 //! the cause any more, or on an operator's word; what began to fail before that does not count again. All of it follows from the records
-//! and the reports, and holds across restarts: of the reports that it has not heard yet, a controller believes nothing good.
+//! and the reports, and holds across restarts: of those that it has not heard yet, a controller believes nothing good; and who failed by
+//! the last word on record is taken to have begun then, which may freeze once more than needed.
 //!
 //! Causes are compared, not texts: `app: missing`, whatever the files and the instance.
 //!

@@ -110,7 +110,8 @@ pub(super) fn within_limits(
             if settling.is_none() {
                 unavailable = unavailable.saturating_add(1);
             }
-            let restraint = settling.map(|until| Restraint::Settling { until }).or_else(|| limits.restraint(unavailable));
+            let restraint =
+                settling.map(|until| Restraint::Settling { until }).or_else(|| limits.restraint(unavailable));
             wakes.extend(restraint.as_ref().and_then(until));
             opinions.get_mut(one.case.id).into_iter().for_each(|opinion| one.tell(opinion, way, restraint.clone()));
         }
@@ -245,7 +246,9 @@ fn is_of_withdrawing(wish: &Action) -> bool {
 /// Somebody brought it back by hand, and it fails for nothing new.
 fn is_let_be(case: &Case<'_>, drift: &Drift<'_>) -> bool {
     case.last_withdrawal().is_some_and(|record| {
-        record.by_hand && record.stage == Stage::Over && drift.causes().iter().all(|cause| record.causes.contains(cause))
+        record.by_hand
+            && record.stage == Stage::Over
+            && drift.causes().iter().all(|cause| record.causes.contains(cause))
     })
 }
 

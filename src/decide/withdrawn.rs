@@ -122,9 +122,8 @@ fn well<'a>(case: &Case<'a>, record: &WithdrawalRecord) -> Option<&'a Evidence> 
 /// Two passes at least, so far apart, without a break, all since it was withdrawn.
 fn is_proven_anew(case: &Case<'_>, record: &WithdrawalRecord) -> bool {
     let run = case.instance.well_since.map(|since| since.max(record.changed_at));
-    let long_enough = |(evidence, since): (&Evidence, Timestamp)| {
-        evidence.received_at >= since + case.policy.return_after
-    };
+    let long_enough =
+        |(evidence, since): (&Evidence, Timestamp)| evidence.received_at >= since + case.policy.return_after;
     well(case, record).zip(run).is_some_and(long_enough)
 }
 
@@ -221,7 +220,11 @@ mod tests {
                 (healed(), 112, "admitted proven, withdrawal/i-1 over"),
                 (withdraw(healed(), 110, None), 112, "admitted proven"),
                 (withdraw(healed(), 110, Some(unknown())).described(112), 112, "admitted proven, withdrawal/i-1 over"),
-                (out().reported(not_ready(&[Status::Unknown]).challenged(at(110)).received(111)), 112, "admitted proven"),
+                (
+                    out().reported(not_ready(&[Status::Unknown]).challenged(at(110)).received(111)),
+                    112,
+                    "admitted proven",
+                ),
                 // Nothing is withdrawn any more.
                 (out().observing(), 110, "admitted proven, withdrawal/i-1 over"),
                 (out().in_the_state("i-1", Terminating), 110, "not ours"),
@@ -232,7 +235,8 @@ mod tests {
 
     #[test]
     fn out_until_it_is_proven_anew() {
-        let passing = |from: u64, until: u64| standing_by(Stage::Out).reported(ready_at(from)).reported(ready_at(until));
+        let passing =
+            |from: u64, until: u64| standing_by(Stage::Out).reported(ready_at(from)).reported(ready_at(until));
         let back = "withdrawn withdrawn, withdrawal/i-1 back, until 201+";
         check(
             rule,

@@ -150,7 +150,10 @@ impl Machine {
                     assert_eq!(instance.state, LifecycleState::InService);
                     let evidence = instance.evidence.as_ref().expect("withdrawn on evidence");
                     assert!(evidence.is_drifted(), "for nothing that failed");
-                    assert!(self.now.since(evidence.received_at) < self.policy.groups[&web()].silent_after, "on silence");
+                    assert!(
+                        self.now.since(evidence.received_at) < self.policy.groups[&web()].silent_after,
+                        "on silence"
+                    );
                     let others = self.observed.instances.iter().filter(|(id, _)| **id != departure.instance);
                     let proven = others.filter(|(_, other)| self.serves_well(other)).count();
                     assert!(proven >= 1, "nobody is left");
@@ -160,7 +163,9 @@ impl Machine {
                     assert!(self.is_on_record(departure, Stage::Back));
                     assert_eq!(instance.state, LifecycleState::Standby);
                     let evidence = instance.evidence.as_ref().expect("brought back on evidence");
-                    assert!(evidence.is_well() && self.now.since(evidence.received_at) <= self.policy.limits.report_age_max);
+                    assert!(
+                        evidence.is_well() && self.now.since(evidence.received_at) <= self.policy.limits.report_age_max
+                    );
                 }
                 Action::Record { .. }
                 | Action::Describe(_)
@@ -186,7 +191,8 @@ impl Machine {
 /// A decision without the moments at which its records were decided.
 fn timeless(mut decision: Decision) -> (BTreeMap<InstanceId, Ruling>, Vec<Action>, BTreeMap<AlertKey, Alert>) {
     for action in &mut decision.actions {
-        if let Action::Tell { alert: Alert::BreakerOpen { since, .. } | Alert::CommonCause { since, .. }, .. } = action {
+        if let Action::Tell { alert: Alert::BreakerOpen { since, .. } | Alert::CommonCause { since, .. }, .. } = action
+        {
             *since = Timestamp(0);
         }
         let Action::Record { record, .. } = action else { continue };
@@ -205,7 +211,9 @@ fn timeless(mut decision: Decision) -> (BTreeMap<InstanceId, Ruling>, Vec<Action
                     *since = Timestamp(0);
                 }
             }
-            Record::Freeze(freeze) => (freeze.since, freeze.over_at) = (Timestamp(0), freeze.over_at.map(|_| Timestamp(0))),
+            Record::Freeze(freeze) => {
+                (freeze.since, freeze.over_at) = (Timestamp(0), freeze.over_at.map(|_| Timestamp(0)))
+            }
             Record::Withdrawal(withdrawal) => {
                 withdrawal.changed_at = Timestamp(0);
                 if withdrawal.stage == Stage::Out {

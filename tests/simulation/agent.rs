@@ -62,7 +62,8 @@ impl Agent {
     pub(crate) fn new(kind: Kind, release: Digest, boot: u64, now: u64, random: &mut Random) -> Self {
         let check = random.one_of(&CHECKS);
         let (first, failed_at) = (None, None);
-        let mut agent = Self { kind, boot, booted_at: now, release, ready: vec![], first, spoke_at: 0, failed_at, check };
+        let mut agent =
+            Self { kind, boot, booted_at: now, release, ready: vec![], first, spoke_at: 0, failed_at, check };
         agent.boots(now, random);
         agent
     }

@@ -91,7 +91,8 @@ impl Machine {
     /// Whether it served at any time since then.
     pub(crate) fn served_since(&self, since: u64) -> bool {
         let ends = self.history.iter().skip(1).map(|(at, _)| *at).chain([u64::MAX]);
-        let mut served = self.history.iter().zip(ends).filter(|((_, state), _)| *state == Some(LifecycleState::InService));
+        let mut served =
+            self.history.iter().zip(ends).filter(|((_, state), _)| *state == Some(LifecycleState::InService));
         served.any(|(_, end)| end > since)
     }
 

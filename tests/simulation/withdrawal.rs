@@ -22,11 +22,15 @@ impl Invariants {
         let Departure { group, instance: id, .. } = departure;
         let policy = self.policy.groups[group].clone();
         self.must(policy.withdraws(), || format!("{id} was withdrawn from a group that withdraws nothing"));
-        self.must(is_on_record(departure, Stage::Out, store), || format!("6: {id} was withdrawn, and no record says so"));
+        self.must(is_on_record(departure, Stage::Out, store), || {
+            format!("6: {id} was withdrawn, and no record says so")
+        });
         let memory = policy.silent_after.as_millis() as u64 + TRUTH_AGE_MAX;
         let machine = &cloud.instances[id];
         let told = machine.agent.failed_at.is_some_and(|at| now - at <= memory);
-        self.must(told, || format!("3: {id} was withdrawn, and its agent ({:?}) told of no failure", machine.agent.kind));
+        self.must(told, || {
+            format!("3: {id} was withdrawn, and its agent ({:?}) told of no failure", machine.agent.kind)
+        });
 
         let members = || cloud.instances.iter().filter(|(_, machine)| machine.group == *group);
         let ours = members().filter(|(id, machine)| machine.stands_by() && is_open(id, store)).count();
@@ -87,7 +91,9 @@ impl Invariants {
     /// 1: brought back on the truth; and only what we took out.
     pub(crate) fn returned(&mut self, departure: &Departure, cloud: &Cloud, store: &Store, now: u64) {
         let (id, machine) = (&departure.instance, &cloud.instances[&departure.instance]);
-        self.must(is_on_record(departure, Stage::Back, store), || format!("6: {id} was brought back, and no record says so"));
+        self.must(is_on_record(departure, Stage::Back, store), || {
+            format!("6: {id} was brought back, and no record says so")
+        });
         self.must(!machine.by_hand, || format!("{id} was brought back, and an operator had put it in standby"));
         let ready = machine.agent.was_ready(now.saturating_sub(TRUTH_AGE_MAX), now);
         self.must(ready, || format!("1: {id} was brought back, and is {:?} and not ready", machine.agent.kind));

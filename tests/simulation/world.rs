@@ -303,8 +303,10 @@ impl World {
         self.cloud.groups.iter().all(|(name, group)| {
             let mut members = self.cloud.instances.values().filter(|machine| machine.group == *name);
             let serving = members.by_ref().filter(|machine| machine.is(&serves)).count();
-            let returns = self.cloud.instances.values().any(|machine| machine.group == *name && self.is_to_return(machine));
-            (serving == group.desired && !returns) || (group.hopeless && self.now > CHAOS + 300_000 && self.figures.given_up > 0)
+            let returns =
+                self.cloud.instances.values().any(|machine| machine.group == *name && self.is_to_return(machine));
+            (serving == group.desired && !returns)
+                || (group.hopeless && self.now > CHAOS + 300_000 && self.figures.given_up > 0)
         }) && self.now > CHAOS + 30_000
     }
 
@@ -417,7 +419,8 @@ fn told(ruling: &portcullis::verdict::Ruling) -> String {
 }
 
 /// Mostly what can be undone.
-const ON_DRIFT: [OnDrift; 5] = [OnDrift::Standby, OnDrift::Standby, OnDrift::Standby, OnDrift::Replace, OnDrift::Observe];
+const ON_DRIFT: [OnDrift; 5] =
+    [OnDrift::Standby, OnDrift::Standby, OnDrift::Standby, OnDrift::Replace, OnDrift::Observe];
 
 pub(crate) fn release(number: u8) -> Digest {
     Digest::of(&[number])

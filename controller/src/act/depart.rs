@@ -1,9 +1,7 @@
 //! The last look before an instance is taken out of traffic, or brought back: what was decided must still hold, by what the store
 //! says now and by the newest description.
 
-use super::{
-    Actor, Answer, Call, Departure, Evidence, Key, LifecycleState, Record, Stage, StoreError, records,
-};
+use super::{Actor, Answer, Call, Departure, Evidence, Key, LifecycleState, Record, Stage, StoreError, records};
 
 impl Actor {
     pub(super) async fn depart(&self, call: Call, still: Result<(), String>) -> Answer {

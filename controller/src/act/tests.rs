@@ -163,8 +163,7 @@ impl Scene {
         }
         let (group, way, because, causes) = ("web".into(), Way::Standby, String::new(), vec![]);
         let (at, changed_at, by_hand) = (scene.now, scene.now, false);
-        scene.withdrawal =
-            Some(WithdrawalRecord { group, way, stage, at, changed_at, because, causes, by_hand });
+        scene.withdrawal = Some(WithdrawalRecord { group, way, stage, at, changed_at, because, causes, by_hand });
         scene
     }
 

@@ -91,7 +91,9 @@ fn what_is_done_about_drift() {
         config.policy.groups[&GroupName::from("web")].clone()
     };
     assert_eq!((of("").on_drift, of("").ready_min(10), of("").unavailable_max(10)), (OnDrift::Observe, 5, 1));
-    let group = of("on_drift = \"replace\"\nready_min = 8\nunavailable_max = 2\nwithdraw_after = \"1s\"\nreturn_after = \"2s\"");
+    let group = of(
+        "on_drift = \"replace\"\nready_min = 8\nunavailable_max = 2\nwithdraw_after = \"1s\"\nreturn_after = \"2s\"",
+    );
     assert_eq!((group.on_drift, group.ready_min(10), group.unavailable_max(10)), (OnDrift::Replace, 8, 2));
     assert_eq!((group.withdraw_after, group.return_after), (Duration::from_secs(1), Duration::from_secs(2)));
     let group = of("common_cause_min = 3\ncommon_cause_percent = 30\ncommon_cause_window = \"1m\"");

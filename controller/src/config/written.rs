@@ -299,7 +299,8 @@ pub(super) fn policy(groups: BTreeMap<GroupName, Group>, limits: &Limits) -> Res
         return Err(refused("limits.calls_per_turn_max", "must not be zero"));
     }
     if let Some((name, _)) = groups.iter().find(|(_, group)| group.on_drift == Drift::Deregister) {
-        let because = "`deregister` is not there yet: use `standby`, which deregisters and drains too, `replace` or `observe`";
+        let because =
+            "`deregister` is not there yet: use `standby`, which deregisters and drains too, `replace` or `observe`";
         return Err(refused(&format!("groups.{name}.on_drift"), because));
     }
     let groups: BTreeMap<_, _> = groups.into_iter().map(|(name, group)| (name, group.policy())).collect();
@@ -312,7 +313,8 @@ pub(super) fn policy(groups: BTreeMap<GroupName, Group>, limits: &Limits) -> Res
             return Err(refused(&format!("groups.{name}"), because));
         }
         if group.ready_min == Some(0) || group.unavailable_max == Some(0) {
-            let because = "`ready_min` and `unavailable_max` must not be zero: `on_drift = \"observe\"` withdraws nothing";
+            let because =
+                "`ready_min` and `unavailable_max` must not be zero: `on_drift = \"observe\"` withdraws nothing";
             return Err(refused(&format!("groups.{name}"), because));
         }
         if group.common_cause_min < 2 || group.common_cause_percent > 100 || group.common_cause_window.is_zero() {

@@ -289,7 +289,9 @@ async fn one_that_drifts_is_withdrawn_and_comes_back_on_proof() -> Result<()> {
     let file = world.drift(drifted)?;
     world
         .scene
-        .until("it stands by", PATIENCE, |views| (standing_by(views, drifted) && standing_by(views, by_hand)).then_some(()))
+        .until("it stands by", PATIENCE, |views| {
+            (standing_by(views, drifted) && standing_by(views, by_hand)).then_some(())
+        })
         .await?;
     let explained = world.gate.until_explained(drifted, "out of traffic", PATIENCE).await?;
     assert!(explained.contains("withdrawn") && explained.contains("left-behind.php"), "{explained}");
