@@ -226,7 +226,9 @@ fn is_done(opinion: &Opinion) -> bool {
 }
 
 fn say(opinion: &mut Opinion, reason: Reason) {
-    opinion.ruling.iter_mut().for_each(|ruling| ruling.reason = reason.clone());
+    if let Some(ruling) = &mut opinion.ruling {
+        ruling.reason = reason;
+    }
 }
 
 /// The call, or the description that it waits for.

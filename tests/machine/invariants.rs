@@ -212,7 +212,7 @@ fn timeless(mut decision: Decision) -> (BTreeMap<InstanceId, Ruling>, Vec<Action
                 }
             }
             Record::Freeze(freeze) => {
-                (freeze.since, freeze.over_at) = (Timestamp(0), freeze.over_at.map(|_| Timestamp(0)))
+                (freeze.since, freeze.over_at) = (Timestamp(0), freeze.over_at.map(|_| Timestamp(0)));
             }
             Record::Withdrawal(withdrawal) => {
                 withdrawal.changed_at = Timestamp(0);

@@ -1,7 +1,10 @@
 //! Bugs, planted: what a careless change could do, done to what goes into the real `decide` or comes out of it. Each must be
 //! found, or the simulation proves nothing.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use portcullis::{
     action::{Action, AttemptKey, Told},
@@ -167,7 +170,13 @@ impl Bug {
         let mut decision = decide(&known, &policy, now);
         match self {
             Self::NeverWake => decision.wake_at = None,
-            Self::WithdrawOnSilence => decision.alerts = decide(observed, &policy, now).alerts,
+            Self::WithdrawOnSilence | Self::WithdrawForOthers => {
+                let bent = decision.actions;
+                decision = decide(observed, &policy, now);
+                let known: BTreeSet<_> = decision.actions.iter().map(Action::key).collect();
+                let more = bent.into_iter().filter(|action| is_withdrawal(action) && !known.contains(&action.key()));
+                decision.actions.extend(more);
+            }
             Self::EndUntold => {
                 decision.actions.retain(|action| !matches!(action, Action::Tell { told: Told::IsOver, .. }));
             }
@@ -291,6 +300,11 @@ impl Bug {
         evidence.received_at = now;
         instance.drifting_since = Some(Timestamp(0));
     }
+}
+
+/// All that such a bug changes: the rest of what it knows is true.
+fn is_withdrawal(action: &Action) -> bool {
+    matches!(action, Action::Withdraw(_) | Action::Record { key: Key::Withdrawal(_), .. })
 }
 
 fn failure() -> Cause {

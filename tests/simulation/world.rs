@@ -170,6 +170,8 @@ pub(crate) struct World {
     deaf: bool,
     /// Until when what lies outside of all machines is down.
     outage_until: u64,
+    /// Until when something goes on after all was healed.
+    busy_until: u64,
     bad_percent: u64,
     notices: bool,
     healed: bool,
@@ -200,6 +202,7 @@ impl World {
             boots: 0,
             deaf: random.percent(30),
             outage_until: 0,
+            busy_until: CHAOS + 30_000,
             bad_percent: random.one_of(&[0, 30, 60, 100]),
             notices: random.percent(70),
             healed: false,
@@ -278,6 +281,16 @@ impl World {
         }
     }
 
+    /// Drift is no chaos: it comes when all else is well, too.
+    fn plan_calm_drift(&mut self, name: GroupName) {
+        if self.random.percent(50) {
+            let (at, whole) = (self.random.between(30_000, 90_000), self.random.percent(25));
+            self.after(at, Event::Promoted(name.clone(), 5));
+            self.after(at, Event::Drifts(name, whole));
+            self.busy_until = CHAOS + 180_000;
+        }
+    }
+
     fn plan(&mut self) {
         if self.random.percent(20) {
             let at = self.random.between(20_000, CHAOS - 30_000);
@@ -307,7 +320,7 @@ impl World {
                 self.cloud.instances.values().any(|machine| machine.group == *name && self.is_to_return(machine));
             (serving == group.desired && !returns)
                 || (group.hopeless && self.now > CHAOS + 300_000 && self.figures.given_up > 0)
-        }) && self.now > CHAOS + 30_000
+        }) && self.now > self.busy_until
     }
 
     /// Withdrawn by us, and well: it must come back.
@@ -411,6 +424,7 @@ impl World {
         let groups: Vec<_> = self.cloud.groups.keys().cloned().collect();
         groups.iter().for_each(|group| self.promotes(group, 4));
         self.invariants.heals(self.now);
+        groups.into_iter().for_each(|group| self.plan_calm_drift(group));
     }
 }
 

@@ -14,13 +14,14 @@ use super::{Event, Fault, LEASE, LEASE_RENEWAL, Lease, World, release, told};
 impl World {
     // --- operators and the store
 
-    /// The wanted release, the one before it, or only the wanted one.
+    /// The wanted release, the one before it, or only the wanted one; or all there ever were.
     pub(super) fn promotes(&mut self, group: &GroupName, releases: usize) {
         let accepted: Vec<_> = match releases {
             0 => vec![],
             1 => vec![release(1)],
             2 => vec![release(2), release(1)],
             3 => vec![release(2)],
+            5 => vec![release(3), release(2), release(1)],
             _ => vec![release(3)],
         };
         self.invariants.promoted(group, &accepted, self.now);
