@@ -140,7 +140,7 @@ pub fn check(tree: &Tree, root: &Path, progress: &dyn Progress) -> Outcome {
 }
 
 /// The same, at `began_ms` of the wall clock; what looks as it did when the tree passed `last` is not read again, with due care.
-/// And how it looks now, if it passes and all was checked with full care.
+/// And how it looks now, if it passes.
 pub fn check_again(
     tree: &Tree,
     root: &Path,
@@ -148,9 +148,7 @@ pub fn check_again(
     last: Option<(&Passed, Care)>,
     began_ms: u64,
 ) -> (Outcome, Option<Passed>) {
-    let (outcome, passed) = check_at(tree, Place::Here(root), progress, last, Unsettled::of(began_ms));
-    let looked_only = last.is_some_and(|(_, care)| care == Care::Look);
-    (outcome, passed.filter(|_| !looked_only))
+    check_at(tree, Place::Here(root), progress, last, Unsettled::of(began_ms))
 }
 
 /// Compares the tree's root as it is in an image that is mounted at `image`. A link on the way there means what it will mean

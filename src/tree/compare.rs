@@ -194,6 +194,9 @@ impl<'a> Merge<'a> {
                 let was = Identity::of(stat);
                 if self.of.last.is_some_and(|(last, care)| last.holds(index, stamp, care)) {
                     // Read before, and untouched since.
+                    if self.of.last.is_some_and(|(last, _)| last.is_fresh(index)) {
+                        self.snapshot.believed(index);
+                    }
                 } else if was.size == *size {
                     self.feeder.feed(index, found, was);
                 } else {

@@ -100,6 +100,11 @@ impl Passed {
         kept != 0 && kept & !FRESH == stamp & !FRESH && (kept & FRESH == 0 || care == Care::Look)
     }
 
+    /// Whether it was fresh when it was last read.
+    pub(super) fn is_fresh(&self, index: usize) -> bool {
+        self.stamps.get(index).is_some_and(|kept| kept & FRESH != 0)
+    }
+
     /// Whether the tree of `outline` (whose entries are not looked at) at `root` is as it was. `false` means that it has to be
     /// [checked](super::check_again), and nothing else.
     pub fn is_unchanged(&self, outline: &Tree, root: &Path, progress: &dyn Progress, care: Care) -> bool {

@@ -75,6 +75,13 @@ impl Snapshot {
         stamp
     }
 
+    /// The listed entry `index` was not read, as it would have been by a check with full care: that is still to be done.
+    pub(super) fn believed(&mut self, index: usize) {
+        if self.fresh.last().is_none_or(|(last, _)| *last != index) {
+            self.fresh.push((index, false));
+        }
+    }
+
     /// Something is there that is not listed.
     pub(super) fn saw_unlisted(&mut self, path: &[u8]) {
         self.unlisted = self.unlisted.wrapping_add(self.stamps.name(path));
