@@ -162,6 +162,8 @@ pub struct Group {
     pub breaker_window: Option<Length>,
     /// See [`GroupPolicy::breaker_retry_after`].
     pub breaker_retry_after: Option<Length>,
+    /// See [`GroupPolicy::promotion_needs`].
+    pub promotion_needs: Option<PromotionNeeds>,
     /// See [`Pin::product`].
     pub product: Option<String>,
     /// See [`Pin::sequence_min`].
@@ -183,10 +185,23 @@ impl Group {
         policy.breaker_failures = self.breaker_failures.unwrap_or(policy.breaker_failures);
         set(&mut policy.stall_after, self.stall_after);
         set(&mut policy.silent_after, self.silent_after);
+        policy.promotion_needs =
+            self.promotion_needs.map(|PromotionNeeds { group, instances }| policy::PromotionNeeds { group, instances });
         set(&mut policy.breaker_window, self.breaker_window);
         set(&mut policy.breaker_retry_after, self.breaker_retry_after);
         policy
     }
+}
+
+/// `[groups.NAME.promotion_needs]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PromotionNeeds {
+    /// The group where a release must have been proven.
+    pub group: GroupName,
+    /// By how many of its instances.
+    #[serde(default = "one")]
+    pub instances: usize,
 }
 
 /// `[limits]`: see [`policy::Limits`] for each.
@@ -263,6 +278,12 @@ pub(super) fn policy(groups: BTreeMap<GroupName, Group>, limits: &Limits) -> Res
         if group.breaker_failures == 0 || group.breaker_window.is_zero() || group.breaker_retry_after.is_zero() {
             let because = "`breaker_failures`, `breaker_window` and `breaker_retry_after` must not be zero";
             return Err(refused(&format!("groups.{name}"), because));
+        }
+    }
+    for (name, needs) in groups.iter().filter_map(|(name, group)| Some((name, group.promotion_needs.as_ref()?))) {
+        if needs.group == *name || !groups.contains_key(&needs.group) || needs.instances == 0 {
+            let because = "`group` must be another gated group, and `instances` must not be zero";
+            return Err(refused(&format!("groups.{name}.promotion_needs"), because));
         }
     }
     Ok(Policy { groups, limits, sinks: Vec::new() })
