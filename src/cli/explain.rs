@@ -150,6 +150,7 @@ mod tests {
             because: reason.to_string(),
             reason: Some(reason),
             deadline: Some(Timestamp(1_000)),
+            protected_by: None,
             continue_accepted: false,
             wait: None,
             evidence: Some(evidence),

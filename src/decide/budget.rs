@@ -1,7 +1,7 @@
 //! Ranks what is to be done, and keeps the calls to the cloud within their budget.
 //!
 //! Records are no calls: the store is ours. Of the calls, those that let an instance serve come first, then those that keep one
-//! from being lost to a timer, and descriptions last, since a later one is as good.
+//! from being lost to a timer or to a scale-in, and descriptions last, since a later one is as good.
 
 use alloc::{collections::BTreeSet, vec::Vec};
 
@@ -50,6 +50,7 @@ const fn is_call(key: &AttemptKey) -> bool {
     match key {
         AttemptKey::Record(_) | AttemptKey::Tell(..) => false,
         AttemptKey::Describe(_) | AttemptKey::Admit(..) | AttemptKey::KeepWaiting(..) | AttemptKey::GiveUp(..) => true,
+        AttemptKey::Protect(..) => true,
     }
 }
 
@@ -58,8 +59,9 @@ const fn rank(action: &Action) -> u8 {
         Action::Record { .. } | Action::Tell { .. } => 0,
         Action::Admit(_) => 1,
         Action::KeepWaiting(_) => 2,
-        Action::GiveUp(_) => 3,
-        Action::Describe(_) => 4,
+        Action::Protect(_) => 3,
+        Action::GiveUp(_) => 4,
+        Action::Describe(_) => 5,
     }
 }
 
