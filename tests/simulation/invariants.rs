@@ -49,6 +49,7 @@ pub(crate) struct Invariants {
     turns: BTreeMap<usize, (u64, usize)>,
     /// Since when a group is impaired, in truth.
     impaired_since: BTreeMap<GroupName, u64>,
+    well_since: BTreeMap<GroupName, u64>,
     /// Since when too few of a group serve, in truth.
     short_since: BTreeMap<GroupName, u64>,
     /// What each sink took last of each alert.
@@ -71,6 +72,7 @@ impl Invariants {
             leads_since: BTreeMap::new(),
             turns: BTreeMap::new(),
             impaired_since: BTreeMap::new(),
+            well_since: BTreeMap::new(),
             short_since: BTreeMap::new(),
             told: BTreeMap::new(),
             fires_since: BTreeMap::new(),

@@ -17,14 +17,19 @@ use crate::{
 /// Until whoever leads knows that a group is impaired, has that on record, and has got its call through: several of each may fail.
 const GUARDED: u64 = 80_000;
 
+/// Until whoever leads knows that a group is well, and has let go, with nothing in the way.
+const RELEASED: u64 = 60_000;
+
 impl Invariants {
-    /// Notes since when a group is impaired, in truth: fewer serve than are wanted, or one is on its way.
+    /// Notes since when a group is impaired or well, in truth: fewer serve than are wanted, or one is on its way.
     pub(crate) fn looks(&mut self, cloud: &Cloud, now: u64) {
         for name in cloud.groups.keys() {
             if is_impaired(name, cloud) {
                 self.impaired_since.entry(name.clone()).or_insert(now);
+                self.well_since.remove(name);
             } else {
                 self.impaired_since.remove(name);
+                self.well_since.entry(name.clone()).or_insert(now);
             }
         }
     }
@@ -74,12 +79,12 @@ impl Invariants {
         protected <= most && on_record <= most
     }
 
-    /// In the end nothing of it is left but where it is needed.
+    /// In the end nothing of it is left but where it is needed; of a group that never heals, nobody can tell.
     pub(crate) fn guard_at_the_end(&mut self, cloud: &Cloud, leader: &Controller, store: &Store, now: u64) {
         let decision = leader.decides(now);
-        for name in cloud.groups.keys() {
+        for name in cloud.groups.keys().filter(|name| !cloud.groups[*name].hopeless) {
             let open = matches!(decision.breakers.get(name), Some(Breaker::Open { .. }));
-            let well = !open && !is_impaired(name, cloud);
+            let well = !open && self.well_since.get(name).is_some_and(|since| now - since >= RELEASED);
             let at_rest = self.guard_is_at_rest(name, cloud, store);
             self.must(!well || at_rest, || format!("2: {name} is well, and its survivors are protected still"));
         }

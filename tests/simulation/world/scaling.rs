@@ -79,15 +79,11 @@ impl World {
             let since = self.on_record_since(&protection.group, id);
             let now = self.now;
             let Some(machine) = self.cloud.instances.get_mut(id) else { continue };
-            let before = machine.protector();
-            let after = match (before, protection.protected) {
-                (_, false) => None,
-                (None, true) => Some(Protector::Guard),
-                (Some(Protector::User(at)), true) if since.is_some_and(|since| at + UNSEEN > since) => {
-                    Some(Protector::Either)
-                }
-                (known, true) => known,
+            let before = match machine.protector() {
+                Some(Protector::User(at)) if since.is_some_and(|since| at + UNSEEN > since) => Some(Protector::Either),
+                known => known,
             };
+            let after = protection.protected.then_some(before.unwrap_or(Protector::Guard));
             machine.is_protected_by(after, now);
             self.invariants.protects(id, before, protection.protected, since.is_some());
             self.figures.protected += u64::from(protection.protected);
