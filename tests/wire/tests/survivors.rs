@@ -76,9 +76,25 @@ impl World {
         self.scene.until("two are left", PATIENCE, left).await
     }
 
-    async fn status(&self) -> Result<Status> {
-        let said = self.gate.cli(&["status", "--json"]).await?.done()?;
-        serde_json::from_str(&said.stdout).context("status is JSON")
+    /// Waits until status says who protects each of these.
+    async fn until_told(&self, by: ProtectedBy, ids: &[&String]) -> Result<()> {
+        let asking = async {
+            loop {
+                let said = self.gate.cli(&["status", "--json"]).await?.done()?;
+                let status: Status = serde_json::from_str(&said.stdout).context("status is JSON")?;
+                let mut all = status.groups.iter().flat_map(|group| &group.instances);
+                if all
+                    .by_ref()
+                    .filter(|one| one.protected_by == Some(by))
+                    .map(|one| &one.instance.0)
+                    .eq(ids.iter().copied())
+                {
+                    return anyhow::Ok(());
+                }
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, asking).await.with_context(|| format!("{by:?} of {ids:?} is not told"))?
     }
 }
 
@@ -107,9 +123,9 @@ async fn with_the_guard_the_new_one_goes_and_nothing_stays_protected() -> Result
     let mut world = World::set_up("guard-on", "").await?;
     world.halt().await?;
     world.until_protected(&world.old.iter().collect::<Vec<_>>()).await?;
-    let status = world.status().await?;
-    let by = |id: &String| status.groups[0].instances.iter().find(|one| one.instance.as_str() == id)?.protected_by;
-    assert!(world.old.iter().all(|id| by(id) == Some(ProtectedBy::SurvivorsGuard)) && by(&world.held).is_none());
+    let mut old: Vec<_> = world.old.iter().collect();
+    old.sort();
+    world.until_told(ProtectedBy::SurvivorsGuard, &old).await?;
     let left = world.left_after_scale_in().await?;
     assert_eq!(left, world.old.iter().cloned().collect());
     world.until_protected(&[]).await?;
@@ -135,8 +151,6 @@ async fn what_somebody_else_protected_stays_so_and_a_crash_forgets_nothing() -> 
     world.scene.until("two are left", PATIENCE, |views| (views.len() == 2).then_some(())).await?;
     world.gate.restart().await?;
     world.until_protected(&[&theirs]).await?;
-    let status = world.status().await?;
-    let by = status.groups[0].instances.iter().find(|one| one.instance.as_str() == theirs).context("it is there")?;
-    assert_eq!(by.protected_by, Some(ProtectedBy::SomebodyElse));
+    world.until_told(ProtectedBy::SomebodyElse, &[&theirs]).await?;
     Ok(())
 }
