@@ -43,7 +43,7 @@ impl<'a> Scope<'a> {
     }
 
     fn is_impaired(&self) -> bool {
-        let is_short = self.group.facts.as_ref().is_some_and(|facts| facts.is_short());
+        let is_short = self.group.facts.as_ref().is_some_and(crate::observation::GroupFacts::is_short);
         let is_open = matches!(self.breaker, Some(Breaker::Open { .. }));
         is_short || is_open || self.members().any(|(_, instance)| is_launched(instance))
     }
