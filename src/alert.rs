@@ -81,6 +81,20 @@ pub enum Alert {
         /// Its words.
         because: String,
     },
+    /// An instance refresh waits for instances that the survivors guard protects.
+    RefreshWaits {
+        /// For how many.
+        protected: usize,
+        /// Since when they are protected.
+        since: Timestamp,
+        /// What the cloud says of it.
+        said: String,
+    },
+    /// Survivors cannot be protected from scale-in.
+    Unprotected {
+        /// The cloud's words.
+        because: String,
+    },
     /// Somewhere alerts are not taken.
     Deaf {
         /// The sinks, by their names.
@@ -104,6 +118,8 @@ impl Alert {
             Self::Silent { .. } => "silent",
             Self::Disputed { .. } => "disputed",
             Self::Undescribed { .. } => "undescribed",
+            Self::RefreshWaits { .. } => "refresh_waits",
+            Self::Unprotected { .. } => "unprotected",
             Self::Deaf { .. } => "deaf",
             Self::Unguarded { .. } => "unguarded",
         }
@@ -118,6 +134,8 @@ impl Alert {
             Self::Bypassed { .. }
             | Self::Drifted { .. }
             | Self::Silent { .. }
+            | Self::RefreshWaits { .. }
+            | Self::Unprotected { .. }
             | Self::Deaf { .. }
             | Self::Unguarded { .. } => Severity::Warning,
         }
@@ -145,6 +163,17 @@ impl fmt::Display for Alert {
             Self::Disputed { instances } => write!(f, "two keys claim to be one instance: {instances}"),
             Self::Undescribed { since, because } => {
                 write!(f, "nothing is known of it since {since}: {}", text::visible(because))
+            }
+            Self::RefreshWaits { protected, since, said } => {
+                write!(
+                    f,
+                    "an instance refresh ({}) waits for {protected} instances, protected since {since}",
+                    text::visible(said)
+                )?;
+                f.write_str(" until new ones are proven, and fails after an hour")
+            }
+            Self::Unprotected { because } => {
+                write!(f, "those that serve cannot be protected from scale-in: {}", text::visible(because))
             }
             Self::Deaf { sinks } => write!(f, "alerts are not taken by: {}", text::visible(&sinks.join(", "))),
             Self::Unguarded { because } => f.write_str(because),

@@ -194,12 +194,25 @@ pub struct InstanceStatus {
     pub deadline: Option<Timestamp>,
     /// Whether the cloud has taken our CONTINUE for this wait.
     pub continue_accepted: bool,
+    /// Who protects it from scale-in; absent where nobody does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protected_by: Option<ProtectedBy>,
     /// Its present wait.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wait: Option<WaitId>,
     /// The last accepted report, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evidence: Option<crate::report::Evidence>,
+}
+
+/// Who protects an instance from scale-in. The cloud does not say; the controller knows what it did itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProtectedBy {
+    /// The controller, while new instances are not proven.
+    SurvivorsGuard,
+    /// Somebody else: the controller leaves it alone.
+    SomebodyElse,
 }
 
 fn known_reason<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Reason>, D::Error> {

@@ -107,6 +107,20 @@ pub struct GroupFacts {
     /// Why the cloud's last attempts at launching failed, in its words, newest first; asked for only while too few serve.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub activities: Vec<String>,
+    /// The instance refresh that is under way; asked for only while an instance is protected from scale-in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refresh: Option<Refresh>,
+}
+
+/// The cloud replaces all instances of a group, a few at a time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refresh {
+    /// Its id.
+    pub id: String,
+    /// Whether it waits for instances that are protected from scale-in, and fails in the end.
+    pub waits_for_protected: bool,
+    /// What the cloud says of it.
+    pub said: String,
 }
 
 impl GroupFacts {

@@ -61,6 +61,8 @@ pub struct Instance {
     pub group: GroupName,
     /// Where it is in its life.
     pub state: LifecycleState,
+    /// Whether it is protected from scale-in, by whomever.
+    pub protected: bool,
     /// When that was asked for.
     pub described_at: Timestamp,
     /// Since when it serves, by descriptions without a break.

@@ -6,8 +6,8 @@ use std::{
 };
 
 use portcullis::{
-    action::{Action, AttemptKey, Held},
-    instance::GroupName,
+    action::{Action, AttemptKey, Held, Protection},
+    instance::{GroupName, InstanceId},
     observation::{Answer, Description, Observation},
     policy::Mode,
     record::{AdmissionRecord, GroupRecord, Key, Record, Word},
@@ -54,8 +54,8 @@ impl Actor {
 
     /// Tells the audit what is about to be sent to the cloud.
     pub(crate) async fn announce(&self, action: &Action) {
-        if let Some((held, words)) = call_in_words(action) {
-            self.audit("action", held, words.into()).await;
+        if let Some((concerns, words)) = call_in_words(action) {
+            self.audit("action", concerns, words).await;
         }
     }
 
@@ -68,12 +68,13 @@ impl Actor {
             Action::Admit(held) => self.admit(held).await,
             Action::KeepWaiting(held) => self.call(Call::KeepWaiting(held.clone())).await,
             Action::GiveUp(held) => self.call(Call::GiveUp(held.clone())).await,
+            Action::Protect(protection) => self.call(Call::Protect(protection.clone())).await,
             Action::Tell { key, sink, told, alert, since } => {
                 self.tell(sink, &Message::new(key, *told, alert, *since)).await
             }
         };
-        if let Some((held, words)) = call_in_words(&action) {
-            self.audit("answer", held, format!("{words}: {}", in_words(&answer))).await;
+        if let Some((concerns, words)) = call_in_words(&action) {
+            self.audit("answer", concerns, format!("{words}: {}", in_words(&answer))).await;
         }
         if let (Answer::Accepted, Action::Admit(held) | Action::GiveUp(held)) = (&answer, &action) {
             self.remember(held, &attempt).await;
@@ -266,12 +267,12 @@ impl Actor {
         self.parts.policy.limits.call_timeout
     }
 
-    async fn audit(&self, kind: &'static str, held: &Held, text: String) {
+    async fn audit(&self, kind: &'static str, (group, instance): Concerns<'_>, text: String) {
         let entry = Entry {
             at: self.parts.clock.now(),
             kind,
-            group: Some(held.group.clone()),
-            instance: Some(held.instance.clone()),
+            group: Some(group.clone()),
+            instance: instance.cloned(),
             actor: CONTROLLER.into(),
             text,
         };
@@ -287,14 +288,28 @@ impl Actor {
     }
 }
 
+/// A group, and one of its instances where it is about one.
+type Concerns<'a> = (&'a GroupName, Option<&'a InstanceId>);
+
 /// What is sent to the cloud, for people; `None` for what stays inside.
-fn call_in_words(action: &Action) -> Option<(&Held, &'static str)> {
+fn call_in_words(action: &Action) -> Option<(Concerns<'_>, String)> {
     match action {
-        Action::Admit(held) => Some((held, "CONTINUE")),
-        Action::KeepWaiting(held) => Some((held, "heartbeat")),
-        Action::GiveUp(held) => Some((held, "ABANDON")),
+        Action::Admit(held) => about(held, "CONTINUE"),
+        Action::KeepWaiting(held) => about(held, "heartbeat"),
+        Action::GiveUp(held) => about(held, "ABANDON"),
+        Action::Protect(protection) => Some(((&protection.group, None), protection_in_words(protection))),
         Action::Record { .. } | Action::Describe(_) | Action::Tell { .. } => None,
     }
+}
+
+fn about<'a>(held: &'a Held, words: &str) -> Option<(Concerns<'a>, String)> {
+    Some(((&held.group, Some(&held.instance)), words.into()))
+}
+
+fn protection_in_words(protection: &Protection) -> String {
+    let ids: Vec<_> = protection.instances.iter().map(ToString::to_string).collect();
+    let verb = if protection.protected { "protect from scale-in" } else { "no longer protect from scale-in" };
+    format!("{verb}: {}", ids.join(", "))
 }
 
 fn name(attempt: &AttemptKey) -> &'static str {
@@ -304,6 +319,8 @@ fn name(attempt: &AttemptKey) -> &'static str {
         AttemptKey::Admit(..) => "admit",
         AttemptKey::KeepWaiting(..) => "keep_waiting",
         AttemptKey::GiveUp(..) => "give_up",
+        AttemptKey::Protect(_, true) => "protect",
+        AttemptKey::Protect(_, false) => "unprotect",
         AttemptKey::Tell(..) => "tell",
     }
 }

@@ -298,6 +298,7 @@ impl Reconciler {
                 | Action::Admit(_)
                 | Action::KeepWaiting(_)
                 | Action::GiveUp(_)
+                | Action::Protect(_)
                 | Action::Tell { .. }) => {
                     actor.announce(&action).await;
                     tokio::spawn(async move { actor.attempt(action).await });

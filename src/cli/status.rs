@@ -1,7 +1,7 @@
 //! `portcullis status`: what is held, and why.
 
 use portcullis::{
-    api::{GroupStatus, InstanceStatus, Status},
+    api::{GroupStatus, InstanceStatus, ProtectedBy, Status},
     text::visible,
 };
 
@@ -75,6 +75,11 @@ fn group(group: &GroupStatus) -> String {
 fn instance(one: &InstanceStatus) -> String {
     let verdict = one.verdict.map_or_else(|| "-".into(), |verdict| verdict.to_string());
     let deadline = one.deadline.map(|deadline| format!(" (until {deadline})")).unwrap_or_default();
+    let protected = match one.protected_by {
+        Some(ProtectedBy::SurvivorsGuard) => "; protected from scale-in",
+        Some(ProtectedBy::SomebodyElse) => "; protected from scale-in by somebody else",
+        None => "",
+    };
     let (id, state) = (one.instance.to_string(), one.state.to_string());
-    format!("  {id:<19}  {state:<15}  {verdict:<9}  {}{deadline}\n", visible(&one.because))
+    format!("  {id:<19}  {state:<15}  {verdict:<9}  {}{deadline}{protected}\n", visible(&one.because))
 }

@@ -6,7 +6,7 @@
 
 use alloc::collections::{BTreeMap, BTreeSet};
 
-use super::Breaker;
+use super::{Breaker, Guard};
 use crate::{
     alert::{Alert, AlertKey},
     instance::{GroupName, InstanceId, LifecycleState},
@@ -22,10 +22,12 @@ mod bypassed;
 mod deaf;
 mod disputed;
 mod drifted;
+mod refresh_waits;
 mod silent;
 mod stalled;
 mod undescribed;
 mod unguarded;
+mod unprotected;
 
 /// One group, with all that is known of it.
 pub(super) struct Scope<'a> {
@@ -37,12 +39,13 @@ pub(super) struct Scope<'a> {
     observed: &'a Observed,
     rulings: &'a BTreeMap<InstanceId, Ruling>,
     breaker: Option<&'a Breaker>,
+    guard: Guard,
     now: Timestamp,
 }
 
 type Rule = fn(&Scope<'_>, &mut BTreeSet<Timestamp>) -> Option<Alert>;
 
-const RULES: [Rule; 9] = [
+const RULES: [Rule; 11] = [
     stalled::rule,
     broken::rule,
     bypassed::rule,
@@ -52,6 +55,8 @@ const RULES: [Rule; 9] = [
     deaf::rule,
     undescribed::rule,
     unguarded::rule,
+    refresh_waits::rule,
+    unprotected::rule,
 ];
 
 /// All that fires; and when that changes by time alone.
@@ -60,6 +65,7 @@ pub(super) fn firing(
     policy: &Policy,
     rulings: &BTreeMap<InstanceId, Ruling>,
     breakers: &BTreeMap<GroupName, Breaker>,
+    guards: &BTreeMap<GroupName, Guard>,
     now: Timestamp,
     wakes: &mut BTreeSet<Timestamp>,
 ) -> BTreeMap<AlertKey, Alert> {
@@ -67,7 +73,8 @@ pub(super) fn firing(
     for (name, group_policy) in &policy.groups {
         let (group, breaker) = (observed.groups.get(name), breakers.get(name));
         let limits = &policy.limits;
-        let scope = Scope { name, group, policy: group_policy, limits, observed, rulings, breaker, now };
+        let guard = guards.get(name).copied().unwrap_or_default();
+        let scope = Scope { name, group, policy: group_policy, limits, observed, rulings, breaker, guard, now };
         for alert in RULES.iter().filter_map(|rule| rule(&scope, wakes)) {
             firing.insert(AlertKey { group: name.clone(), code: alert.code().into() }, alert);
         }

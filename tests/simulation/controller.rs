@@ -11,7 +11,7 @@ use portcullis::{
     instance::{GroupName, InstanceId, WaitId},
     observation::{Answer, Observation},
     observed::Observed,
-    policy::{GroupPolicy, Limits, Mode, Policy},
+    policy::{GroupPolicy, Limits, Mode, Policy, SurvivorsGuard},
     record::{Key, Record},
     timestamp::Timestamp,
 };
@@ -121,7 +121,11 @@ impl Controller {
 }
 
 /// Everything ten times as fast as by default: a run stays short, and the proportions stay as they are.
-pub(crate) fn policy(groups: &BTreeSet<GroupName>, observing: &BTreeSet<GroupName>) -> Policy {
+pub(crate) fn policy(
+    groups: &BTreeSet<GroupName>,
+    observing: &BTreeSet<GroupName>,
+    survivors_guard: SurvivorsGuard,
+) -> Policy {
     let seconds = Duration::from_secs;
     let limits = Limits {
         report_age_max: seconds(10),
@@ -148,6 +152,8 @@ pub(crate) fn policy(groups: &BTreeSet<GroupName>, observing: &BTreeSet<GroupNam
         breaker_failures: 2,
         breaker_window: seconds(150),
         breaker_retry_after: seconds(100),
+        survivors_guard,
+        ready_min_percent: 50,
     };
     Policy {
         groups: groups.iter().map(|name| (name.clone(), group(name))).collect(),

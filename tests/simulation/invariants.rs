@@ -19,6 +19,8 @@ use crate::{
     controller::Controller,
 };
 
+mod survivors;
+
 type Store = BTreeMap<Key, (u64, Record)>;
 
 /// How old the truth may be on which CONTINUE rests: a check and its way (4.5 s), the report's age (10 s), the call (4 s).
@@ -45,6 +47,9 @@ pub(crate) struct Invariants {
     admitted: BTreeMap<(InstanceId, WaitId), u64>,
     leads_since: BTreeMap<(usize, u64), u64>,
     turns: BTreeMap<usize, (u64, usize)>,
+    /// Since when a group is impaired, in truth.
+    impaired_since: BTreeMap<GroupName, u64>,
+    well_since: BTreeMap<GroupName, u64>,
     /// Since when too few of a group serve, in truth.
     short_since: BTreeMap<GroupName, u64>,
     /// What each sink took last of each alert.
@@ -66,6 +71,8 @@ impl Invariants {
             admitted: BTreeMap::new(),
             leads_since: BTreeMap::new(),
             turns: BTreeMap::new(),
+            impaired_since: BTreeMap::new(),
+            well_since: BTreeMap::new(),
             short_since: BTreeMap::new(),
             told: BTreeMap::new(),
             fires_since: BTreeMap::new(),

@@ -4,14 +4,14 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use portcullis::{
-    action::{Action, AttemptKey, Told},
+    action::{Action, AttemptKey, Protection, Told},
     decide::{Decision, decide},
     instance::LifecycleState,
     observation::Observation,
     observed::{Instance, Observed},
     outcome::Status,
-    policy::Policy,
-    record::{AdmissionRecord, Key, Record, Word},
+    policy::{Policy, SurvivorsGuard},
+    record::{AdmissionRecord, Key, ProtectionRecord, Record, Word},
     report::{Evidence, Readiness},
     timestamp::Timestamp,
 };
@@ -79,10 +79,20 @@ pub(crate) enum Bug {
     HoldIgnored,
     /// `operator`: a pause is not heard.
     PauseIgnored,
+    /// `survivors`: nobody is protected.
+    GuardNeverProtects,
+    /// `survivors`: nobody is let go.
+    GuardNeverReleases,
+    /// `survivors`: whatever is protected is taken for ours.
+    GuardClearsUsers,
+    /// `survivors`: calls go out before their record.
+    GuardWritesBehind,
+    /// `survivors`: what was sent is forgotten.
+    GuardForgetsCalls,
 }
 
 impl Bug {
-    pub(crate) const ALL: [Self; 30] = [
+    pub(crate) const ALL: [Self; 35] = [
         Self::HoldForever,
         Self::NeverWake,
         Self::AdmitOnAnyReport,
@@ -113,6 +123,11 @@ impl Bug {
         Self::WordForAnyWait,
         Self::HoldIgnored,
         Self::PauseIgnored,
+        Self::GuardNeverProtects,
+        Self::GuardNeverReleases,
+        Self::GuardClearsUsers,
+        Self::GuardWritesBehind,
+        Self::GuardForgetsCalls,
     ];
 
     /// What is folded in place of what was observed.
@@ -146,6 +161,11 @@ impl Bug {
             Self::EndUntold => {
                 decision.actions.retain(|action| !matches!(action, Action::Tell { told: Told::IsOver, .. }));
             }
+            Self::GuardNeverReleases => {
+                decision
+                    .actions
+                    .retain(|action| !matches!(action, Action::Protect(Protection { protected: false, .. })));
+            }
             Self::NoHeartbeat => decision.actions.retain(|action| !matches!(action, Action::KeepWaiting(_))),
             _ => {}
         }
@@ -159,6 +179,7 @@ impl Bug {
                 Self::AbandonEarly => group.admission_deadline /= 2,
                 Self::BreakerNeverOpens => group.breaker_failures = usize::MAX,
                 Self::BreakerNeverTries => group.breaker_retry_after = Duration::MAX,
+                Self::GuardNeverProtects => group.survivors_guard = SurvivorsGuard::Off,
                 Self::AbandonUnpaced => group.abandon_interval_min = Duration::ZERO,
                 _ => {}
             }
@@ -176,6 +197,9 @@ impl Bug {
             Self::RetiredAccepted => accept_all(known),
             Self::NoWriteAhead => record_in_thought(known),
             Self::DoubleContinue => forget(known, |key, answered| answered && matches!(key, AttemptKey::Admit(..))),
+            Self::GuardClearsUsers => take_for_ours(known),
+            Self::GuardWritesBehind => protect_in_thought(known),
+            Self::GuardForgetsCalls => forget(known, |key, _| matches!(key, AttemptKey::Protect(_, true))),
             Self::ForgetInFlight => forget(known, |_, answered| !answered),
             Self::WordForEver | Self::WordForAnyWait | Self::HoldIgnored | Self::PauseIgnored => self.bend_words(known),
             Self::ShortForgotten => known.groups.values_mut().for_each(|group| group.short_since = group.asked_at),
@@ -268,6 +292,28 @@ fn record_in_thought(known: &mut Observed) {
             warrant: None,
         };
         known.records.insert(Key::Admission(id.clone()), (0, Record::Admission(record)));
+    }
+}
+
+/// As if nobody but the guard protected anybody: who is protected looks unprotected until a call of ours was sent for it.
+fn take_for_ours(known: &mut Observed) {
+    for (id, instance) in &mut known.instances {
+        let since = match known.records.get(&Key::Protection(instance.group.clone())) {
+            Some((_, Record::Protection(record))) => record.instances.get(id),
+            _ => None,
+        };
+        let tried = known.attempts.get(&AttemptKey::Protect(instance.group.clone(), true));
+        let sent = since.is_some_and(|since| tried.is_some_and(|tried| tried.last_sent >= *since));
+        instance.protected &= sent;
+    }
+}
+
+fn protect_in_thought(known: &mut Observed) {
+    for name in known.groups.keys() {
+        let members = known.instances.iter().filter(|(_, instance)| instance.group == *name && !instance.protected);
+        let instances = members.map(|(id, instance)| (id.clone(), instance.described_at)).collect();
+        let record = Record::Protection(ProtectionRecord { instances });
+        known.records.insert(Key::Protection(name.clone()), (0, record));
     }
 }
 

@@ -88,6 +88,7 @@ impl Scene {
             seen: Seen {
                 group: "web".into(),
                 state: LifecycleState::PendingWait,
+                protected: false,
                 described_at: now,
                 evidence: Some(evidence.clone()),
                 serving_since: None,

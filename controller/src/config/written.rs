@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration}
 
 use portcullis::{
     instance::GroupName,
-    policy::{self, GroupPolicy, Mode, Policy},
+    policy::{self, GroupPolicy, Mode, Policy, SurvivorsGuard},
 };
 use serde::Deserialize;
 
@@ -164,6 +164,10 @@ pub struct Group {
     pub breaker_retry_after: Option<Length>,
     /// See [`GroupPolicy::promotion_needs`].
     pub promotion_needs: Option<PromotionNeeds>,
+    /// See [`GroupPolicy::survivors_guard`].
+    pub survivors_guard: Option<SurvivorsGuard>,
+    /// See [`GroupPolicy::ready_min_percent`].
+    pub ready_min_percent: Option<u32>,
     /// See [`Pin::product`].
     pub product: Option<String>,
     /// See [`Pin::sequence_min`].
@@ -189,6 +193,8 @@ impl Group {
             self.promotion_needs.map(|PromotionNeeds { group, instances }| policy::PromotionNeeds { group, instances });
         set(&mut policy.breaker_window, self.breaker_window);
         set(&mut policy.breaker_retry_after, self.breaker_retry_after);
+        policy.survivors_guard = self.survivors_guard.unwrap_or(policy.survivors_guard);
+        policy.ready_min_percent = self.ready_min_percent.unwrap_or(policy.ready_min_percent);
         policy
     }
 }
@@ -278,6 +284,9 @@ pub(super) fn policy(groups: BTreeMap<GroupName, Group>, limits: &Limits) -> Res
         if group.breaker_failures == 0 || group.breaker_window.is_zero() || group.breaker_retry_after.is_zero() {
             let because = "`breaker_failures`, `breaker_window` and `breaker_retry_after` must not be zero";
             return Err(refused(&format!("groups.{name}"), because));
+        }
+        if group.ready_min_percent > 100 {
+            return Err(refused(&format!("groups.{name}.ready_min_percent"), "must not be more than 100"));
         }
     }
     for (name, needs) in groups.iter().filter_map(|(name, group)| Some((name, group.promotion_needs.as_ref()?))) {

@@ -108,12 +108,15 @@ pub struct Setup {
     pub admission_deadline: Duration,
     /// Further lines under `[limits]`.
     pub limits: &'static str,
+    /// Further lines of the group.
+    pub group: &'static str,
 }
 
 impl Default for Setup {
     /// Everything at its default, but looking at the cloud every second: the drill's cloud does not throttle.
     fn default() -> Self {
-        Self { mode: "enforce", admission_deadline: Duration::from_secs(20 * 60), limits: "describe_every = \"1s\"\n" }
+        let (admission_deadline, limits) = (Duration::from_secs(20 * 60), "describe_every = \"1s\"\n");
+        Self { mode: "enforce", admission_deadline, limits, group: "" }
     }
 }
 
@@ -312,11 +315,12 @@ fn controller_config(release: &Release, cloud: &str, setup: &Setup) -> Result<St
          [agents]\nlisten = \"{ANY_PORT}\"\n\n[operators]\nlisten = \"{ANY_PORT}\"\n\n\
          [[operators.tokens]]\nname = \"drill\"\nfile = \"operator-token\"\n\n\
          [aws]\nregion = \"eu-west-1\"\nendpoint_url = \"{cloud}\"\n\n[trust]\nkeys = [{:?}]\n\n\
-         [groups.{GROUP}]\nmode = \"{}\"\nhook = \"{HOOK}\"\nadmission_deadline = \"{}s\"\nproduct = \"shop\"\n\n\
+         [groups.{GROUP}]\nmode = \"{}\"\nhook = \"{HOOK}\"\nadmission_deadline = \"{}s\"\nproduct = \"shop\"\n{}\n\
          [limits]\n{}",
         text(&release.trust)?,
         setup.mode,
         setup.admission_deadline.as_secs(),
+        setup.group,
         setup.limits,
     ))
 }

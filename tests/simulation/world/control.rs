@@ -159,6 +159,7 @@ impl World {
             | Action::Admit(_)
             | Action::KeepWaiting(_)
             | Action::GiveUp(_)
+            | Action::Protect(_)
             | Action::Tell { .. } => self.latency(),
         };
         self.after(latency, Event::Call(index, life, action, fault));
@@ -202,6 +203,7 @@ impl World {
             Action::KeepWaiting(held) => self.cloud.heartbeat(&held, self.now),
             Action::Admit(held) => self.ends(&held, true),
             Action::GiveUp(held) => self.ends(&held, false),
+            Action::Protect(protection) => self.protects(&protection),
             Action::Tell { key, sink, told, .. } => self.told(key, sink, told),
         }
     }

@@ -67,6 +67,7 @@ impl FakeCloud {
             launch_hooks: vec![hook],
             suspended: vec![],
             activities: vec![],
+            refresh: None,
             instances: instances
                 .map(|(instance, state)| InstanceFacts { instance, state, launch_template: None, protected: false })
                 .collect(),
