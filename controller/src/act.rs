@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::{
     alerts::Message,
+    audit,
     clock::Clock,
     metrics::Attempt,
     providers::Call,
@@ -55,7 +56,7 @@ impl Actor {
     /// Tells the audit what is about to be sent to the cloud.
     pub(crate) async fn announce(&self, action: &Action) {
         if let Some((held, words)) = call_in_words(action) {
-            self.audit("action", held, words.into()).await;
+            self.parts.audit.record(self.line("action", held, words.into())).await;
         }
     }
 
@@ -73,25 +74,28 @@ impl Actor {
             }
         };
         if let Some((held, words)) = call_in_words(&action) {
-            self.audit("answer", held, format!("{words}: {}", in_words(&answer))).await;
-        }
-        if let (Answer::Accepted, Action::Admit(held) | Action::GiveUp(held)) = (&answer, &action) {
-            self.remember(held, &attempt).await;
+            let line = self.line("answer", held, format!("{words}: {}", in_words(&answer)));
+            match (&answer, &action) {
+                (Answer::Accepted, Action::Admit(_) | Action::GiveUp(_)) => self.remember(held, &attempt, line).await,
+                _ => self.parts.audit.record(line).await,
+            }
         }
         self.answered(attempt, answer).await;
     }
 
-    /// Puts on record that a wait was ended. Without it, after a crash, the call is made once more and answered "no active
-    /// action": the answer may be lost at any moment all the same, so that losing the record is no error.
-    async fn remember(&self, held: &Held, attempt: &AttemptKey) {
+    /// Puts on record that a wait was ended, with its line in the audit. Without it, after a crash, the call is made once more
+    /// and answered "no active action": the answer may be lost at any moment all the same, so that losing the record is no error.
+    async fn remember(&self, held: &Held, attempt: &AttemptKey, line: Entry) {
         let (store, path) = (Arc::clone(&self.parts.store), records::ended_path(&held.instance));
         let ended = Ended { attempt: attempt.clone(), at: self.parts.clock.now() };
+        let event = line.clone();
         let kept = tokio::task::spawn_blocking(move || {
             let before = store.get(&path)?.map(|found| found.revision);
-            store.commit(Batch { writes: vec![records::put(path, before, &ended)], events: Vec::new() })
+            store.commit(Batch { writes: vec![records::put(path, before, &ended)], events: vec![event] })
         });
         if let Ok(Err(error)) = kept.await {
             tracing::warn!(instance = %held.instance, %error, "that its wait was ended is not on record");
+            self.parts.audit.record(line).await;
         }
     }
 
@@ -120,7 +124,7 @@ impl Actor {
     async fn record(&self, key: &Key, revision: Option<u64>, record: &Record) -> Answer {
         let write = records::put(key.path(), revision, record);
         let store = Arc::clone(&self.parts.store);
-        let batch = Batch { writes: vec![write], events: Vec::new() };
+        let batch = Batch { writes: vec![write], events: audit::line_of(key, record).into_iter().collect() };
         match tokio::task::spawn_blocking(move || store.commit(batch)).await {
             Ok(Ok(_)) => Answer::Accepted,
             Ok(Err(error @ StoreError::Conflict { .. })) => Answer::Refused { because: error.to_string() },
@@ -143,6 +147,7 @@ impl Actor {
         };
         let told = tokio::time::timeout(self.limit(), found.tell(message)).await;
         let answer = told.unwrap_or_else(|_| Answer::Unknown { because: "no answer in time".into() });
+        self.parts.heard.answered(sink, &answer);
         self.parts
             .audit
             .record(Entry {
@@ -266,16 +271,15 @@ impl Actor {
         self.parts.policy.limits.call_timeout
     }
 
-    async fn audit(&self, kind: &'static str, held: &Held, text: String) {
-        let entry = Entry {
+    fn line(&self, kind: &'static str, held: &Held, text: String) -> Entry {
+        Entry {
             at: self.parts.clock.now(),
             kind,
             group: Some(held.group.clone()),
             instance: Some(held.instance.clone()),
             actor: CONTROLLER.into(),
             text,
-        };
-        self.parts.audit.record(entry).await;
+        }
     }
 
     /// The loop outlives attempts but at the very end, when nobody needs the answer.

@@ -32,10 +32,20 @@ pub struct Metrics {
     pub observations_dropped: Counter,
     /// Audit lines that found the queue full, or the store failing.
     pub audit_dropped: Counter,
+    /// Audit lines that were dropped because newer ones needed their room: `audit_lines_max`.
+    pub audit_expired: Counter,
+    /// The sequence of the newest audit line.
+    pub audit_sequence: Gauge,
     /// Enrolments on an identity document whose signature was not verified.
     pub unverified_identities: Counter,
     /// Whether this process holds the lease.
     pub lease_held: Gauge,
+    /// Whether somebody would be told, if there were something to tell.
+    pub alerter_ok: Gauge,
+    /// When that was last so, Unix seconds.
+    pub alerter_last_ok: Gauge<f64, AtomicU64>,
+    /// When the dead man's switch was last pinged, Unix seconds.
+    pub dead_man_last_ping: Gauge<f64, AtomicU64>,
 }
 
 /// A label: the kind of a problem.
@@ -92,11 +102,22 @@ impl Metrics {
             );
             of.register("audit_dropped", "Audit lines lost", metrics.audit_dropped.clone());
             of.register(
+                "audit_expired",
+                "Audit lines dropped at the limit of audit_lines_max, oldest first",
+                metrics.audit_expired.clone(),
+            );
+            of.register("audit_sequence", "Sequence of the newest audit line", metrics.audit_sequence.clone());
+            of.register(
                 "unverified_identities",
                 "Enrolments on an identity document whose signature was not verified",
                 metrics.unverified_identities.clone(),
             );
             of.register("lease_held", "Whether this process acts", metrics.lease_held.clone());
+            of.register("alerter_ok", "Whether alerts would be told now", metrics.alerter_ok.clone());
+            let help = "When alerts would last have been told: the loop decides, and the sinks take what they are told";
+            of.register("alerter_last_ok_timestamp_seconds", help, metrics.alerter_last_ok.clone());
+            let help = "When the dead man's switch was last pinged; 0 for never";
+            of.register("dead_man_last_ping_timestamp_seconds", help, metrics.dead_man_last_ping.clone());
         }
         metrics
     }
@@ -115,9 +136,28 @@ impl Metrics {
     }
 
     /// Notes when a group was described.
-    #[expect(clippy::cast_precision_loss, reason = "milliseconds since 1970 fit in an f64 for 285,000 years")]
     pub(crate) fn described_at(&self, group: String, at: Timestamp) {
-        self.described.get_or_create(&Group { group }).set(at.0 as f64 / 1_000.0);
+        self.described.get_or_create(&Group { group }).set(seconds(at));
+    }
+
+    /// Notes whether alerts would be told.
+    pub(crate) fn alerter_is(&self, ok: bool, at: Timestamp) {
+        self.alerter_ok.set(ok.into());
+        if ok {
+            self.alerter_last_ok.set(seconds(at));
+        }
+    }
+
+    /// Notes a ping that was taken.
+    pub(crate) fn pinged(&self, at: Timestamp) {
+        self.dead_man_last_ping.set(seconds(at));
+    }
+
+    /// Notes how far the audit has come, and what it no longer has.
+    pub(crate) fn audit_reaches(&self, newest: u64, kept: u64) {
+        self.audit_sequence.set(i64::try_from(newest).unwrap_or(i64::MAX));
+        let expired = newest.saturating_sub(kept);
+        self.audit_expired.inc_by(expired.saturating_sub(self.audit_expired.get()));
     }
 
     /// The page that Prometheus reads.
@@ -128,4 +168,9 @@ impl Metrics {
         let _ = encode(&mut page, &registry);
         page
     }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "milliseconds since 1970 fit in an f64 for 285,000 years")]
+fn seconds(at: Timestamp) -> f64 {
+    at.0 as f64 / 1_000.0
 }

@@ -22,7 +22,7 @@ use tokio::sync::{
 
 use crate::{
     act::{Actor, Lease},
-    alerts::Sinks,
+    alerts::{Sinks, dead_man::Heard},
     audit::Audit,
     clock::Clock,
     metrics::Metrics,
@@ -86,6 +86,8 @@ pub struct Parts {
     pub provider: Arc<dyn Provider>,
     /// Where alerts are told.
     pub sinks: Arc<Sinks>,
+    /// What they said to it.
+    pub heard: Arc<Heard>,
     /// What decisions go by.
     pub policy: Policy,
     /// The time.

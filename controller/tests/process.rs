@@ -114,6 +114,18 @@ fn a_second_controller_on_the_same_store_is_refused() {
 }
 
 #[test]
+fn a_store_that_is_damaged_is_refused_and_left_as_it_is() {
+    let dir = set_up();
+    let path = dir.path().join("store.redb");
+    fs::write(&path, "this was a store once").unwrap();
+    let refused = ended(dir.path(), "run");
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert_eq!(refused.status.code(), Some(2), "{said}");
+    assert!(said.contains(path.to_str().unwrap()) && said.contains("move it away"), "{said}");
+    assert_eq!(fs::read_to_string(&path).unwrap(), "this was a store once");
+}
+
+#[test]
 fn a_polite_end_is_a_success() {
     let dir = set_up();
     let mut running = Running::start(dir.path());

@@ -136,7 +136,8 @@ impl Scene {
         let group = GroupPolicy { mode: self.mode, ..GroupPolicy::default() };
         let policy = Policy { groups: [("web".into(), group)].into(), ..Policy::default() };
         let sends = Arc::clone(&provider);
-        let parts = Parts { store, provider, sinks: Arc::default(), policy, clock: Clock::system(), metrics, audit };
+        let (sinks, heard, clock) = (Arc::default(), Arc::default(), Clock::system());
+        let parts = Parts { store, provider, sinks, heard, policy, clock, metrics, audit };
         let observed = Observed { instances: [("i-1".into(), self.seen)].into(), ..Observed::default() };
         let (_lease, lease) = watch::channel(Some(Lease { epoch: 1, until: Clock::monotonic() + self.lease_left }));
         let (_shown, shown) = watch::channel(Arc::new(Snapshot { observed, ..Snapshot::default() }));

@@ -18,6 +18,9 @@ pub struct Written {
     pub audience: String,
     /// The store's file.
     pub store: PathBuf,
+    /// Audit lines that are kept.
+    #[serde(default = "audit_lines")]
+    pub audit_lines_max: u64,
     /// Whether identity documents are taken without verification of their signature.
     #[serde(default)]
     pub allow_unverified_identity: bool,
@@ -33,12 +36,19 @@ pub struct Written {
     /// Where alerts are told.
     #[serde(default)]
     pub alerts: Vec<Alerts>,
+    /// Who is pinged for as long as alerts would be told.
+    pub dead_man: Option<DeadMan>,
     /// The gated groups.
     #[serde(default)]
     pub groups: BTreeMap<GroupName, Group>,
     /// Limits common to all groups.
     #[serde(default)]
     pub limits: Limits,
+}
+
+/// Some 150 MB, months of an ordinary fleet.
+fn audit_lines() -> u64 {
+    crate::stores::EVENTS_KEPT
 }
 
 /// `[agents]`
@@ -137,6 +147,23 @@ pub struct Alerts {
     pub webhook_file: Option<PathBuf>,
     /// Program and arguments; the message comes on standard input.
     pub command: Option<Vec<String>>,
+}
+
+/// `[dead_man]`: one of `url_file` and `command`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeadMan {
+    /// File with a URL that takes a `GET`.
+    pub url_file: Option<PathBuf>,
+    /// Program and arguments.
+    pub command: Option<Vec<String>>,
+    /// Time between two pings; 60 s.
+    pub every: Option<Length>,
+}
+
+/// A minute: what waits for it should allow for three before it shouts.
+pub(super) const fn ping_every() -> Duration {
+    Duration::from_secs(60)
 }
 
 /// `[groups.NAME]`

@@ -17,6 +17,7 @@ use portcullis::{
     instance::{GroupName, InstanceId},
     json::{self, Limits},
     signature::EnvelopeLimits,
+    timestamp::Timestamp,
 };
 use serde::Deserialize;
 
@@ -24,6 +25,7 @@ use super::{
     App, answer, blocking,
     problem::{Kind, Refusal, malformed},
 };
+use crate::stores::{Store, StoreError};
 
 mod overrides;
 mod promotion;
@@ -99,6 +101,7 @@ async fn readyz(State(app): State<Arc<App>>) -> Response {
 }
 
 async fn metrics(State(app): State<Arc<App>>) -> Response {
+    app.metrics.audit_reaches(*app.store.audited().borrow(), app.store.audit_kept());
     ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], app.metrics.page())
         .into_response()
 }
@@ -132,6 +135,8 @@ async fn instance(
 #[serde(deny_unknown_fields)]
 struct EventsQuery {
     after: Option<u64>,
+    /// RFC 3339.
+    since: Option<String>,
     limit: Option<usize>,
     wait_s: Option<u64>,
 }
@@ -148,18 +153,38 @@ async fn events(
     answer(&app, result, &name)
 }
 
-/// Lines after one that is known; without one, the newest. With `wait_s`, waits for the first that comes.
+/// Lines after one that is known, or of a time and later, or of both, oldest first; without either, the newest. With `wait_s`,
+/// waits for the first that comes.
 async fn read_events(app: &Arc<App>, query: EventsQuery) -> Result<Vec<Event>, Refusal> {
-    let limit = query.limit.unwrap_or(EVENTS_DEFAULT).min(EVENTS_MAX);
+    let limit = query.limit.unwrap_or(EVENTS_DEFAULT).clamp(1, EVENTS_MAX);
+    let moment = |text: &str| Timestamp::parse_rfc3339(text).ok_or_else(|| malformed("`since` must be RFC 3339"));
+    let since = query.since.as_deref().map(moment).transpose()?;
     let mut audited = app.store.audited();
     let newest = *audited.borrow();
-    let after = query.after.unwrap_or(newest.saturating_sub(limit as u64));
-    if let Some(wait_s) = query.wait_s {
-        let wait = Duration::from_secs(wait_s.min(EVENTS_WAIT_S_MAX));
-        // In time or not: what there is then is the answer.
-        let _ = tokio::time::timeout(wait, audited.wait_for(|newest| *newest > after)).await;
+    let first = if since.is_some() { 0 } else { newest.saturating_sub(limit as u64) };
+    let after = query.after.unwrap_or(first);
+    let since = since.unwrap_or_default();
+    let read = |after| blocking(app, move |app| Ok(events_since(&*app.store, after, since, limit)?));
+    let found = read(after).await?;
+    let Some(wait_s) = query.wait_s.filter(|_| found.is_empty()) else { return Ok(found) };
+    let (wait, seen) = (Duration::from_secs(wait_s.min(EVENTS_WAIT_S_MAX)), newest.max(after));
+    // In time or not: what there is then is the answer.
+    let _ = tokio::time::timeout(wait, audited.wait_for(|newest| *newest > seen)).await;
+    read(seen).await
+}
+
+/// Reads until there are enough: lines are in the order in which they were written, which is nearly, not quite, that of time.
+fn events_since(store: &dyn Store, mut after: u64, since: Timestamp, limit: usize) -> Result<Vec<Event>, StoreError> {
+    let mut found = Vec::new();
+    loop {
+        let page = store.events(after, EVENTS_MAX)?;
+        let Some(last) = page.last() else { return Ok(found) };
+        after = last.sequence;
+        found.extend(page.into_iter().filter(|event| event.at >= since).take(limit - found.len()));
+        if found.len() == limit {
+            return Ok(found);
+        }
     }
-    blocking(app, move |app| Ok(app.store.events(after, limit)?)).await
 }
 
 async fn releases(State(app): State<Arc<App>>, Extension(Operator(name)): Extension<Operator>) -> Response {

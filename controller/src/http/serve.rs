@@ -112,7 +112,8 @@ impl Server {
     }
 }
 
-async fn first(a: impl Future<Output = ()> + Unpin, b: impl Future<Output = ()> + Unpin) {
+/// Until either ends.
+pub(crate) async fn first(a: impl Future<Output = ()> + Unpin, b: impl Future<Output = ()> + Unpin) {
     let (mut a, mut b) = (a, b);
     std::future::poll_fn(|context| {
         let a = std::pin::Pin::new(&mut a).poll(context);
