@@ -89,6 +89,8 @@ pub struct Listener {
     pub tls: Option<Tls>,
     /// Of one client address.
     pub requests_per_minute_max: u32,
+    /// Of one client address, at the same time.
+    pub connections_max: usize,
 }
 
 /// What may be promoted in a group.
@@ -175,8 +177,9 @@ impl Config {
         }
         let sinks = sinks(written.alerts, dir)?;
         let dead_man = dead_man(written.dead_man, dir)?;
-        let Operators { listen, tls, requests_per_minute_max, tokens: operator_tokens } = written.operators;
-        let operators = Agents { listen, tls, requests_per_minute_max };
+        let Operators { listen, tls, requests_per_minute_max, connections_max, tokens: operator_tokens } =
+            written.operators;
+        let operators = Agents { listen, tls, requests_per_minute_max, connections_max };
         Ok(Self {
             audience: written.audience,
             store: dir.join(written.store),
@@ -200,16 +203,19 @@ impl Config {
 
 /// Off loopback only with TLS: a challenge or a bearer token in the clear is anybody's.
 fn listener(name: &str, written: Agents, dir: &Path) -> Result<Listener, ConfigError> {
-    let Agents { listen, tls, requests_per_minute_max } = written;
+    let Agents { listen, tls, requests_per_minute_max, connections_max } = written;
     if requests_per_minute_max == 0 {
         return Err(refused(&format!("{name}.requests_per_minute_max"), "must not be zero"));
+    }
+    if connections_max == 0 {
+        return Err(refused(&format!("{name}.connections_max"), "must not be zero"));
     }
     if tls.is_none() && !listen.ip().is_loopback() {
         let because = format!("{listen} is not a loopback address: give `[{name}.tls]` with `cert` and `key`");
         return Err(refused(&format!("{name}.listen"), &because));
     }
     let tls = tls.map(|tls| Tls { cert: dir.join(tls.cert), key: dir.join(tls.key) });
-    Ok(Listener { listen, tls, requests_per_minute_max })
+    Ok(Listener { listen, tls, requests_per_minute_max, connections_max })
 }
 
 fn sinks(written: Vec<Alerts>, dir: &Path) -> Result<BTreeMap<String, SinkKind>, ConfigError> {

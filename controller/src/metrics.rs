@@ -5,7 +5,7 @@ use std::{
     sync::{Mutex, PoisonError, atomic::AtomicU64},
 };
 
-use portcullis::{decide::Decision, timestamp::Timestamp};
+use portcullis::{decide::Decision, observation::OwnCertificate, timestamp::Timestamp};
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
     metrics::{counter::Counter, family::Family, gauge::Gauge},
@@ -40,6 +40,12 @@ pub struct Metrics {
     pub unverified_identities: Counter,
     /// Whether this process holds the lease.
     pub lease_held: Gauge,
+    /// When what each listener shows ends, Unix seconds.
+    pub certificates: Family<Shown, Gauge>,
+    /// Whether what is in each listener's files can be shown.
+    pub certificates_usable: Family<Shown, Gauge>,
+    /// Requests and connections of clients that reached a limit; the first few clients are named.
+    pub limited: Family<Limited, Counter>,
     /// Whether somebody would be told, if there were something to tell.
     pub alerter_ok: Gauge,
     /// When that was last so, Unix seconds.
@@ -73,6 +79,24 @@ pub struct Ruled {
     pub verdict: String,
     /// The reason's code.
     pub reason: &'static str,
+}
+
+/// Labels of a limit that was reached.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Limited {
+    /// `agents` or `operators`.
+    pub listener: &'static str,
+    /// Its address, or `others`.
+    pub client: String,
+    /// Which limit.
+    pub limit: &'static str,
+}
+
+/// A label: a listener.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Shown {
+    /// `agents` or `operators`.
+    pub listener: String,
 }
 
 /// A label: a group.
@@ -113,6 +137,11 @@ impl Metrics {
                 metrics.unverified_identities.clone(),
             );
             of.register("lease_held", "Whether this process acts", metrics.lease_held.clone());
+            let help = "When the certificate that a listener shows ends";
+            of.register("tls_not_after_timestamp_seconds", help, metrics.certificates.clone());
+            let help = "Whether what is in a listener's files for TLS can be shown";
+            of.register("tls_files_usable", help, metrics.certificates_usable.clone());
+            of.register("clients_limited", "Limits reached, by client", metrics.limited.clone());
             of.register("alerter_ok", "Whether alerts would be told now", metrics.alerter_ok.clone());
             let help = "When alerts would last have been told: the loop decides, and the sinks take what they are told";
             of.register("alerter_last_ok_timestamp_seconds", help, metrics.alerter_last_ok.clone());
@@ -138,6 +167,13 @@ impl Metrics {
     /// Notes when a group was described.
     pub(crate) fn described_at(&self, group: String, at: Timestamp) {
         self.described.get_or_create(&Group { group }).set(seconds(at));
+    }
+
+    /// Notes what a listener shows.
+    pub(crate) fn shows(&self, seen: &OwnCertificate) {
+        let of = Shown { listener: seen.listener.clone() };
+        self.certificates.get_or_create(&of).set(seen.until_s);
+        self.certificates_usable.get_or_create(&of).set(seen.unusable.is_none().into());
     }
 
     /// Notes whether alerts would be told.

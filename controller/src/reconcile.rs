@@ -9,7 +9,7 @@ use portcullis::{
     action::Action,
     decide::{Decision, decide},
     instance::{GroupName, InstanceId},
-    observation::Observation,
+    observation::{Observation, OwnCertificate},
     observed::Observed,
     policy::Policy,
     timestamp::Timestamp,
@@ -58,20 +58,29 @@ impl Default for Snapshot {
 /// Where notices are dropped off for the loop.
 #[derive(Debug, Clone)]
 pub struct Notices {
-    queue: mpsc::Sender<GroupName>,
+    queue: mpsc::Sender<Observation>,
     metrics: Arc<Metrics>,
 }
 
 impl Notices {
     /// A queue, and its end for the loop.
-    pub fn new(metrics: Arc<Metrics>) -> (Self, mpsc::Receiver<GroupName>) {
+    pub fn new(metrics: Arc<Metrics>) -> (Self, mpsc::Receiver<Observation>) {
         let (queue, received) = mpsc::channel(NOTICES_MAX);
         (Self { queue, metrics }, received)
     }
 
     /// Says that something happened in a group. Dropping it is safe: describing makes up for it.
     pub fn notice(&self, group: GroupName) {
-        if self.queue.try_send(group).is_err() {
+        self.offer(Observation::Noticed(group));
+    }
+
+    /// Says what a listener shows. Dropping it is safe: it is looked at again.
+    pub(crate) fn certificate(&self, seen: OwnCertificate) {
+        self.offer(Observation::Certificate(seen));
+    }
+
+    fn offer(&self, observation: Observation) {
+        if self.queue.try_send(observation).is_err() {
             self.metrics.observations_dropped.inc();
         }
     }
@@ -103,7 +112,7 @@ pub struct Reconciler {
     parts: Parts,
     observed: Observed,
     changes: broadcast::Receiver<crate::stores::Change>,
-    notices: mpsc::Receiver<GroupName>,
+    notices: mpsc::Receiver<Observation>,
     done: mpsc::Receiver<Observation>,
     actor: Arc<Actor>,
     snapshots: watch::Sender<Arc<Snapshot>>,
@@ -126,7 +135,7 @@ impl Reconciler {
     /// When the store cannot be read or written.
     pub fn start(
         parts: Parts,
-        notices: mpsc::Receiver<GroupName>,
+        notices: mpsc::Receiver<Observation>,
         snapshots: watch::Sender<Arc<Snapshot>>,
     ) -> Result<Self, StoreError> {
         let epoch = take_lease(&*parts.store)?;
@@ -164,7 +173,7 @@ impl Reconciler {
                 _ = stop.wait_for(|stop| *stop) => return,
                 Some(observation) = self.done.recv() => self.observe(observation),
                 change = self.changes.recv() => self.changed(change),
-                Some(group) = self.notices.recv() => self.observe(Observation::Noticed(group)),
+                Some(observation) = self.notices.recv() => self.observe(observation),
                 () = tokio::time::sleep(wait) => self.observe(Observation::Tick),
             }
             self.drain();
@@ -178,8 +187,8 @@ impl Reconciler {
                 self.observe(observation);
             } else if let Ok(change) = self.changes.try_recv() {
                 self.changed(Ok(change));
-            } else if let Ok(group) = self.notices.try_recv() {
-                self.observe(Observation::Noticed(group));
+            } else if let Ok(observation) = self.notices.try_recv() {
+                self.observe(observation);
             } else {
                 return;
             }

@@ -103,8 +103,8 @@ impl Controller {
         let dead_man = DeadMan::new(&config.dead_man, watched).map_err(named)?;
         let (for_agents, for_operators) = (config.agents.clone(), config.operators.clone());
         let app = App::new(config, parts);
-        let agents = Server::bind(&for_agents, agents::router(Arc::clone(&app)), Arc::clone(&app)).await?;
-        let operators = Server::bind(&for_operators, operators::router(Arc::clone(&app)), app).await?;
+        let agents = Server::bind("agents", &for_agents, agents::router(Arc::clone(&app)), Arc::clone(&app)).await?;
+        let operators = Server::bind("operators", &for_operators, operators::router(Arc::clone(&app)), app).await?;
         let reconciler = Reconciler::start(
             Parts { store, provider, sinks, heard, policy, clock, metrics, audit },
             noticed,

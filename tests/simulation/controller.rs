@@ -96,6 +96,7 @@ impl Controller {
             | Observation::Noticed(_)
             | Observation::Reported(_)
             | Observation::Lease { .. }
+            | Observation::Certificate(_)
             | Observation::Tick => {}
         }
     }

@@ -62,6 +62,14 @@ pub struct Agents {
     /// Requests of one client address in a minute; the rest are refused.
     #[serde(default = "requests")]
     pub requests_per_minute_max: u32,
+    /// Connections of one client address at the same time; further ones are closed.
+    #[serde(default = "connections")]
+    pub connections_max: usize,
+}
+
+/// A quarter of all that a listener has: three faulty clients leave room for the others.
+fn connections() -> usize {
+    1_024
 }
 
 /// An agent that waits needs some 25 a minute, one that serves two; many may share one address translator.
@@ -81,6 +89,9 @@ pub struct Operators {
     /// Requests of one client address in a minute; the rest are refused.
     #[serde(default = "requests")]
     pub requests_per_minute_max: u32,
+    /// Connections of one client address at the same time; further ones are closed.
+    #[serde(default = "connections")]
+    pub connections_max: usize,
     /// Who may speak.
     #[serde(default)]
     pub tokens: Vec<Token>,
@@ -284,6 +295,9 @@ pub(super) fn policy(groups: BTreeMap<GroupName, Group>, limits: &Limits) -> Res
     }
     let groups: BTreeMap<_, _> = groups.into_iter().map(|(name, group)| (name, group.policy())).collect();
     for (name, group) in &groups {
+        if *name == GroupName::controller() {
+            return Err(refused(&format!("groups.{name}"), "that is what the controller calls itself"));
+        }
         if name.0.is_empty() || group.hook.is_empty() || group.admission_deadline.is_zero() {
             return Err(refused(&format!("groups.{name}"), "name, `hook` and `admission_deadline` must not be empty"));
         }

@@ -4,7 +4,6 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     Extension, Router,
-    body::Body,
     extract::{Path, Query, Request, State, rejection::QueryRejection},
     http::{StatusCode, header},
     middleware::{self, Next},
@@ -23,6 +22,7 @@ use serde::Deserialize;
 
 use super::{
     App, answer, blocking,
+    limits::Inflow,
     problem::{Kind, Refusal, malformed},
 };
 use crate::stores::{Store, StoreError};
@@ -192,7 +192,11 @@ async fn releases(State(app): State<Arc<App>>, Extension(Operator(name)): Extens
     answer(&app, result, &name)
 }
 
-async fn publish(State(app): State<Arc<App>>, Extension(Operator(name)): Extension<Operator>, body: Body) -> Response {
+async fn publish(
+    State(app): State<Arc<App>>,
+    Extension(Operator(name)): Extension<Operator>,
+    body: Inflow,
+) -> Response {
     let operator = name.clone();
     let result = match app.body(body, EnvelopeLimits::MANIFEST.bytes_max).await {
         Ok(bytes) => blocking(&app, move |app| publication::publish(app, &bytes, &operator)).await,
@@ -205,7 +209,7 @@ async fn promote(
     State(app): State<Arc<App>>,
     Extension(Operator(name)): Extension<Operator>,
     Path(group): Path<String>,
-    body: Body,
+    body: Inflow,
 ) -> Response {
     change(app, name, body, move |app, wish: &Promote, operator| {
         promotion::promote(app, &GroupName(group), wish, operator)
@@ -217,7 +221,7 @@ async fn pause(
     State(app): State<Arc<App>>,
     Extension(Operator(name)): Extension<Operator>,
     Path(group): Path<String>,
-    body: Body,
+    body: Inflow,
 ) -> Response {
     change(app, name, body, move |app, wish: &Pause, operator| overrides::pause(app, &GroupName(group), wish, operator))
         .await
@@ -227,7 +231,7 @@ async fn retry(
     State(app): State<Arc<App>>,
     Extension(Operator(name)): Extension<Operator>,
     Path(group): Path<String>,
-    body: Body,
+    body: Inflow,
 ) -> Response {
     change(app, name, body, move |app, wish: &Retry, operator| overrides::retry(app, &GroupName(group), wish, operator))
         .await
@@ -237,7 +241,7 @@ async fn acknowledge(
     State(app): State<Arc<App>>,
     Extension(Operator(name)): Extension<Operator>,
     Path(group): Path<String>,
-    body: Body,
+    body: Inflow,
 ) -> Response {
     change(app, name, body, move |app, wish: &Acknowledge, operator| {
         overrides::acknowledge(app, &GroupName(group), wish, operator)
@@ -249,7 +253,7 @@ async fn override_instance(
     State(app): State<Arc<App>>,
     Extension(Operator(name)): Extension<Operator>,
     Path(id): Path<String>,
-    body: Body,
+    body: Inflow,
 ) -> Response {
     change(app, name, body, move |app, wish: &Override, operator| overrides::say(app, &InstanceId(id), wish, operator))
         .await
@@ -258,7 +262,7 @@ async fn override_instance(
 async fn join_token(
     State(app): State<Arc<App>>,
     Extension(Operator(name)): Extension<Operator>,
-    body: Body,
+    body: Inflow,
 ) -> Response {
     change(app, name, body, move |app, wish: &tokens::Wish, operator| tokens::create(app, wish, operator)).await
 }
@@ -267,7 +271,7 @@ async fn join_token(
 async fn change<W, T>(
     app: Arc<App>,
     name: String,
-    body: Body,
+    body: Inflow,
     work: impl FnOnce(&App, &W, &str) -> Result<T, Refusal> + Send + 'static,
 ) -> Response
 where
@@ -282,7 +286,7 @@ where
     answer(&app, result, &name)
 }
 
-async fn request<T: serde::de::DeserializeOwned>(app: &App, body: Body) -> Result<T, Refusal> {
+async fn request<T: serde::de::DeserializeOwned>(app: &App, body: Inflow) -> Result<T, Refusal> {
     let bytes = app.body(body, REQUEST_BYTES_MAX).await?;
     json::parse(&bytes, &Limits { bytes_max: REQUEST_BYTES_MAX, depth_max: 4 }).map_err(malformed)
 }

@@ -1,6 +1,8 @@
 //! The real controller on port 0, spoken to over TCP: every refusal of PROTOCOL.md §3 changes nothing.
 
+mod abuse;
 mod agents;
 mod enrolment;
 mod operators;
+mod watched;
 mod world;

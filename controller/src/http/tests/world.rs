@@ -111,6 +111,17 @@ impl World {
         Self::of(&CONFIG.replace("[agents]", &limit)).await
     }
 
+    /// With TLS for agents, by two files.
+    pub(super) async fn with_tls(cert: &Path, key: &Path) -> Self {
+        let tls = format!("[agents]\ntls = {{ cert = {cert:?}, key = {key:?} }}");
+        Self::of(&CONFIG.replace("[agents]", &tls)).await
+    }
+
+    /// With further lines for agents.
+    pub(super) async fn with_agents(lines: &str) -> Self {
+        Self::of(&CONFIG.replace("[agents]", &format!("[agents]\n{lines}"))).await
+    }
+
     /// With further tables.
     pub(super) async fn with_tables(tables: &str) -> Self {
         Self::of(&format!("{CONFIG}{tables}")).await
