@@ -13,7 +13,7 @@ use http_body_util::Full;
 use hyper::{
     Request, Response,
     body::{Bytes, Incoming},
-    header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue},
+    header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue},
     server::conn::http1,
     service::service_fn,
 };
@@ -75,8 +75,9 @@ pub(crate) async fn serve(listener: TcpListener, health: Arc<Health>) -> Infalli
 async fn answer(stream: TcpStream, peer: SocketAddr, health: Arc<Health>) {
     let details = health.public_details || is_near(peer.ip());
     let service = service_fn(|request: Request<Incoming>| {
-        let asked =
-            Asked { method: request.method(), path: request.uri().path(), query: request.uri().query(), details };
+        let (method, path, query) = (request.method(), request.uri().path(), request.uri().query());
+        let accept = request.headers().get(ACCEPT).and_then(|value| value.to_str().ok());
+        let asked = Asked { method, path, query, accept, details };
         let standing = Arc::clone(&health.standing.borrow());
         ready(Ok::<_, Infallible>(response(pages::page(asked, &standing, &health.metrics))))
     });

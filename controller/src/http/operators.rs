@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use axum::{
     Extension, Router,
     extract::{Path, Query, Request, State, rejection::QueryRejection},
-    http::{StatusCode, header},
+    http::{HeaderMap, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse as _, Response},
     routing::{get, post},
@@ -13,6 +13,7 @@ use axum::{
 use portcullis::{
     api::{Acknowledge, Event, Override, Pause, Promote, Retry},
     digest::Digest,
+    exposition,
     instance::{GroupName, InstanceId},
     json::{self, Limits},
     signature::EnvelopeLimits,
@@ -100,10 +101,11 @@ async fn readyz(State(app): State<Arc<App>>) -> Response {
     (StatusCode::SERVICE_UNAVAILABLE, "the loop has not made its first turn\n").into_response()
 }
 
-async fn metrics(State(app): State<Arc<App>>) -> Response {
+async fn metrics(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
     app.metrics.audit_reaches(*app.store.audited().borrow(), app.store.audit_kept());
-    ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], app.metrics.page())
-        .into_response()
+    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+    let (media_type, page) = exposition::negotiated(app.metrics.page(), accept);
+    ([(header::CONTENT_TYPE, media_type)], page).into_response()
 }
 
 pub(super) async fn not_found() -> Response {
