@@ -12,6 +12,7 @@ use portcullis::{
     policy::Mode,
     record::{AdmissionRecord, GroupRecord, Key, Record, Word},
     report::{Evidence, Readiness},
+    timestamp::Timestamp,
 };
 use tokio::sync::{mpsc, watch};
 
@@ -26,13 +27,23 @@ use crate::{
     stores::{Batch, Entry, StoreError},
 };
 
-/// The right to act, by the monotonic clock.
+/// The right to act. It ends by whichever clock comes first: the monotonic one does not count the time for which a machine was
+/// suspended, and the wall clock may be set back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lease {
     /// Ascends with every holder.
     pub epoch: u64,
     /// Its end.
     pub until: Instant,
+    /// Its end, by the wall clock.
+    pub until_wall: Timestamp,
+}
+
+impl Lease {
+    /// What is left of it.
+    pub(crate) fn left(&self, now: Instant, now_wall: Timestamp) -> Duration {
+        self.until.saturating_duration_since(now).min(self.until_wall.since(now_wall))
+    }
 }
 
 /// Makes attempts.
@@ -172,8 +183,8 @@ impl Actor {
 
     /// The cloud takes no fencing token: whoever may lose the lease before an answer comes does not send.
     fn holds_lease(&self) -> bool {
-        let last_moment = Clock::monotonic() + self.limit();
-        self.lease.borrow().is_some_and(|lease| last_moment <= lease.until)
+        let (now, now_wall) = (Clock::monotonic(), self.parts.clock.now());
+        self.lease.borrow().is_some_and(|lease| lease.left(now, now_wall) >= self.limit())
     }
 
     /// Reads promotion, admission, evidence and binding from the store once more, and looks at the newest description.

@@ -3,6 +3,7 @@
 mod abuse;
 mod agents;
 mod enrolment;
+mod leases;
 mod operators;
 mod watched;
 mod world;

@@ -150,6 +150,14 @@ impl World {
         Controller::start(config, Arc::clone(store), provider, clock.clone()).await.unwrap()
     }
 
+    /// A second controller on the same store.
+    pub(super) async fn beside(&self) -> Self {
+        let controller = Self::controller(self.dir.path(), &self.store, &self.cloud, &self.clock).await;
+        let (store, cloud, clock) = (Arc::clone(&self.store), Arc::clone(&self.cloud), self.clock.clone());
+        let dir = tempfile::tempdir().unwrap();
+        Self { controller, store, cloud, clock, release_key: SigningKey::generate(&[7; 32]), dir }
+    }
+
     /// The same store under a new controller.
     pub(super) async fn restart(self) -> Self {
         let Self { controller, store, cloud, clock, release_key, dir } = self;
@@ -231,9 +239,9 @@ impl World {
         .await;
     }
 
-    /// Everything in the store, but the audit.
+    /// Everything in the store, but the audit, and the lease, which the loop takes when it comes to it.
     pub(super) fn listing(&self) -> Vec<(String, crate::stores::Versioned)> {
-        self.store.list("").unwrap()
+        self.store.list("").unwrap().into_iter().filter(|(path, _)| path != "lease").collect()
     }
 }
 
