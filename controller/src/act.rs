@@ -75,6 +75,10 @@ impl Actor {
     pub(crate) async fn attempt(&self, action: Action) {
         let attempt = action.key();
         let answer = match &action {
+            // What was decided with the lease may come to be attempted without it; a description does no harm.
+            action if !self.holds_lease() && !matches!(action, Action::Describe(_)) => {
+                Answer::Refused { because: "not sent: the lease ends too soon".into() }
+            }
             Action::Record { key, revision, record } => self.record(key, *revision, record).await,
             Action::Describe(group) => return self.describe(vec![group.clone()]).await,
             Action::Admit(held) => self.admit(held).await,

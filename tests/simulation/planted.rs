@@ -51,6 +51,8 @@ pub(crate) enum Bug {
     ForgetInFlight,
     /// `decide`: the lease is not looked at.
     ActWithoutLease,
+    /// The last look before an attempt: the lease is taken to last by the wall clock, which somebody sets back.
+    LeaseByWallClock,
     /// `heartbeat`: none.
     NoHeartbeat,
     /// `describe`: only when somebody noticed something.
@@ -82,7 +84,7 @@ pub(crate) enum Bug {
 }
 
 impl Bug {
-    pub(crate) const ALL: [Self; 30] = [
+    pub(crate) const ALL: [Self; 31] = [
         Self::HoldForever,
         Self::NeverWake,
         Self::AdmitOnAnyReport,
@@ -99,6 +101,7 @@ impl Bug {
         Self::AbandonAfterRestartAtOnce,
         Self::ForgetInFlight,
         Self::ActWithoutLease,
+        Self::LeaseByWallClock,
         Self::NoHeartbeat,
         Self::DescribeOnNoticeOnly,
         Self::LastReportCounts,

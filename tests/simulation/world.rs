@@ -28,6 +28,8 @@ pub(crate) const CHAOS: u64 = 150_000;
 /// When everything must have settled: a last look at a deadline (100 s), a breaker's time and one launch that is tried (200 s),
 /// three turns of abandons, a launch.
 const END: u64 = CHAOS + 700_000;
+/// How far two clocks are apart at most: far more than any that are kept in step.
+pub(crate) const SKEW_MAX: u64 = 5_000;
 const LEASE: u64 = 15_000;
 const LEASE_RENEWAL: u64 = 3_000;
 const REPORT_EVERY: u64 = 3_000;
@@ -51,6 +53,7 @@ enum Event {
     Crashes(usize),
     Starts(usize),
     CutOff(usize),
+    ClockSet(usize),
     Leases(usize),
     Turn(usize),
     Wakes(usize, u64),
@@ -91,6 +94,7 @@ pub(crate) struct Figures {
     pub(crate) words: u64,
     pub(crate) on_a_word: u64,
     pub(crate) told: u64,
+    pub(crate) clocks_set: u64,
 }
 
 impl Figures {
@@ -109,6 +113,7 @@ impl Figures {
             words: self.words + other.words,
             on_a_word: self.on_a_word + other.on_a_word,
             told: self.told + other.told,
+            clocks_set: self.clocks_set + other.clocks_set,
         }
     }
 
@@ -123,6 +128,7 @@ impl Figures {
             && self.words > 0
             && self.on_a_word > 0
             && self.told > 0
+            && self.clocks_set > 0
     }
 }
 
@@ -256,6 +262,10 @@ impl World {
                 let at = self.random.between(1_000, CHAOS - 1);
                 self.after(at, Event::CutOff(index));
             }
+            for _ in 0..self.random.between(0, 4) {
+                let at = self.random.between(0, CHAOS - 1);
+                self.after(at, Event::ClockSet(index));
+            }
         }
         self.after(CHAOS, Event::Heals);
     }
@@ -330,6 +340,7 @@ impl World {
                 self.controllers[index].cut_off_until = self.now + length;
                 self.after(length, Event::Starts(index));
             }
+            Event::ClockSet(index) => self.clock_set(index),
             Event::Leases(index) => self.leases(index),
             Event::Turn(index) => self.turn(index),
             Event::Wakes(index, at) => {
