@@ -6,7 +6,9 @@ use core::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    check::certificate::margin,
     instance::{GroupName, InstanceId},
+    observation::OwnCertificate,
     text,
     timestamp::Timestamp,
 };
@@ -100,6 +102,21 @@ pub enum Alert {
         /// The sinks, by their names.
         sinks: Vec<String>,
     },
+    /// A certificate of the controller's own will end.
+    CertificateAging {
+        /// Which.
+        certificates: Vec<OwnCertificate>,
+    },
+    /// A certificate of the controller's own ends soon, or has ended: no agent will be heard.
+    CertificateExpiring {
+        /// Which.
+        certificates: Vec<OwnCertificate>,
+    },
+    /// What is in the controller's files for TLS cannot be used.
+    CertificateUnusable {
+        /// Which.
+        certificates: Vec<OwnCertificate>,
+    },
     /// Nothing is held, or the unproven get in without us.
     Unguarded {
         /// What is wrong with the group's hook.
@@ -121,6 +138,9 @@ impl Alert {
             Self::RefreshWaits { .. } => "refresh_waits",
             Self::Unprotected { .. } => "unprotected",
             Self::Deaf { .. } => "deaf",
+            Self::CertificateAging { .. } => "certificate_aging",
+            Self::CertificateExpiring { .. } => "certificate_expiring",
+            Self::CertificateUnusable { .. } => "certificate_unusable",
             Self::Unguarded { .. } => "unguarded",
         }
     }
@@ -131,6 +151,8 @@ impl Alert {
             Self::Stalled { .. } | Self::BreakerOpen { .. } | Self::Disputed { .. } | Self::Undescribed { .. } => {
                 Severity::Critical
             }
+            Self::CertificateExpiring { .. } | Self::CertificateUnusable { .. } => Severity::Critical,
+            Self::CertificateAging { .. } => Severity::Warning,
             Self::Bypassed { .. }
             | Self::Drifted { .. }
             | Self::Silent { .. }
@@ -176,9 +198,33 @@ impl fmt::Display for Alert {
                 write!(f, "those that serve cannot be protected from scale-in: {}", text::visible(because))
             }
             Self::Deaf { sinks } => write!(f, "alerts are not taken by: {}", text::visible(&sinks.join(", "))),
+            Self::CertificateAging { certificates } | Self::CertificateExpiring { certificates } => {
+                each(f, certificates, |f, one| {
+                    let (path, until) = (text::visible(&one.path), margin::date(one.until_s));
+                    write!(f, "{}: `{path}` ends at {until}", one.listener)?;
+                    one.rewritten_at.map_or(Ok(()), |at| {
+                        write!(f, "; the file was written at {at}, with the same certificate in it")
+                    })
+                })
+            }
+            Self::CertificateUnusable { certificates } => each(f, certificates, |f, one| {
+                let because = text::visible(one.unusable.as_deref().unwrap_or_default());
+                write!(f, "{}: {because}; what was read before is still shown", one.listener)
+            }),
             Self::Unguarded { because } => f.write_str(because),
         }
     }
+}
+
+fn each<T>(
+    f: &mut fmt::Formatter<'_>,
+    all: &[T],
+    one: impl Fn(&mut fmt::Formatter<'_>, &T) -> fmt::Result,
+) -> fmt::Result {
+    all.iter().enumerate().try_for_each(|(index, it)| {
+        f.write_str(if index > 0 { "; " } else { "" })?;
+        one(f, it)
+    })
 }
 
 /// Instances grouped by what is the matter with them: the cause that most have comes first.

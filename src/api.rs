@@ -120,6 +120,9 @@ pub struct Status {
     pub decided_at: Timestamp,
     /// Every group it gates.
     pub groups: Vec<GroupStatus>,
+    /// What is the matter with the controller itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub alerts: Vec<AlertStatus>,
 }
 
 /// One group of [`Status`].

@@ -54,8 +54,29 @@ pub enum Observation {
         /// The end of the lease.
         until: Timestamp,
     },
+    /// What a listener of this controller shows by TLS was looked at.
+    Certificate(OwnCertificate),
     /// Time passed.
     Tick,
+}
+
+/// A certificate of the controller's own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnCertificate {
+    /// Whose: `agents` or `operators`.
+    pub listener: String,
+    /// Its file.
+    pub path: String,
+    /// The one that is shown is valid from then, in Unix seconds.
+    pub from_s: i64,
+    /// Until then.
+    pub until_s: i64,
+    /// Why what is in the files now cannot be shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unusable: Option<String>,
+    /// When its file was last written since it is shown, with the same certificate: somebody renews, and nothing comes of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rewritten_at: Option<Timestamp>,
 }
 
 /// How an attempt was answered.

@@ -19,6 +19,7 @@ use crate::{
 
 mod broken;
 mod bypassed;
+mod certificates;
 mod deaf;
 mod disputed;
 mod drifted;
@@ -59,6 +60,9 @@ const RULES: [Rule; 11] = [
     unprotected::rule,
 ];
 
+/// Of the controller itself.
+const OWN_RULES: [Rule; 4] = [certificates::aging, certificates::expiring, certificates::unusable, deaf::rule];
+
 /// All that fires; and when that changes by time alone.
 pub(super) fn firing(
     observed: &Observed,
@@ -78,6 +82,12 @@ pub(super) fn firing(
         for alert in RULES.iter().filter_map(|rule| rule(&scope, wakes)) {
             firing.insert(AlertKey { group: name.clone(), code: alert.code().into() }, alert);
         }
+    }
+    let (name, group_policy) = (GroupName::controller(), GroupPolicy::default());
+    let (group, breaker, guard, limits) = (None, None, Guard::default(), &policy.limits);
+    let own = Scope { name: &name, group, policy: &group_policy, limits, observed, rulings, breaker, guard, now };
+    for alert in OWN_RULES.iter().filter_map(|rule| rule(&own, wakes)) {
+        firing.insert(AlertKey { group: name.clone(), code: alert.code().into() }, alert);
     }
     firing
 }

@@ -51,6 +51,8 @@ pub(crate) enum Bug {
     ForgetInFlight,
     /// `decide`: the lease is not looked at.
     ActWithoutLease,
+    /// The last look before an attempt: the lease is taken to last by the wall clock, which somebody sets back.
+    LeaseByWallClock,
     /// `heartbeat`: none.
     NoHeartbeat,
     /// `describe`: only when somebody noticed something.
@@ -92,7 +94,7 @@ pub(crate) enum Bug {
 }
 
 impl Bug {
-    pub(crate) const ALL: [Self; 35] = [
+    pub(crate) const ALL: &[Self] = &[
         Self::HoldForever,
         Self::NeverWake,
         Self::AdmitOnAnyReport,
@@ -109,6 +111,7 @@ impl Bug {
         Self::AbandonAfterRestartAtOnce,
         Self::ForgetInFlight,
         Self::ActWithoutLease,
+        Self::LeaseByWallClock,
         Self::NoHeartbeat,
         Self::DescribeOnNoticeOnly,
         Self::LastReportCounts,

@@ -24,7 +24,7 @@ use crate::{
 pub(super) fn status(app: &App, snapshot: &Snapshot) -> Result<Status, Refusal> {
     let groups = &app.config.policy.groups;
     let groups = groups.iter().map(|(name, policy)| group(app, snapshot, name, policy)).collect::<Result<_, _>>()?;
-    Ok(Status { decided_at: snapshot.decided_at, groups })
+    Ok(Status { decided_at: snapshot.decided_at, groups, alerts: alerts(snapshot, &GroupName::controller()) })
 }
 
 fn group(app: &App, snapshot: &Snapshot, name: &GroupName, policy: &GroupPolicy) -> Result<GroupStatus, Refusal> {
