@@ -1,6 +1,6 @@
 //! What the controller can do, in the gate's words; a provider says it in the cloud's.
 
-use alloc::string::String;
+use alloc::{string::String, vec::Vec};
 
 use serde::{Deserialize, Serialize};
 
@@ -35,6 +35,8 @@ pub enum Action {
     Withdraw(Departure),
     /// Bring one that stands by back into service (AWS: ExitStandby).
     Return(Departure),
+    /// Protect instances that serve from scale-in, or no longer (AWS: SetInstanceProtection).
+    Protect(Protection),
     /// Tell a sink of an alert.
     Tell {
         /// Which alert.
@@ -86,6 +88,17 @@ pub struct Departure {
     pub decided_at: Timestamp,
 }
 
+/// Instances of a group, and whether they are to be protected from scale-in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Protection {
+    /// Their group.
+    pub group: GroupName,
+    /// Which.
+    pub instances: Vec<InstanceId>,
+    /// Protect them, or no longer.
+    pub protected: bool,
+}
+
 /// What an attempt is known by: the same thing to do has the same key, however often it is tried.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -104,6 +117,8 @@ pub enum AttemptKey {
     Withdraw(InstanceId, Timestamp),
     /// [`Action::Return`], as decided then.
     Return(InstanceId, Timestamp),
+    /// [`Action::Protect`], either way: which instances it was is seen when the group is described.
+    Protect(GroupName, bool),
     /// [`Action::Tell`], of one time that the alert began: to tell that it fires and that it is over are two things.
     Tell(AlertKey, String, Timestamp, Told),
 }
@@ -119,6 +134,7 @@ impl Action {
             Self::GiveUp(held) => AttemptKey::GiveUp(held.instance.clone(), held.wait),
             Self::Withdraw(departure) => AttemptKey::Withdraw(departure.instance.clone(), departure.decided_at),
             Self::Return(departure) => AttemptKey::Return(departure.instance.clone(), departure.decided_at),
+            Self::Protect(protection) => AttemptKey::Protect(protection.group.clone(), protection.protected),
             Self::Tell { key, sink, told, since, .. } => AttemptKey::Tell(key.clone(), sink.clone(), *since, *told),
         }
     }
@@ -138,8 +154,11 @@ impl AttemptKey {
             ) => Some(id),
             Self::Admit(id, _) | Self::KeepWaiting(id, _) | Self::GiveUp(id, _) => Some(id),
             Self::Withdraw(id, _) | Self::Return(id, _) => Some(id),
-            Self::Record(Key::Group(_) | Key::Pause(_) | Key::Breaker(_) | Key::Alert(_) | Key::Freeze(_))
+            Self::Record(
+                Key::Group(_) | Key::Pause(_) | Key::Breaker(_) | Key::Protection(_) | Key::Alert(_) | Key::Freeze(_),
+            )
             | Self::Describe(_)
+            | Self::Protect(..)
             | Self::Tell(..) => None,
         }
     }

@@ -3,11 +3,12 @@
 //! Every instance of a gated group is a `Case`; a list of rules looks at it, and the first that answers wins. A rule is pure,
 //! and its `Opinion` holds the ruling, the actions it wishes for, and the moment at which it could change by time alone. What
 //! concerns more than one instance comes after: none is given up while launches keep failing for one cause (`breaker`), else one
-//! of a group at a time (`pacing`), attempts under way and backoff
-//! (`retry`), the lease, and the budget of calls (`budget`). Of those that serve, none is taken out of traffic while many fail for
-//! one cause (`freeze`), nor beyond what its group may lose (`withdraw`).
+//! of a group at a time (`pacing`). Of those that serve, none is taken out of traffic while many fail for one cause (`freeze`), nor
+//! beyond what its group may lose (`withdraw`), and they are protected while new ones are not proven (`survivors`). Last come
+//! attempts under way and backoff (`retry`), the lease, and the budget of calls (`budget`).
 //!
-//! The order of the rules is an argument: what is being withdrawn is so whatever its state (`withdrawn`), what cannot be completed comes first (`no_hook`, `waits`), then what was done already
+//! The order of the rules is an argument: what is being withdrawn is so whatever its state (`withdrawn`), what cannot be completed
+//! comes first of what waits (`no_hook`, `waits`), then what was done already
 //! and cannot be undone (`admitted`, `rejected`) and what an operator says (`operator`), then what proof allows (`admit`), then
 //! what its absence demands (`give_up`, `hold`). `hold` takes every waiting instance that is left, so none is without a reason.
 
@@ -20,6 +21,7 @@ pub use breaker::Breaker;
 use case::Case;
 pub use freeze::Freeze;
 use opinion::Opinion;
+pub use survivors::Guard;
 
 use crate::{
     action::Action,
@@ -50,10 +52,12 @@ mod no_hook;
 mod operator;
 mod opinion;
 mod pacing;
+pub mod promotion;
 mod proof;
 mod rejected;
 mod retry;
 mod serving;
+mod survivors;
 mod tell;
 mod waits;
 mod withdraw;
@@ -68,6 +72,8 @@ pub struct Decision {
     pub breakers: BTreeMap<GroupName, Breaker>,
     /// The groups from which none is withdrawn, since many fail for one cause.
     pub freezes: BTreeMap<GroupName, Freeze>,
+    /// One for each gated group: whom it protects from scale-in.
+    pub guards: BTreeMap<GroupName, Guard>,
     /// All that somebody should look at now.
     pub alerts: BTreeMap<AlertKey, Alert>,
     /// To be attempted once each, most urgent first. Empty without the lease.
@@ -91,14 +97,17 @@ pub fn decide(observed: &Observed, policy: &Policy, now: Timestamp) -> Decision 
         wishes.extend(opinion.wishes);
         opinion.ruling.into_iter().for_each(|ruling| drop(rulings.insert(id.clone(), ruling)));
     }
-    let alerts = alerts::firing(observed, policy, &rulings, &breakers, &freezes, now, &mut wakes);
+    let guards = survivors::protect(&rulings, &breakers, observed, policy, now, &mut wishes, &mut wakes);
+    let ruled = alerts::Ruled { rulings: &rulings, breakers: &breakers, guards: &guards, freezes: &freezes };
+    let alerts = alerts::firing(observed, policy, &ruled, now, &mut wakes);
     wishes.extend(tell::due(&alerts, observed, policy, now, &mut wakes));
     let wishes = retry::sendable(wishes, observed, policy, now, &mut wakes);
     let mut actions = budget::granted(wishes, observed, policy, now, &mut wakes);
     if !leads(observed, policy, now, &mut wakes) {
         actions.clear();
     }
-    Decision { rulings, breakers, freezes, alerts, actions, wake_at: wakes.into_iter().find(|at| *at > now) }
+    let wake_at = wakes.into_iter().find(|at| *at > now);
+    Decision { rulings, breakers, freezes, guards, alerts, actions, wake_at }
 }
 
 type Rule = fn(&Case<'_>) -> Option<Opinion>;

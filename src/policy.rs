@@ -40,6 +40,19 @@ pub enum OnDrift {
     Replace,
 }
 
+/// When instances that are proven and serve are protected from scale-in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SurvivorsGuard {
+    /// All of them, while new ones are not proven yet.
+    #[default]
+    WhileImpaired,
+    /// So, and `ready_min` of them at all other times too.
+    Always,
+    /// Never.
+    Off,
+}
+
 /// The policy of all gated groups.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Policy {
@@ -76,10 +89,9 @@ pub struct GroupPolicy {
     /// What is done about drift. Default `observe`: much of it is meant, and a fleet should first be watched for a while. In a group
     /// that only observes, nothing is done whatever this says.
     pub on_drift: OnDrift,
-    /// See [`ready_min`](Self::ready_min).
-    pub ready_min: Option<u32>,
-    /// See [`unavailable_max`](Self::unavailable_max).
-    pub unavailable_max: Option<u32>,
+    /// So much of what is wanted may not serve, whatever the reason, when one is withdrawn; in percent. Default 10: the others carry
+    /// that.
+    pub unavailable_max_percent: u32,
     /// An instance is withdrawn when it has drifted for this long without a break. Default 60 s, one report of a serving agent: what
     /// heals by itself is left alone, and whoever fails for the same cause gets to say so first.
     pub withdraw_after: Duration,
@@ -91,9 +103,35 @@ pub struct GroupPolicy {
     pub common_cause_percent: usize,
     /// Default 5 min: five reports, and longer than a configuration takes to reach a fleet.
     pub common_cause_window: Duration,
+    /// Where a release must have been proven before it is promoted here. Default nowhere: whoever has no group to try it in gates
+    /// this one all the same.
+    pub promotion_needs: Option<PromotionNeeds>,
     /// Then one is replaced after this time, to see whether it still fails. Default 30 min: slow enough for a person to look
     /// first, quick enough to heal by itself before the night is over.
     pub breaker_retry_after: Duration,
+    /// Default `while_impaired`: an old one must not go before a new one is proven, and otherwise scale-in is nobody's business.
+    pub survivors_guard: SurvivorsGuard,
+    /// So much of what is wanted must serve, in percent. Default 50: half a fleet is slow, less of it is down.
+    pub ready_min_percent: u32,
+}
+
+impl GroupPolicy {
+    /// How many must serve where so many are wanted: never none.
+    pub fn ready_min(&self, desired: u32) -> usize {
+        let ready = u64::from(desired).saturating_mul(u64::from(self.ready_min_percent)).div_ceil(100);
+        usize::try_from(ready).unwrap_or(usize::MAX).max(1)
+    }
+
+    /// How many may not serve where so many are wanted, when one is withdrawn: one at least.
+    pub fn unavailable_max(&self, desired: u32) -> usize {
+        let unavailable = u64::from(desired).saturating_mul(u64::from(self.unavailable_max_percent)) / 100;
+        usize::try_from(unavailable).unwrap_or(usize::MAX).max(1)
+    }
+
+    /// Whether drift may take an instance out of traffic.
+    pub fn withdraws(&self) -> bool {
+        self.mode == Mode::Enforce && self.on_drift != OnDrift::Observe
+    }
 }
 
 impl Default for GroupPolicy {
@@ -105,38 +143,30 @@ impl Default for GroupPolicy {
             abandon_interval_min: Duration::from_secs(5 * 60),
             stall_after: Duration::from_secs(10 * 60),
             silent_after: Duration::from_secs(5 * 60),
+            promotion_needs: None,
             breaker_failures: 3,
             breaker_window: Duration::from_secs(30 * 60),
             breaker_retry_after: Duration::from_secs(30 * 60),
             on_drift: OnDrift::Observe,
-            ready_min: None,
-            unavailable_max: None,
+            unavailable_max_percent: 10,
             withdraw_after: Duration::from_secs(60),
             return_after: Duration::from_secs(60),
             common_cause_min: 2,
             common_cause_percent: 20,
             common_cause_window: Duration::from_secs(5 * 60),
+            survivors_guard: SurvivorsGuard::WhileImpaired,
+            ready_min_percent: 50,
         }
     }
 }
 
-impl GroupPolicy {
-    /// So many proven instances must go on serving, whatever is done. By default half of those that are wanted, and one at least:
-    /// fewer would not carry the load.
-    pub fn ready_min(&self, desired: u32) -> u32 {
-        self.ready_min.unwrap_or(desired.div_ceil(2).max(1))
-    }
-
-    /// While so many do not serve, whatever the reason, none is withdrawn. By default a tenth of those that are wanted, and one at
-    /// least.
-    pub fn unavailable_max(&self, desired: u32) -> u32 {
-        self.unavailable_max.unwrap_or((desired / 10).max(1))
-    }
-
-    /// Whether drift may take an instance out of traffic.
-    pub fn withdraws(&self) -> bool {
-        self.mode == Mode::Enforce && self.on_drift != OnDrift::Observe
-    }
+/// A release must have been proven by so many instances of another group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PromotionNeeds {
+    /// The other group; it is gated too.
+    pub group: GroupName,
+    /// How many of its instances.
+    pub instances: usize,
 }
 
 /// Limits common to all groups.
@@ -194,18 +224,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shares_are_of_those_that_are_wanted() {
-        let policy = GroupPolicy::default();
-        for (desired, ready_min, unavailable_max) in
-            [(0, 1, 1), (1, 1, 1), (2, 1, 1), (3, 2, 1), (10, 5, 1), (19, 10, 1), (20, 10, 2), (200, 100, 20)]
-        {
-            assert_eq!((policy.ready_min(desired), policy.unavailable_max(desired)), (ready_min, unavailable_max));
-        }
-        let own = GroupPolicy { ready_min: Some(7), unavailable_max: Some(3), ..policy };
-        assert_eq!((own.ready_min(10), own.unavailable_max(10)), (7, 3));
-    }
-
-    #[test]
     fn only_what_enforces_withdraws() {
         for (mode, on_drift, withdraws) in [
             (Mode::Enforce, OnDrift::Observe, false),
@@ -214,6 +232,26 @@ mod tests {
             (Mode::Observe, OnDrift::Replace, false),
         ] {
             assert_eq!(GroupPolicy { mode, on_drift, ..GroupPolicy::default() }.withdraws(), withdraws);
+        }
+    }
+
+    #[test]
+    fn how_many_may_not() {
+        for (desired, percent, unavailable_max) in
+            [(0, 10, 1), (1, 10, 1), (19, 10, 1), (20, 10, 2), (200, 10, 20), (9, 0, 1), (7, 100, 7)]
+        {
+            let policy = GroupPolicy { unavailable_max_percent: percent, ..GroupPolicy::default() };
+            assert_eq!(policy.unavailable_max(desired), unavailable_max, "{percent} % of {desired}");
+        }
+    }
+
+    #[test]
+    fn how_many_must_serve() {
+        for (desired, percent, ready_min) in
+            [(0, 50, 1), (1, 50, 1), (2, 50, 1), (3, 50, 2), (9, 50, 5), (9, 0, 1), (7, 100, 7)]
+        {
+            let policy = GroupPolicy { ready_min_percent: percent, ..GroupPolicy::default() };
+            assert_eq!(policy.ready_min(desired), ready_min, "{percent} % of {desired}");
         }
     }
 }

@@ -213,16 +213,16 @@ pub enum Restraint {
     /// Enough do not serve already.
     Unavailable {
         /// How many do not, or will not.
-        unavailable: u32,
+        unavailable: usize,
         /// How many may not.
-        unavailable_max: u32,
+        unavailable_max: usize,
     },
     /// Too few of the others are proven.
     TooFewProven {
         /// How many are.
-        proven: u32,
+        proven: usize,
         /// How many must be.
-        ready_min: u32,
+        ready_min: usize,
     },
 }
 

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, future::Future, pin::Pin};
 
 use portcullis::{
-    action::{Departure, Held},
+    action::{Departure, Held, Protection},
     instance::GroupName,
     observation::{Answer, GroupFacts},
 };
@@ -29,6 +29,8 @@ pub enum Call {
     Withdraw(Departure),
     /// Bring back one that stands by.
     Return(Departure),
+    /// Protect instances from scale-in, or no longer.
+    Protect(Protection),
 }
 
 /// A cloud, or a load balancer.

@@ -6,7 +6,7 @@
 
 use alloc::collections::{BTreeMap, BTreeSet};
 
-use super::{Breaker, Freeze};
+use super::{Breaker, Freeze, Guard};
 use crate::{
     alert::{Alert, AlertKey},
     instance::{GroupName, InstanceId, LifecycleState},
@@ -19,14 +19,17 @@ use crate::{
 
 mod broken;
 mod bypassed;
+mod certificates;
 mod common_cause;
 mod deaf;
 mod disputed;
 mod drifted;
+mod refresh_waits;
 mod silent;
 mod stalled;
 mod undescribed;
 mod unguarded;
+mod unprotected;
 
 /// One group, with all that is known of it.
 pub(super) struct Scope<'a> {
@@ -39,12 +42,13 @@ pub(super) struct Scope<'a> {
     rulings: &'a BTreeMap<InstanceId, Ruling>,
     breaker: Option<&'a Breaker>,
     freeze: Option<&'a Freeze>,
+    guard: Guard,
     now: Timestamp,
 }
 
 type Rule = fn(&Scope<'_>, &mut BTreeSet<Timestamp>) -> Option<Alert>;
 
-const RULES: [Rule; 10] = [
+const RULES: [Rule; 12] = [
     stalled::rule,
     broken::rule,
     bypassed::rule,
@@ -55,26 +59,45 @@ const RULES: [Rule; 10] = [
     undescribed::rule,
     unguarded::rule,
     common_cause::rule,
+    refresh_waits::rule,
+    unprotected::rule,
 ];
+
+/// Of the controller itself.
+const OWN_RULES: [Rule; 4] = [certificates::aging, certificates::expiring, certificates::unusable, deaf::rule];
+
+/// What was decided of the groups.
+pub(super) struct Ruled<'a> {
+    pub(super) rulings: &'a BTreeMap<InstanceId, Ruling>,
+    pub(super) breakers: &'a BTreeMap<GroupName, Breaker>,
+    pub(super) guards: &'a BTreeMap<GroupName, Guard>,
+    pub(super) freezes: &'a BTreeMap<GroupName, Freeze>,
+}
 
 /// All that fires; and when that changes by time alone.
 pub(super) fn firing(
     observed: &Observed,
     policy: &Policy,
-    rulings: &BTreeMap<InstanceId, Ruling>,
-    breakers: &BTreeMap<GroupName, Breaker>,
-    freezes: &BTreeMap<GroupName, Freeze>,
+    ruled: &Ruled<'_>,
     now: Timestamp,
     wakes: &mut BTreeSet<Timestamp>,
 ) -> BTreeMap<AlertKey, Alert> {
     let mut firing = BTreeMap::new();
     for (name, group_policy) in &policy.groups {
-        let (group, breaker, freeze) = (observed.groups.get(name), breakers.get(name), freezes.get(name));
-        let limits = &policy.limits;
-        let scope = Scope { name, group, policy: group_policy, limits, observed, rulings, breaker, freeze, now };
+        let (group, rulings, breaker) = (observed.groups.get(name), ruled.rulings, ruled.breakers.get(name));
+        let (freeze, guard) = (ruled.freezes.get(name), ruled.guards.get(name).copied().unwrap_or_default());
+        let (policy, limits) = (group_policy, &policy.limits);
+        let scope = Scope { name, group, policy, limits, observed, rulings, breaker, freeze, guard, now };
         for alert in RULES.iter().filter_map(|rule| rule(&scope, wakes)) {
             firing.insert(AlertKey { group: name.clone(), code: alert.code().into() }, alert);
         }
+    }
+    let (name, group_policy) = (GroupName::controller(), GroupPolicy::default());
+    let (group, rulings, breaker, freeze) = (None, ruled.rulings, None, None);
+    let (name, policy, limits, guard) = (&name, &group_policy, &policy.limits, Guard::default());
+    let own = Scope { name, group, policy, limits, observed, rulings, breaker, freeze, guard, now };
+    for alert in OWN_RULES.iter().filter_map(|rule| rule(&own, wakes)) {
+        firing.insert(AlertKey { group: name.clone(), code: alert.code().into() }, alert);
     }
     firing
 }

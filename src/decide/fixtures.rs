@@ -11,22 +11,26 @@ use core::time::Duration;
 
 use super::{case::Case, opinion::Opinion};
 use crate::{
-    action::{Action, AttemptKey},
+    action::{Action, AttemptKey, Protection},
     attempt::Attempts,
     digest::Digest,
     instance::{GroupName, InstanceId, LifecycleState, WaitId},
-    observation::{Answer, GroupFacts, Hook},
+    observation::{Answer, GroupFacts, Hook, Refresh},
     observed::{Group, Instance, Observed},
     outcome::Status,
-    policy::{GroupPolicy, Mode, OnDrift, Policy},
+    policy::{GroupPolicy, Mode, Policy},
     reason::Reason,
     record::{
-        AdmissionRecord, BreakerRecord, DisputeRecord, FreezeRecord, GroupRecord, Key, OverrideRecord, PauseRecord,
-        Record, RejectionRecord, Stage, WaitRecord, Warrant, Way, WithdrawalRecord, Word,
+        AdmissionRecord, BreakerRecord, DisputeRecord, GroupRecord, Key, OverrideRecord, PauseRecord, ProtectionRecord,
+        Record, RejectionRecord, WaitRecord, Warrant, Word,
     },
     report::{Cause, Evidence, Readiness},
     timestamp::Timestamp,
 };
+
+mod withdrawal;
+
+pub(super) use withdrawal::drifting;
 
 /// Seconds after the wait began.
 pub(super) fn at(seconds: u64) -> Timestamp {
@@ -72,21 +76,6 @@ pub(super) fn waiting() -> Scene {
 /// It waits, was proven in time and recorded so, and was described a moment ago: all is set for CONTINUE at 100 s.
 pub(super) fn proven() -> Scene {
     waiting().reported(ready().received(95)).admission(1).described(98)
-}
-
-/// These serve, were admitted, and have just said that they are well; but for those that have drifted for a minute. Their group puts
-/// such in standby.
-pub(super) fn drifting(serving: &[&str], drifted: &[&str], now: u64) -> Scene {
-    let mut scene = in_state(LifecycleState::InService);
-    scene.observed.instances.clear();
-    scene.facts().desired = u32::try_from(serving.len()).expect("a few");
-    scene.group_policy().on_drift = OnDrift::Standby;
-    for id in serving {
-        scene = scene.beside(id, LifecycleState::InService).wait_of(id, 1, at(0), true).admission_for(id);
-        scene =
-            scene.reported(Evidence { instance: (*id).into(), ..ready().challenged(at(now - 2)).received(now - 1) });
-    }
-    drifted.iter().fold(scene, |scene, id| scene.drifts(id, now - 60, now - 1)).described(now)
 }
 
 /// It waits, and its turn to be given up began at 1,300 s.
@@ -142,10 +131,17 @@ impl Scene {
     /// Another instance of the group.
     pub(super) fn beside(mut self, id: &str, state: LifecycleState) -> Self {
         let (group, described_at) = (web(), at(0));
-        let (serving_since, evidence, passing_since) = (None, None, None);
-        let (well_since, drifting_since) = (None, None);
-        let instance =
-            Instance { group, state, described_at, serving_since, evidence, passing_since, well_since, drifting_since };
+        let instance = Instance {
+            group,
+            state,
+            protected: false,
+            described_at,
+            serving_since: None,
+            evidence: None,
+            passing_since: None,
+            well_since: None,
+            drifting_since: None,
+        };
         self.observed.instances.insert(id.into(), instance);
         self
     }
@@ -159,6 +155,25 @@ impl Scene {
     /// Too few of the group serve, since then.
     pub(super) fn short_since(mut self, seconds: u64) -> Self {
         self.observed.groups.values_mut().for_each(|group| group.short_since = Some(at(seconds)));
+        self
+    }
+
+    /// The cloud says that it is protected from scale-in.
+    pub(super) fn protected(mut self, id: &str) -> Self {
+        self.observed.instances.get_mut(&id.into()).into_iter().for_each(|instance| instance.protected = true);
+        self
+    }
+
+    /// It is on record that we protect it, since then.
+    pub(super) fn guarded(self, id: &str, seconds: u64) -> Self {
+        let mut instances = super::survivors::kept(&web(), &self.observed);
+        instances.insert(id.into(), at(seconds));
+        self.stored(Key::Protection(web()), Record::Protection(ProtectionRecord { instances }))
+    }
+
+    /// All instances of the group are being replaced.
+    pub(super) fn refreshing(mut self, waits_for_protected: bool) -> Self {
+        self.facts().refresh = Some(Refresh { id: "r-1".into(), waits_for_protected, said: "5 % done".into() });
         self
     }
 
@@ -185,50 +200,6 @@ impl Scene {
     /// For boot `boot` and release `new`.
     pub(super) fn admission(self, wait: u64) -> Self {
         self.admission_of(wait, Some("boot"), Some("new"))
-    }
-
-    pub(super) fn admission_for(self, id: &str) -> Self {
-        let (boot, manifest) = (Some("boot".into()), Some(Digest::of(b"new")));
-        let record = AdmissionRecord { group: web(), wait: WaitId(1), boot, manifest, at: at(96), warrant: None };
-        self.stored(Key::Admission(id.into()), Record::Admission(record))
-    }
-
-    /// One fails that was well, since the first and by the last report.
-    pub(super) fn drifts(self, id: &str, since: u64, until: u64) -> Self {
-        let failing = |received: u64| Evidence {
-            instance: id.into(),
-            ..not_ready(&[Status::Fail]).challenged(at(received)).received(received)
-        };
-        let mut scene = self;
-        let instance = scene.observed.instances.get_mut(&id.into()).expect("it is there");
-        (instance.evidence, instance.well_since) = (None, None);
-        scene.reported(failing(since)).reported(failing(until))
-    }
-
-    /// Its withdrawal is at that stage, since then.
-    pub(super) fn withdrawal(self, id: &str, stage: Stage, seconds: u64) -> Self {
-        let (group, at, causes) = (web(), at(seconds), vec!["app: fail".into()]);
-        let (way, because, by_hand) = (Way::Standby, "app: fail".into(), false);
-        let record = WithdrawalRecord { group, way, stage, at, changed_at: at, because, causes, by_hand };
-        self.stored(Key::Withdrawal(id.into()), Record::Withdrawal(record))
-    }
-
-    pub(super) fn change(mut self, id: &str, change: impl FnOnce(&mut WithdrawalRecord)) -> Self {
-        if let Some((_, Record::Withdrawal(record))) = self.observed.records.get_mut(&Key::Withdrawal(id.into())) {
-            change(record);
-        }
-        self
-    }
-
-    pub(super) fn frozen(self, seconds: u64, over_at: Option<u64>) -> Self {
-        let (cause, since, over_at) = ("app: fail".into(), at(seconds), over_at.map(at));
-        let record = FreezeRecord { cause, since, over_at, warrant: None };
-        self.stored(Key::Freeze(web()), Record::Freeze(record))
-    }
-
-    pub(super) fn in_the_state(mut self, id: &str, state: LifecycleState) -> Self {
-        self.observed.instances.get_mut(&id.into()).expect("it is there").state = state;
-        self
     }
 
     pub(super) fn admission_of(self, wait: u64, boot: Option<&str>, release: Option<&str>) -> Self {
@@ -464,6 +435,10 @@ pub(super) fn said(action: &Action) -> String {
         Action::GiveUp(held) => format!("give up {}", held.instance),
         Action::Withdraw(departure) => format!("withdraw {}", departure.instance),
         Action::Return(departure) => format!("return {}", departure.instance),
+        Action::Protect(Protection { instances, protected, .. }) => {
+            let ids: Vec<_> = instances.iter().map(ToString::to_string).collect();
+            format!("{} {}", if *protected { "protect" } else { "release" }, ids.join(" "))
+        }
         Action::Tell { key, sink, .. } => format!("tell {sink} {}", key.code),
     }
 }

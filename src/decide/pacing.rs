@@ -83,6 +83,7 @@ fn wished_for(opinion: &Opinion) -> Option<(&GroupName, bool)> {
         | Action::GiveUp(_)
         | Action::Withdraw(_)
         | Action::Return(_)
+        | Action::Protect(_)
         | Action::Tell { .. } => None,
     })
 }

@@ -46,6 +46,7 @@ fn next_at(key: &AttemptKey, attempts: &Attempts, limits: &Limits) -> Timestamp 
         | AttemptKey::GiveUp(..)
         | AttemptKey::Withdraw(..)
         | AttemptKey::Return(..)
+        | AttemptKey::Protect(..)
         | AttemptKey::Tell(..) => at,
     }
 }

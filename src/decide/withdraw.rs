@@ -60,28 +60,25 @@ impl<'a> Fleet<'a> {
             matches!(case.instance.state, LifecycleState::EnteringStandby | LifecycleState::Standby)
                 && case.withdrawal().is_some()
         };
-        self.desired.saturating_add(count(self.members.iter().filter(stands_by)))
+        let ours = self.members.iter().filter(stands_by).count();
+        self.desired.saturating_add(u32::try_from(ours).unwrap_or(u32::MAX))
     }
 
     /// How many do not serve.
-    fn down(&self) -> u32 {
-        self.size().saturating_sub(count(self.serving()))
+    fn down(&self) -> usize {
+        (self.size() as usize).saturating_sub(self.serving().count())
     }
 
     /// How many serve, are proven, and are not on their way out.
-    fn proven(&self) -> u32 {
+    fn proven(&self) -> usize {
         let leaves = |case: &Case<'_>| case.withdrawal().is_some_and(|record| record.stage == Stage::Out);
-        count(self.serving().filter(|case| !leaves(case) && drift::is_proven(case)))
+        self.serving().filter(|case| !leaves(case) && drift::is_proven(case)).count()
     }
 }
 
 /// How many in a hundred.
 pub(super) fn share(count: usize, of: u32) -> usize {
     (count * 100).checked_div(of as usize).unwrap_or(100)
-}
-
-fn count<T>(all: impl Iterator<Item = T>) -> u32 {
-    u32::try_from(all.count()).unwrap_or(u32::MAX)
 }
 
 /// Grants what may be withdrawn now, and says why of all that drifted and may not.
@@ -108,7 +105,7 @@ pub(super) fn within_limits(
         for one in leaving {
             let settling = one.settles_at.filter(|at| now < *at);
             if settling.is_none() {
-                unavailable = unavailable.saturating_add(1);
+                unavailable += 1;
             }
             let restraint =
                 settling.map(|until| Restraint::Settling { until }).or_else(|| limits.restraint(unavailable));
@@ -131,9 +128,9 @@ fn way(policy: &GroupPolicy) -> Option<Way> {
 struct Limits {
     frozen: Option<Restraint>,
     paused: Option<Restraint>,
-    proven: u32,
-    ready_min: u32,
-    unavailable_max: u32,
+    proven: usize,
+    ready_min: usize,
+    unavailable_max: usize,
 }
 
 impl Limits {
@@ -150,7 +147,7 @@ impl Limits {
     }
 
     /// What forbids that so many do not serve.
-    fn restraint(&self, unavailable: u32) -> Option<Restraint> {
+    fn restraint(&self, unavailable: usize) -> Option<Restraint> {
         let Self { proven, ready_min, unavailable_max, .. } = *self;
         let too_few = || (proven < ready_min).then_some(Restraint::TooFewProven { proven, ready_min });
         let too_many =
@@ -241,6 +238,7 @@ fn is_of_withdrawing(wish: &Action) -> bool {
         | Action::KeepWaiting(_)
         | Action::GiveUp(_)
         | Action::Return(_)
+        | Action::Protect(_)
         | Action::Tell { .. } => false,
     }
 }
@@ -288,16 +286,16 @@ mod tests {
         let one = || drifting(&FOUR, &["i-1"], 1_000);
         let granted = "withdrawal/i-1 out, i-1 withdrawal_not_recorded";
         let two = || drifting(&FOUR, &["i-1"], 1_000).drifts("i-2", 500, 999);
-        let waits = |mut scene: Scene, ready_min| {
-            scene.group_policy().ready_min = Some(ready_min);
+        let waits = |mut scene: Scene, ready_min: u32| {
+            scene.group_policy().ready_min_percent = ready_min * 25;
             scene
         };
         let wanted = |mut scene: Scene, desired| {
             scene.facts().desired = desired;
             scene
         };
-        let may_lose = |mut scene: Scene, unavailable_max| {
-            scene.group_policy().unavailable_max = Some(unavailable_max);
+        let may_lose = |mut scene: Scene, unavailable_max: u32| {
+            scene.group_policy().unavailable_max_percent = unavailable_max * 25;
             scene
         };
         for (number, (scene, now, expected)) in [

@@ -24,7 +24,6 @@ mod controller;
 mod invariants;
 mod planted;
 mod random;
-mod withdrawal;
 mod world;
 
 use planted::Bug;

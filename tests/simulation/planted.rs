@@ -7,14 +7,14 @@ use std::{
 };
 
 use portcullis::{
-    action::{Action, AttemptKey, Told},
+    action::{Action, AttemptKey, Protection, Told},
     decide::{Decision, decide},
     instance::LifecycleState,
     observation::Observation,
     observed::{Instance, Observed},
     outcome::Status,
-    policy::Policy,
-    record::{AdmissionRecord, Key, Record, Stage, Way, WithdrawalRecord, Word},
+    policy::{Policy, SurvivorsGuard},
+    record::{AdmissionRecord, Key, ProtectionRecord, Record, Stage, Way, WithdrawalRecord, Word},
     report::{Cause, Evidence, Readiness},
     timestamp::Timestamp,
 };
@@ -54,6 +54,8 @@ pub(crate) enum Bug {
     ForgetInFlight,
     /// `decide`: the lease is not looked at.
     ActWithoutLease,
+    /// The last look before an attempt: the lease is taken to last by the wall clock, which somebody sets back.
+    LeaseByWallClock,
     /// `heartbeat`: none.
     NoHeartbeat,
     /// `describe`: only when somebody noticed something.
@@ -98,10 +100,20 @@ pub(crate) enum Bug {
     ReturnsWhatOthersWithdrew,
     /// `withdrawn`: nobody comes back.
     ReturnsNobody,
+    /// `survivors`: nobody is protected.
+    GuardNeverProtects,
+    /// `survivors`: nobody is let go.
+    GuardNeverReleases,
+    /// `survivors`: whatever is protected is taken for ours.
+    GuardClearsUsers,
+    /// `survivors`: calls go out before their record.
+    GuardWritesBehind,
+    /// `survivors`: what was sent is forgotten.
+    GuardForgetsCalls,
 }
 
 impl Bug {
-    pub(crate) const ALL: [Self; 38] = [
+    pub(crate) const ALL: &[Self] = &[
         Self::HoldForever,
         Self::NeverWake,
         Self::AdmitOnAnyReport,
@@ -118,6 +130,7 @@ impl Bug {
         Self::AbandonAfterRestartAtOnce,
         Self::ForgetInFlight,
         Self::ActWithoutLease,
+        Self::LeaseByWallClock,
         Self::NoHeartbeat,
         Self::DescribeOnNoticeOnly,
         Self::LastReportCounts,
@@ -140,6 +153,11 @@ impl Bug {
         Self::ReturnsUnproven,
         Self::ReturnsWhatOthersWithdrew,
         Self::ReturnsNobody,
+        Self::GuardNeverProtects,
+        Self::GuardNeverReleases,
+        Self::GuardClearsUsers,
+        Self::GuardWritesBehind,
+        Self::GuardForgetsCalls,
     ];
 
     /// What is folded in place of what was observed.
@@ -170,7 +188,7 @@ impl Bug {
         let mut decision = decide(&known, &policy, now);
         match self {
             Self::NeverWake => decision.wake_at = None,
-            Self::WithdrawOnSilence | Self::WithdrawForOthers => {
+            Self::WithdrawOnSilence | Self::WithdrawForOthers | Self::WithdrawBelowFloor => {
                 let bent = decision.actions;
                 decision = decide(observed, &policy, now);
                 let known: BTreeSet<_> = decision.actions.iter().map(Action::key).collect();
@@ -179,6 +197,11 @@ impl Bug {
             }
             Self::EndUntold => {
                 decision.actions.retain(|action| !matches!(action, Action::Tell { told: Told::IsOver, .. }));
+            }
+            Self::GuardNeverReleases => {
+                decision
+                    .actions
+                    .retain(|action| !matches!(action, Action::Protect(Protection { protected: false, .. })));
             }
             Self::NoHeartbeat => decision.actions.retain(|action| !matches!(action, Action::KeepWaiting(_))),
             _ => {}
@@ -193,9 +216,9 @@ impl Bug {
                 Self::AbandonEarly => group.admission_deadline /= 2,
                 Self::BreakerNeverOpens => group.breaker_failures = usize::MAX,
                 Self::BreakerNeverTries => group.breaker_retry_after = Duration::MAX,
+                Self::GuardNeverProtects => group.survivors_guard = SurvivorsGuard::Off,
                 Self::AbandonUnpaced => group.abandon_interval_min = Duration::ZERO,
-                Self::WithdrawNoBudget => group.unavailable_max = Some(u32::MAX),
-                Self::WithdrawBelowFloor => group.ready_min = Some(0),
+                Self::WithdrawNoBudget => group.unavailable_max_percent = 100,
                 Self::CommonCauseIgnored => group.common_cause_min = usize::MAX,
                 Self::ReturnsNobody => group.return_after = Duration::MAX,
                 _ => {}
@@ -214,11 +237,15 @@ impl Bug {
             Self::RetiredAccepted => accept_all(known),
             Self::NoWriteAhead => record_in_thought(known),
             Self::DoubleContinue => forget(known, |key, answered| answered && matches!(key, AttemptKey::Admit(..))),
+            Self::GuardClearsUsers => take_for_ours(known),
+            Self::GuardWritesBehind => protect_in_thought(known),
+            Self::GuardForgetsCalls => forget(known, |key, _| matches!(key, AttemptKey::Protect(_, true))),
             Self::ForgetInFlight => forget(known, |_, answered| !answered),
             Self::WordForEver | Self::WordForAnyWait | Self::HoldIgnored | Self::PauseIgnored => self.bend_words(known),
             Self::ShortForgotten => known.groups.values_mut().for_each(|group| group.short_since = group.asked_at),
             Self::ActWithoutLease => known.lease = Some((0, Timestamp(u64::MAX))),
-            Self::ReturnsWhatOthersWithdrew => take_for_ours(known),
+            Self::ReturnsWhatOthersWithdrew => adopt_all(known),
+            Self::WithdrawBelowFloor => see_twice(known, now),
             _ => {}
         }
         let waits = known.records.clone();
@@ -312,7 +339,21 @@ fn failure() -> Cause {
     Cause { check: "app".into(), status, problem, count: 0, examples, detail }
 }
 
-fn take_for_ours(known: &mut Observed) {
+/// Whoever serves stands for another one too, that is well.
+fn see_twice(known: &mut Observed, now: Timestamp) {
+    for (id, instance) in known.instances.clone() {
+        let Some(mut evidence) = instance.evidence.clone().filter(|_| instance.state == LifecycleState::InService)
+        else {
+            continue;
+        };
+        (evidence.readiness, evidence.drift, evidence.received_at) = (Readiness::Ready, vec![], now);
+        let (evidence, drifting_since) = (Some(evidence), None);
+        let twin = (*format!("{id}-again")).into();
+        known.instances.insert(twin, Instance { evidence, drifting_since, ..instance });
+    }
+}
+
+fn adopt_all(known: &mut Observed) {
     for (id, instance) in known.instances.iter().filter(|(_, instance)| instance.state == LifecycleState::Standby) {
         let record = WithdrawalRecord {
             group: instance.group.clone(),
@@ -368,6 +409,28 @@ fn record_in_thought(known: &mut Observed) {
             warrant: None,
         };
         known.records.insert(Key::Admission(id.clone()), (0, Record::Admission(record)));
+    }
+}
+
+/// As if nobody but the guard protected anybody: who is protected looks unprotected until a call of ours was sent for it.
+fn take_for_ours(known: &mut Observed) {
+    for (id, instance) in &mut known.instances {
+        let since = match known.records.get(&Key::Protection(instance.group.clone())) {
+            Some((_, Record::Protection(record))) => record.instances.get(id),
+            _ => None,
+        };
+        let tried = known.attempts.get(&AttemptKey::Protect(instance.group.clone(), true));
+        let sent = since.is_some_and(|since| tried.is_some_and(|tried| tried.last_sent >= *since));
+        instance.protected &= sent;
+    }
+}
+
+fn protect_in_thought(known: &mut Observed) {
+    for name in known.groups.keys() {
+        let members = known.instances.iter().filter(|(_, instance)| instance.group == *name && !instance.protected);
+        let instances = members.map(|(id, instance)| (id.clone(), instance.described_at)).collect();
+        let record = Record::Protection(ProtectionRecord { instances });
+        known.records.insert(Key::Protection(name.clone()), (0, record));
     }
 }
 

@@ -7,7 +7,7 @@ use portcullis::{
     digest::Digest,
     instance::{GroupName, InstanceId, LifecycleState},
     observation::Observation,
-    policy::OnDrift,
+    policy::{OnDrift, SurvivorsGuard},
     record::{Key, Record},
     report::Evidence,
 };
@@ -23,12 +23,15 @@ use crate::{
 
 mod control;
 mod fleet;
+mod scaling;
 
 /// When chaos ends and healing begins.
 pub(crate) const CHAOS: u64 = 150_000;
 /// When everything must have settled: a last look at a deadline (100 s), a breaker's time and one launch that is tried (200 s),
 /// three turns of abandons, a launch.
 const END: u64 = CHAOS + 700_000;
+/// How far two clocks are apart at most: far more than any that are kept in step.
+pub(crate) const SKEW_MAX: u64 = 5_000;
 const LEASE: u64 = 15_000;
 const LEASE_RENEWAL: u64 = 3_000;
 const REPORT_EVERY: u64 = 3_000;
@@ -51,6 +54,9 @@ enum Event {
     StandsBy(InstanceId),
     ComesBack(InstanceId),
     Asks(InstanceId, u64),
+    ScalesIn(GroupName),
+    ScalesBack(GroupName),
+    SomebodyProtects(GroupName),
     Speaks(InstanceId, u64),
     Checks(InstanceId, u64, Challenge),
     Reports(usize, Evidence),
@@ -59,6 +65,7 @@ enum Event {
     Crashes(usize),
     Starts(usize),
     CutOff(usize),
+    ClockSet(usize),
     Leases(usize),
     Turn(usize),
     Wakes(usize, u64),
@@ -103,6 +110,10 @@ pub(crate) struct Figures {
     pub(crate) returned: u64,
     pub(crate) frozen: u64,
     pub(crate) by_hand: u64,
+    pub(crate) protected: u64,
+    pub(crate) released: u64,
+    pub(crate) scaled_in: u64,
+    pub(crate) clocks_set: u64,
 }
 
 impl Figures {
@@ -125,6 +136,10 @@ impl Figures {
             returned: self.returned + other.returned,
             frozen: self.frozen + other.frozen,
             by_hand: self.by_hand + other.by_hand,
+            protected: self.protected + other.protected,
+            released: self.released + other.released,
+            scaled_in: self.scaled_in + other.scaled_in,
+            clocks_set: self.clocks_set + other.clocks_set,
         }
     }
 
@@ -143,6 +158,10 @@ impl Figures {
             && self.returned > 0
             && self.frozen > 0
             && self.by_hand > 0
+            && self.protected > 0
+            && self.released > 0
+            && self.scaled_in > 0
+            && self.clocks_set > 0
     }
 }
 
@@ -186,7 +205,8 @@ impl World {
             ["db", "web"].into_iter().take(1 + seed as usize % 2).map(Into::into).collect();
         let observing = groups.iter().filter(|_| random.percent(12)).cloned().collect();
         let on_drift = groups.iter().map(|name| (name.clone(), random.one_of(&ON_DRIFT))).collect();
-        let policy = policy(&groups, &observing, &on_drift);
+        let guards = [SurvivorsGuard::WhileImpaired, SurvivorsGuard::WhileImpaired, SurvivorsGuard::Always];
+        let policy = policy(&groups, &observing, random.one_of(&guards), &on_drift);
         let controllers = (0..2).map(|_| Controller::new(policy.clone(), bug)).collect();
         let mut world = Self {
             now: 0,
@@ -233,10 +253,12 @@ impl World {
                 println!("{:>9.3} {event:?}", self.now as f64 / 1_000.0);
             }
             self.happens(event);
+            self.invariants.looks(&self.cloud, self.now);
             self.invariants.verdict().map_err(|violation| self.dated(&violation))?;
         }
         self.figures.virtual_s = self.now / 1_000;
         self.invariants.at_the_end(&self.cloud, &self.controllers, self.lease.holder, self.now);
+        self.invariants.guard_at_the_end(&self.cloud, &self.controllers[self.lease.holder], &self.store, self.now);
         self.invariants.everybody_was_told(&self.controllers[self.lease.holder], self.deaf, self.now);
         self.invariants.verdict().map_err(|violation| self.dated(&violation))?;
         Ok(self.figures)
@@ -253,7 +275,10 @@ impl World {
             let largest = self.random.one_of(&[3, 3, 3, 6]);
             let desired = self.random.between(1, largest) as usize;
             let (other_hook, hopeless) = (self.random.percent(25), self.random.percent(20));
-            self.cloud.groups.insert(name.clone(), Group { desired, other_hook, hopeless });
+            let takes_waiting_first = self.random.percent(50);
+            let group = Group { desired, other_hook, hopeless, usually: desired, takes_waiting_first };
+            self.cloud.groups.insert(name.clone(), group);
+            self.plan_scaling(name);
             let releases = if self.random.percent(85) { 1 } else { 0 };
             self.promotes(name, releases);
             for _ in 0..desired {
@@ -307,6 +332,10 @@ impl World {
                 let at = self.random.between(1_000, CHAOS - 1);
                 self.after(at, Event::CutOff(index));
             }
+            for _ in 0..self.random.between(0, 4) {
+                let at = self.random.between(0, CHAOS - 1);
+                self.after(at, Event::ClockSet(index));
+            }
         }
         self.after(CHAOS, Event::Heals);
     }
@@ -318,7 +347,8 @@ impl World {
             let serving = members.by_ref().filter(|machine| machine.is(&serves)).count();
             let returns =
                 self.cloud.instances.values().any(|machine| machine.group == *name && self.is_to_return(machine));
-            (serving == group.desired && !returns)
+            let at_rest = self.invariants.guard_is_at_rest(name, &self.cloud, &self.store);
+            (serving == group.desired && !returns && at_rest)
                 || (group.hopeless && self.now > CHAOS + 300_000 && self.figures.given_up > 0)
         }) && self.now > self.busy_until
     }
@@ -380,6 +410,9 @@ impl World {
             Event::StandsBy(id) => self.stands_by(&id),
             Event::ComesBack(id) => self.comes_back(&id),
             Event::Asks(id, boot) => self.asks(&id, boot),
+            Event::ScalesIn(group) => self.wants_fewer(&group),
+            Event::ScalesBack(group) => self.wants_as_usual(&group),
+            Event::SomebodyProtects(group) => self.somebody_protects(&group),
             Event::Speaks(id, boot) => self.speaks(&id, boot),
             Event::Checks(id, boot, challenge) => self.checks(&id, boot, challenge),
             Event::Reports(index, evidence) => {
@@ -396,6 +429,7 @@ impl World {
                 self.controllers[index].cut_off_until = self.now + length;
                 self.after(length, Event::Starts(index));
             }
+            Event::ClockSet(index) => self.clock_set(index),
             Event::Leases(index) => self.leases(index),
             Event::Turn(index) => self.turn(index),
             Event::Wakes(index, at) => {
@@ -422,7 +456,10 @@ impl World {
         }
         self.cloud.instances.values_mut().for_each(|machine| machine.agent.heals(self.now));
         let groups: Vec<_> = self.cloud.groups.keys().cloned().collect();
-        groups.iter().for_each(|group| self.promotes(group, 4));
+        for group in &groups {
+            self.promotes(group, 4);
+            self.wants_as_usual(group);
+        }
         self.invariants.heals(self.now);
         groups.into_iter().for_each(|group| self.plan_calm_drift(group));
     }

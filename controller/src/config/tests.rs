@@ -1,7 +1,7 @@
 use std::{path::Path, time::Duration};
 
 use portcullis::{
-    policy::{Mode, OnDrift},
+    policy::{Mode, OnDrift, SurvivorsGuard},
     signature::SigningKey,
 };
 
@@ -42,6 +42,7 @@ fn what_is_not_written_has_its_default() {
         (web.admission_deadline, web.abandon_interval_min),
         (Duration::from_secs(600), Duration::from_secs(300))
     );
+    assert_eq!((web.survivors_guard, web.ready_min_percent), (SurvivorsGuard::WhileImpaired, 50));
     assert_eq!(config.policy.limits.describe_every, Duration::from_secs(2));
     assert_eq!(config.policy.limits.report_age_max, Duration::from_secs(30));
     assert_eq!(config.operators.listen.to_string(), "127.0.0.1:7421");
@@ -69,11 +70,12 @@ fn refusals_name_file_and_key() {
         ("\"10m\"", "\"0s\"", "groups.web"),
         ("sequence_min = 5", "on_drift = \"deregister\"", "groups.web.on_drift"),
         ("sequence_min = 5", "on_drift = \"eject\"", "on_drift"),
-        ("sequence_min = 5", "ready_min = 0", "groups.web"),
-        ("sequence_min = 5", "unavailable_max = 0", "groups.web"),
+        ("sequence_min = 5", "unavailable_max_percent = 101", "unavailable_max_percent"),
         ("sequence_min = 5", "common_cause_min = 1", "groups.web"),
         ("sequence_min = 5", "common_cause_percent = 101", "groups.web"),
         ("sequence_min = 5", "common_cause_window = \"0s\"", "groups.web"),
+        ("mode = \"enforce\"", "survivors_guard = \"perhaps\"", "survivors_guard"),
+        ("mode = \"enforce\"", "ready_min_percent = 101", "ready_min_percent"),
         ("\"2s\"", "\"0s\"", "limits.describe_every"),
         ("\"2s\"", "\"2\"", "describe_every"),
     ] {
@@ -92,7 +94,7 @@ fn what_is_done_about_drift() {
     };
     assert_eq!((of("").on_drift, of("").ready_min(10), of("").unavailable_max(10)), (OnDrift::Observe, 5, 1));
     let group = of(
-        "on_drift = \"replace\"\nready_min = 8\nunavailable_max = 2\nwithdraw_after = \"1s\"\nreturn_after = \"2s\"",
+        "on_drift = \"replace\"\nready_min_percent = 80\nunavailable_max_percent = 20\nwithdraw_after = \"1s\"\nreturn_after = \"2s\"",
     );
     assert_eq!((group.on_drift, group.ready_min(10), group.unavailable_max(10)), (OnDrift::Replace, 8, 2));
     assert_eq!((group.withdraw_after, group.return_after), (Duration::from_secs(1), Duration::from_secs(2)));

@@ -110,13 +110,15 @@ pub struct Setup {
     pub group: &'static str,
     /// Further lines under `[limits]`.
     pub limits: &'static str,
+    /// Further lines of the group.
+    pub group: &'static str,
 }
 
 impl Default for Setup {
     /// Everything at its default, but looking at the cloud every second: the drill's cloud does not throttle.
     fn default() -> Self {
-        let (mode, admission_deadline) = ("enforce", Duration::from_secs(20 * 60));
-        Self { mode, admission_deadline, group: "", limits: "describe_every = \"1s\"\n" }
+        let (admission_deadline, limits) = (Duration::from_secs(20 * 60), "describe_every = \"1s\"\n");
+        Self { mode: "enforce", admission_deadline, limits, group: "" }
     }
 }
 

@@ -39,6 +39,9 @@ impl World {
     }
 
     pub(super) fn launches(&mut self, group: GroupName) {
+        if self.counted(&group) >= self.cloud.groups[&group].desired {
+            return;
+        }
         self.launched += 1;
         let id: InstanceId = (*format!("i-{}", self.launched)).into();
         let mut agent = self.new_agent(&group);
@@ -103,21 +106,18 @@ impl World {
         }
     }
 
-    /// Whatever ends it, a new one is launched in its place, unless it stood by.
+    /// Whatever ends it, a new one is launched in its place, if it is still wanted then.
     pub(super) fn terminates(&mut self, id: &InstanceId) {
         let now = self.now;
         let Some(machine) = self.machine(id).filter(|machine| !machine.is(&LifecycleState::Terminating)) else {
             return;
         };
-        let is_wanted = !machine.stands_by();
         machine.becomes(Some(LifecycleState::Terminating), now);
         machine.wait = None;
         let group = machine.group.clone();
         let (gone, launch) = (self.random.between(500, 5_000), self.random.between(1_000, 6_000));
         self.after(gone, Event::Gone(id.clone()));
-        if is_wanted {
-            self.after(launch, Event::Launch(group));
-        }
+        self.after(launch, Event::Launch(group));
     }
 
     pub(super) fn comes_back(&mut self, id: &InstanceId) {

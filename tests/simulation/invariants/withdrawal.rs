@@ -6,11 +6,11 @@ use portcullis::{
     record::{Key, Record, Stage, Way},
 };
 
+use super::{Invariants, PROMOTION_AGE_MAX, Store, TRUTH_AGE_MAX};
 use crate::{
     agent::Kind,
     cloud::{Cloud, Machine},
     controller::Controller,
-    invariants::{Invariants, PROMOTION_AGE_MAX, Store, TRUTH_AGE_MAX},
 };
 
 /// From what a leader knows of the cloud to the effect of its call: a description's age and lag, and the call.
@@ -35,7 +35,7 @@ impl Invariants {
         let members = || cloud.instances.iter().filter(|(_, machine)| machine.group == *group);
         let ours = members().filter(|(id, machine)| machine.stands_by() && is_open(id, store)).count();
         let size = u32::try_from(cloud.groups[group].desired + ours).unwrap_or(u32::MAX);
-        let lost = u32::try_from(ours + 1).unwrap_or(u32::MAX);
+        let lost = ours + 1;
         let unavailable_max = policy.unavailable_max(size);
         self.must(departure.way == Way::Replace || lost <= unavailable_max, || {
             format!("2: {lost} of {group} were withdrawn at once, {unavailable_max} may be")
@@ -45,7 +45,7 @@ impl Invariants {
                 && machine.served_since(now.saturating_sub(DESCRIBED))
                 && machine.agent.was_ready(now.saturating_sub(memory), now)
         });
-        let (proven, ready_min) = (proven.count(), policy.ready_min(size) as usize);
+        let (proven, ready_min) = (proven.count(), policy.ready_min(size));
         // The number that is wanted may have changed by one or two since it was described.
         self.must(proven + 1 >= ready_min && proven > 0, || {
             format!("2: {id} was withdrawn, and {proven} others of {group} were proven; {ready_min} must be")
