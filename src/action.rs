@@ -122,7 +122,12 @@ impl AttemptKey {
     pub const fn instance(&self) -> Option<&InstanceId> {
         match self {
             Self::Record(
-                Key::Wait(id) | Key::Admission(id) | Key::Rejection(id) | Key::Dispute(id) | Key::Override(id),
+                Key::Wait(id)
+                | Key::Admission(id)
+                | Key::Rejection(id)
+                | Key::Dispute(id)
+                | Key::Override(id)
+                | Key::Trial(id),
             ) => Some(id),
             Self::Admit(id, _) | Self::KeepWaiting(id, _) | Self::GiveUp(id, _) => Some(id),
             Self::Record(Key::Group(_) | Key::Pause(_) | Key::Breaker(_) | Key::Protection(_) | Key::Alert(_))

@@ -222,6 +222,34 @@ fn known_reason<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Rea
     Ok(serde_json::from_value(serde_json::Value::deserialize(deserializer)?).ok())
 }
 
+/// `GET /v1/groups/{group}/trial`: what a group that only observes would have done with its launches.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trial {
+    /// Which group.
+    pub group: GroupName,
+    /// Launches whose wait began since then.
+    pub since: Timestamp,
+    /// How many were proven before their deadline: they would have been held so long, and admitted.
+    pub proven: u64,
+    /// How long that took, in seconds, for half of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proven_after_s_median: Option<u64>,
+    /// And for all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proven_after_s_max: Option<u64>,
+    /// Those that would have been given up, by what they have in common; the most first.
+    pub failures: Vec<TrialFailure>,
+}
+
+/// Launches that would have been given up for the same causes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrialFailure {
+    /// As reasons have them: `app: missing`, `no_report`.
+    pub causes: Vec<String>,
+    /// Which instances.
+    pub instances: Vec<InstanceId>,
+}
+
 /// One line of the audit, and of `GET /v1/events`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {

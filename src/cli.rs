@@ -23,6 +23,7 @@ mod resume;
 mod retry;
 mod status;
 mod token;
+mod trial;
 
 use answer::Answer;
 
@@ -58,6 +59,7 @@ commands! {
     Resume(resume),
     Retry(retry),
     Token(token),
+    Trial(trial),
     Rehearse(rehearse),
 }
 

@@ -18,7 +18,7 @@ use crate::{
 
 /// Where a record is kept. Written as a path: `group/NAME`, `pause/NAME`, `breaker/NAME`, `protection/NAME`, `alert/CODE/NAME`,
 /// `wait/ID`, `admission/ID`, `rejection/ID`,
-/// `dispute/ID`, `override/ID`.
+/// `dispute/ID`, `override/ID`, `trial/ID`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Key {
@@ -42,6 +42,8 @@ pub enum Key {
     Dispute(InstanceId),
     /// What an operator said of an instance.
     Override(InstanceId),
+    /// What would have become of an instance whose group only observes.
+    Trial(InstanceId),
 }
 
 impl Key {
@@ -58,6 +60,7 @@ impl Key {
             Self::Rejection(id) => ("rejection/", &id.0),
             Self::Dispute(id) => ("dispute/", &id.0),
             Self::Override(id) => ("override/", &id.0),
+            Self::Trial(id) => ("trial/", &id.0),
         };
         [family, name].concat()
     }
@@ -79,6 +82,7 @@ impl Key {
             "rejection" => Some(Self::Rejection(name.into())),
             "dispute" => Some(Self::Dispute(name.into())),
             "override" => Some(Self::Override(name.into())),
+            "trial" => Some(Self::Trial(name.into())),
             _ => None,
         }
     }
@@ -114,6 +118,8 @@ pub enum Record {
     Alert(AlertRecord),
     /// Under [`Key::Override`].
     Override(OverrideRecord),
+    /// Under [`Key::Trial`].
+    Trial(TrialRecord),
 }
 
 /// What a group accepts: written by operators' promotions.
@@ -212,6 +218,22 @@ pub enum Word {
     Hold,
     /// End it, without waiting for its deadline.
     Reject,
+}
+
+/// What a group that only observes would have done with a launch: written once, when that is known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrialRecord {
+    /// The group it was launched in.
+    pub group: GroupName,
+    /// Which wait.
+    pub wait: WaitId,
+    /// When the wait began.
+    pub since: Timestamp,
+    /// When it was proven; else when it would have been given up.
+    pub at: Timestamp,
+    /// Why it would have been given up, as [`Reason::causes`](crate::reason::Reason::causes) has it; none: it was proven.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub causes: Vec<String>,
 }
 
 /// An operator's word that nothing is to be done to the waiting instances of a group, for a time: they are kept waiting.

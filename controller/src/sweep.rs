@@ -109,6 +109,7 @@ fn written_at(record: &Record) -> Timestamp {
         Record::Admission(admission) => admission.at,
         Record::Rejection(rejection) => rejection.at,
         Record::Dispute(dispute) => dispute.at,
+        Record::Trial(trial) => trial.at,
     }
 }
 

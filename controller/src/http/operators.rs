@@ -43,6 +43,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v1/releases", get(releases).post(publish))
         .route("/v1/groups/{group}/promote", post(promote))
         .route("/v1/groups/{group}/retire", post(retire))
+        .route("/v1/groups/{group}/trial", get(trial))
         .route("/v1/groups/{group}/pause", post(pause))
         .route("/v1/groups/{group}/retry", post(retry))
         .route("/v1/groups/{group}/acknowledge", post(acknowledge))
@@ -230,6 +231,24 @@ async fn retire(
         promotion::retire(app, &GroupName(group), wish, operator)
     })
     .await
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TrialQuery {
+    since: Option<Timestamp>,
+}
+
+async fn trial(
+    State(app): State<Arc<App>>,
+    Extension(Operator(name)): Extension<Operator>,
+    Path(group): Path<String>,
+    query: Result<Query<TrialQuery>, QueryRejection>,
+) -> Response {
+    let result = query.map_err(malformed).and_then(|Query(query)| {
+        view::trial(&app, &app.snapshot(), &GroupName(group), query.since.unwrap_or_default())
+    });
+    answer(&app, result, &name)
 }
 
 async fn pause(
