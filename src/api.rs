@@ -248,6 +248,15 @@ pub struct ReleaseSummary {
     pub accepted_by: Vec<GroupName>,
 }
 
+/// `GET /v1/doctor`: what is to be mended about the set-up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Examination {
+    /// When it was looked at, by the controller's clock.
+    pub examined_at: Timestamp,
+    /// At least one finding for each group and topic, and of the controller itself.
+    pub findings: Vec<crate::doctor::Finding>,
+}
+
 /// `POST /v1/groups/{group}/promote`: make a release the wanted one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

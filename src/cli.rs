@@ -9,6 +9,7 @@ mod acknowledge;
 mod answer;
 mod client;
 mod clock;
+mod doctor;
 mod events;
 mod explain;
 mod files;
@@ -52,6 +53,7 @@ commands! {
     Status(status),
     Explain(explain),
     Events(events),
+    Doctor(doctor),
     Acknowledge(acknowledge),
     Override(r#override),
     Pause(pause),

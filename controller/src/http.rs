@@ -19,6 +19,7 @@ use crate::{
     clock::Clock,
     config::Config,
     metrics::{self, Metrics},
+    providers::Provider,
     reconcile::{Notices, Snapshot},
     stores::{Entry, Store},
 };
@@ -39,6 +40,7 @@ use releases::Releases;
 pub struct App {
     pub(crate) config: Config,
     pub(crate) store: Arc<dyn Store>,
+    pub(crate) provider: Arc<dyn Provider>,
     pub(crate) clock: Clock,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) audit: Audit,
@@ -53,12 +55,16 @@ pub struct App {
     /// Lines about refusals that the audit takes: strangers must not fill the disk.
     refusal_lines: Window,
     bodies: Semaphore,
+    /// Held by whoever examines the set-up.
+    pub(crate) examining: tokio::sync::Mutex<()>,
 }
 
 /// What [`App::new`] needs, beside the configuration.
 pub struct AppParts {
     /// Where records are kept.
     pub store: Arc<dyn Store>,
+    /// The cloud: to be examined, nothing more.
+    pub provider: Arc<dyn Provider>,
     /// The time.
     pub clock: Clock,
     /// What is counted.
@@ -76,11 +82,12 @@ pub struct AppParts {
 impl App {
     /// The state of both listeners.
     pub fn new(config: Config, parts: AppParts) -> Arc<Self> {
-        let AppParts { store, clock, metrics, audit, notices, snapshots, mac } = parts;
+        let AppParts { store, provider, clock, metrics, audit, notices, snapshots, mac } = parts;
         let releases = Releases::new(Arc::clone(&store), config.trust.clone());
         Arc::new(Self {
             config,
             store,
+            provider,
             clock,
             metrics,
             audit,
@@ -92,6 +99,7 @@ impl App {
             refused: Mutex::default(),
             refusal_lines: Window::new(REFUSAL_LINES_PER_MINUTE_MAX),
             bodies: Semaphore::new(BODIES_MAX),
+            examining: tokio::sync::Mutex::default(),
         })
     }
 

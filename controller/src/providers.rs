@@ -4,9 +4,12 @@ use std::{collections::BTreeMap, future::Future, pin::Pin};
 
 use portcullis::{
     action::Held,
+    doctor,
     instance::GroupName,
     observation::{Answer, GroupFacts},
 };
+
+use crate::clock::Clock;
 
 pub mod aws;
 
@@ -34,4 +37,11 @@ pub trait Provider: Send + Sync {
 
     /// Makes one call, once.
     fn perform(&self, call: Call) -> Pending<'_, Answer>;
+
+    /// Gathers what an operator should know before it matters, of groups and the hooks they should have. `None` where there is
+    /// no cloud to ask.
+    fn examine<'a>(&'a self, groups: &'a [(GroupName, String)], clock: &'a Clock) -> Pending<'a, Option<doctor::Cloud>> {
+        let _ = (groups, clock);
+        Box::pin(async { None })
+    }
 }

@@ -75,6 +75,7 @@ impl Controller {
         let (snapshots, seen) = watch::channel(Arc::default());
         let parts = AppParts {
             store: Arc::clone(&store),
+            provider: Arc::clone(&provider),
             clock: clock.clone(),
             metrics: Arc::clone(&metrics),
             audit: audit.clone(),

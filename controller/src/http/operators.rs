@@ -25,6 +25,7 @@ use super::{
     problem::{Kind, Refusal, malformed},
 };
 
+mod doctor;
 mod overrides;
 mod promotion;
 mod publication;
@@ -37,6 +38,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v1/status", get(status))
         .route("/v1/instances/{id}", get(instance))
         .route("/v1/events", get(events))
+        .route("/v1/doctor", get(examine))
         .route("/v1/releases", get(releases).post(publish))
         .route("/v1/groups/{group}/promote", post(promote))
         .route("/v1/groups/{group}/pause", post(pause))
@@ -125,6 +127,11 @@ async fn instance(
     let found = view::instance(&app, &snapshot, &InstanceId(id));
     let result =
         found.ok_or_else(|| Refusal::new(Kind::NotFound, "no gated group that was described has this instance"));
+    answer(&app, result, &name)
+}
+
+async fn examine(State(app): State<Arc<App>>, Extension(Operator(name)): Extension<Operator>) -> Response {
+    let result = doctor::examine(&app).await;
     answer(&app, result, &name)
 }
 

@@ -17,12 +17,15 @@ use portcullis::{
 };
 
 use super::{Call, Described, Pending, Provider};
-use crate::config::Aws;
+use crate::{clock::Clock, config::Aws};
 
-/// The Auto Scaling API of one account and Region.
+mod examine;
+
+/// The Auto Scaling API of one account and Region, and the load balancers'.
 #[derive(Debug, Clone)]
 pub struct AwsProvider {
     client: Client,
+    balancing: aws_sdk_elasticloadbalancingv2::Client,
 }
 
 impl AwsProvider {
@@ -44,7 +47,8 @@ impl AwsProvider {
         if let Some(endpoint) = &aws.endpoint_url {
             loader = loader.endpoint_url(endpoint);
         }
-        Self { client: Client::new(&loader.load().await) }
+        let config = loader.load().await;
+        Self { client: Client::new(&config), balancing: aws_sdk_elasticloadbalancingv2::Client::new(&config) }
     }
 
     async fn describe_all(&self, groups: &[GroupName]) -> Described {
@@ -143,6 +147,14 @@ impl Provider for AwsProvider {
                 Call::KeepWaiting(held) => self.heartbeat(held).await,
             }
         })
+    }
+
+    fn examine<'a>(
+        &'a self,
+        groups: &'a [(GroupName, String)],
+        clock: &'a Clock,
+    ) -> Pending<'a, Option<portcullis::doctor::Cloud>> {
+        Box::pin(async move { Some(self.examine_all(groups, clock).await) })
     }
 }
 
