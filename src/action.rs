@@ -109,7 +109,7 @@ impl AttemptKey {
                 Key::Wait(id) | Key::Admission(id) | Key::Rejection(id) | Key::Dispute(id) | Key::Override(id),
             ) => Some(id),
             Self::Admit(id, _) | Self::KeepWaiting(id, _) | Self::GiveUp(id, _) => Some(id),
-            Self::Record(Key::Group(_) | Key::Pause(_) | Key::Breaker(_) | Key::Alert(_))
+            Self::Record(Key::Group(_) | Key::Pause(_) | Key::Breaker(_) | Key::Alert(_) | Key::Detach(_))
             | Self::Describe(_)
             | Self::Tell(..) => None,
         }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     instance::{GroupName, InstanceId},
+    record::Warrant,
     text,
     timestamp::Timestamp,
 };
@@ -91,6 +92,15 @@ pub enum Alert {
         /// What is wrong with the group's hook.
         because: String,
     },
+    /// An operator wants to do without the gate: all that waits is let in.
+    Detached {
+        /// Who, and why.
+        warrant: Warrant,
+        /// Since when.
+        since: Timestamp,
+        /// How many still wait at the hook.
+        waiting: usize,
+    },
 }
 
 impl Alert {
@@ -106,6 +116,7 @@ impl Alert {
             Self::Undescribed { .. } => "undescribed",
             Self::Deaf { .. } => "deaf",
             Self::Unguarded { .. } => "unguarded",
+            Self::Detached { .. } => "detached",
         }
     }
 
@@ -119,7 +130,8 @@ impl Alert {
             | Self::Drifted { .. }
             | Self::Silent { .. }
             | Self::Deaf { .. }
-            | Self::Unguarded { .. } => Severity::Warning,
+            | Self::Unguarded { .. }
+            | Self::Detached { .. } => Severity::Warning,
         }
     }
 }
@@ -148,6 +160,14 @@ impl fmt::Display for Alert {
             }
             Self::Deaf { sinks } => write!(f, "alerts are not taken by: {}", text::visible(&sinks.join(", "))),
             Self::Unguarded { because } => f.write_str(because),
+            Self::Detached { warrant, since, waiting } => {
+                write!(f, "detached since {since} by {warrant}: the unproven get in; ")?;
+                match waiting {
+                    0 => f.write_str("none waits at the hook any more"),
+                    1 => f.write_str("1 still waits at the hook: do not delete it"),
+                    more => write!(f, "{more} still wait at the hook: do not delete it"),
+                }
+            }
         }
     }
 }

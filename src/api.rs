@@ -304,6 +304,17 @@ pub struct Pause {
     pub for_s: u64,
 }
 
+/// `POST /v1/groups/{group}/detach`: let in all that waits in a group, proven or not; or, to attach it, no longer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Detach {
+    /// Why.
+    pub reason: String,
+    /// Whether to end it.
+    #[serde(default)]
+    pub attach: bool,
+}
+
 const fn word_s_default() -> u64 {
     WORD_S_DEFAULT
 }

@@ -8,7 +8,9 @@ use clap::Parser;
 mod acknowledge;
 mod answer;
 mod client;
+mod attach;
 mod clock;
+mod detach;
 mod doctor;
 mod events;
 mod explain;
@@ -58,6 +60,8 @@ commands! {
     Override(r#override),
     Pause(pause),
     Resume(resume),
+    Detach(detach),
+    Attach(attach),
     Retry(retry),
     Token(token),
     Rehearse(rehearse),

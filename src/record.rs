@@ -16,7 +16,7 @@ use crate::{
     timestamp::Timestamp,
 };
 
-/// Where a record is kept. Written as a path: `group/NAME`, `pause/NAME`, `breaker/NAME`, `alert/CODE/NAME`,
+/// Where a record is kept. Written as a path: `group/NAME`, `pause/NAME`, `detach/NAME`, `breaker/NAME`, `alert/CODE/NAME`,
 /// `wait/ID`, `admission/ID`, `rejection/ID`,
 /// `dispute/ID`, `override/ID`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -40,6 +40,8 @@ pub enum Key {
     Dispute(InstanceId),
     /// What an operator said of an instance.
     Override(InstanceId),
+    /// Whether an operator wants to do without the gate.
+    Detach(GroupName),
 }
 
 impl Key {
@@ -55,6 +57,7 @@ impl Key {
             Self::Rejection(id) => ("rejection/", &id.0),
             Self::Dispute(id) => ("dispute/", &id.0),
             Self::Override(id) => ("override/", &id.0),
+            Self::Detach(name) => ("detach/", &name.0),
         };
         [family, name].concat()
     }
@@ -75,6 +78,7 @@ impl Key {
             "rejection" => Some(Self::Rejection(name.into())),
             "dispute" => Some(Self::Dispute(name.into())),
             "override" => Some(Self::Override(name.into())),
+            "detach" => Some(Self::Detach(name.into())),
             _ => None,
         }
     }
@@ -108,6 +112,8 @@ pub enum Record {
     Alert(AlertRecord),
     /// Under [`Key::Override`].
     Override(OverrideRecord),
+    /// Under [`Key::Detach`].
+    Detach(DetachRecord),
 }
 
 /// What a group accepts: written by operators' promotions.
@@ -217,6 +223,19 @@ pub struct PauseRecord {
     pub at: Timestamp,
     /// When it is no longer in effect.
     pub until: Timestamp,
+}
+
+/// An operator's word that a group is to do without the gate: everything that waits in it is let in, proven or not, until the
+/// operator says otherwise. Without an end of its own, since it is how to leave.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DetachRecord {
+    /// Who said so, and why; or who ended it.
+    pub warrant: Warrant,
+    /// When it was said.
+    pub at: Timestamp,
+    /// When it was ended. None while it is in effect.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<Timestamp>,
 }
 
 /// That launches of a group keep failing: written when it stops replacing them, when another one failed all the same, and when

@@ -21,7 +21,7 @@ use crate::{
     policy::{GroupPolicy, Mode, Policy},
     reason::Reason,
     record::{
-        AdmissionRecord, BreakerRecord, DisputeRecord, GroupRecord, Key, OverrideRecord, PauseRecord, Record,
+        AdmissionRecord, BreakerRecord, DetachRecord, DisputeRecord, GroupRecord, Key, OverrideRecord, PauseRecord, Record,
         RejectionRecord, WaitRecord, Warrant, Word,
     },
     report::{Cause, Evidence, Readiness},
@@ -208,6 +208,12 @@ impl Scene {
     pub(super) fn paused(self, until: u64) -> Self {
         let record = PauseRecord { warrant: warrant(), at: at(1), until: at(until) };
         self.stored(Key::Pause(web()), Record::Pause(record))
+    }
+
+    /// Its group was detached at the first, and attached again at the second.
+    pub(super) fn detached(self, since: u64, ended: Option<u64>) -> Self {
+        let record = DetachRecord { warrant: warrant(), at: at(since), ended_at: ended.map(at) };
+        self.stored(Key::Detach(web()), Record::Detach(record))
     }
 
     /// A promotion at that time.

@@ -79,10 +79,14 @@ pub(crate) enum Bug {
     HoldIgnored,
     /// `operator`: a pause is not heard.
     PauseIgnored,
+    /// `admit`: that a group is detached is not heard.
+    DetachIgnored,
+    /// `admit`: a group that is attached again is not gated again.
+    DetachedForEver,
 }
 
 impl Bug {
-    pub(crate) const ALL: [Self; 30] = [
+    pub(crate) const ALL: [Self; 32] = [
         Self::HoldForever,
         Self::NeverWake,
         Self::AdmitOnAnyReport,
@@ -113,6 +117,8 @@ impl Bug {
         Self::WordForAnyWait,
         Self::HoldIgnored,
         Self::PauseIgnored,
+        Self::DetachIgnored,
+        Self::DetachedForEver,
     ];
 
     /// What is folded in place of what was observed.
@@ -178,6 +184,8 @@ impl Bug {
             Self::DoubleContinue => forget(known, |key, answered| answered && matches!(key, AttemptKey::Admit(..))),
             Self::ForgetInFlight => forget(known, |_, answered| !answered),
             Self::WordForEver | Self::WordForAnyWait | Self::HoldIgnored | Self::PauseIgnored => self.bend_words(known),
+            Self::DetachIgnored => known.records.retain(|key, _| !matches!(key, Key::Detach(_))),
+            Self::DetachedForEver => detach_for_ever(known),
             Self::ShortForgotten => known.groups.values_mut().for_each(|group| group.short_since = group.asked_at),
             Self::ActWithoutLease => known.lease = Some((0, Timestamp(u64::MAX))),
             _ => {}
@@ -252,6 +260,14 @@ fn accept_all(known: &mut Observed) {
     for (_, record) in known.records.values_mut() {
         if let Record::Group(group) = record {
             group.accepted.extend(&seen);
+        }
+    }
+}
+
+fn detach_for_ever(known: &mut Observed) {
+    for (_, record) in known.records.values_mut() {
+        if let Record::Detach(detached) = record {
+            detached.ended_at = None;
         }
     }
 }

@@ -12,7 +12,7 @@ use axum::{
     routing::{get, post},
 };
 use portcullis::{
-    api::{Acknowledge, Event, Override, Pause, Promote, Retry},
+    api::{Acknowledge, Detach, Event, Override, Pause, Promote, Retry},
     digest::Digest,
     instance::{GroupName, InstanceId},
     json::{self, Limits},
@@ -25,6 +25,7 @@ use super::{
     problem::{Kind, Refusal, malformed},
 };
 
+mod detach;
 mod doctor;
 mod overrides;
 mod promotion;
@@ -43,6 +44,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v1/groups/{group}/promote", post(promote))
         .route("/v1/groups/{group}/pause", post(pause))
         .route("/v1/groups/{group}/retry", post(retry))
+        .route("/v1/groups/{group}/detach", post(detach))
         .route("/v1/groups/{group}/acknowledge", post(acknowledge))
         .route("/v1/instances/{id}/override", post(override_instance))
         .route("/v1/join-tokens", post(join_token))
@@ -212,6 +214,16 @@ async fn retry(
     body: Body,
 ) -> Response {
     change(app, name, body, move |app, wish: &Retry, operator| overrides::retry(app, &GroupName(group), wish, operator))
+        .await
+}
+
+async fn detach(
+    State(app): State<Arc<App>>,
+    Extension(Operator(name)): Extension<Operator>,
+    Path(group): Path<String>,
+    body: Body,
+) -> Response {
+    change(app, name, body, move |app, wish: &Detach, operator| detach::detach(app, &GroupName(group), wish, operator))
         .await
 }
 
