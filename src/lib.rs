@@ -48,6 +48,7 @@ pub mod observation;
 pub mod observed;
 pub mod outcome;
 pub mod policy;
+pub mod pressure;
 pub mod reason;
 pub mod record;
 pub mod rehearse;

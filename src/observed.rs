@@ -10,6 +10,7 @@ use crate::{
     attempt::Attempts,
     instance::{GroupName, InstanceId, LifecycleState},
     observation::{GroupFacts, Observation},
+    pressure::Pressure,
     record::{Key, Record},
     report::Evidence,
     timestamp::Timestamp,
@@ -35,6 +36,8 @@ pub struct Observed {
     pub removed: BTreeMap<Key, u64>,
     /// What was tried.
     pub attempts: BTreeMap<AttemptKey, Attempts>,
+    /// How much of the budget of calls the cloud lets us have.
+    pub pressure: Pressure,
     /// The lease, if one was ever held: epoch and end.
     pub lease: Option<(u64, Timestamp)>,
     /// Since when this controller leads without a gap, and agents are listened to.

@@ -11,6 +11,7 @@ use portcullis::{
     observed::{Instance, Observed},
     outcome::Status,
     policy::Policy,
+    pressure::Pressure,
     record::{AdmissionRecord, Key, Record, Word},
     report::{Evidence, Readiness},
     timestamp::Timestamp,
@@ -83,10 +84,12 @@ pub(crate) enum Bug {
     DetachIgnored,
     /// `admit`: a group that is attached again is not gated again.
     DetachedForEver,
+    /// `budget`: that the cloud throttles is not heard.
+    ThrottlingIgnored,
 }
 
 impl Bug {
-    pub(crate) const ALL: [Self; 32] = [
+    pub(crate) const ALL: [Self; 33] = [
         Self::HoldForever,
         Self::NeverWake,
         Self::AdmitOnAnyReport,
@@ -119,6 +122,7 @@ impl Bug {
         Self::PauseIgnored,
         Self::DetachIgnored,
         Self::DetachedForEver,
+        Self::ThrottlingIgnored,
     ];
 
     /// What is folded in place of what was observed.
@@ -185,6 +189,7 @@ impl Bug {
             Self::ForgetInFlight => forget(known, |_, answered| !answered),
             Self::WordForEver | Self::WordForAnyWait | Self::HoldIgnored | Self::PauseIgnored => self.bend_words(known),
             Self::DetachIgnored => known.records.retain(|key, _| !matches!(key, Key::Detach(_))),
+            Self::ThrottlingIgnored => known.pressure = Pressure::default(),
             Self::DetachedForEver => detach_for_ever(known),
             Self::ShortForgotten => known.groups.values_mut().for_each(|group| group.short_since = group.asked_at),
             Self::ActWithoutLease => known.lease = Some((0, Timestamp(u64::MAX))),
