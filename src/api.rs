@@ -194,6 +194,9 @@ pub struct InstanceStatus {
     pub deadline: Option<Timestamp>,
     /// Whether the cloud has taken our CONTINUE for this wait.
     pub continue_accepted: bool,
+    /// Whether it gets traffic: `InService`, and not found unhealthy by its load balancers.
+    #[serde(default)]
+    pub in_service: bool,
     /// Its present wait.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wait: Option<WaitId>,

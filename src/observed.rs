@@ -66,12 +66,21 @@ pub struct Instance {
     pub state: LifecycleState,
     /// When that was asked for.
     pub described_at: Timestamp,
+    /// Whether its load balancers find it healthy, when they were last asked.
+    pub healthy: Option<bool>,
     /// Since when it serves, by descriptions without a break.
     pub serving_since: Option<Timestamp>,
     /// The newest report.
     pub evidence: Option<Evidence>,
     /// When the first of the present, unbroken run of passing reports came: of one boot, one wait, one manifest.
     pub passing_since: Option<Timestamp>,
+}
+
+impl Instance {
+    /// Whether it gets traffic, as far as is known.
+    pub fn serves(&self) -> bool {
+        self.state == LifecycleState::InService && self.healthy != Some(false)
+    }
 }
 
 impl Observed {

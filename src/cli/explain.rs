@@ -151,6 +151,7 @@ mod tests {
             reason: Some(reason),
             deadline: Some(Timestamp(1_000)),
             continue_accepted: false,
+            in_service: false,
             wait: None,
             evidence: Some(evidence),
         }

@@ -2,6 +2,7 @@
 
 use portcullis::{
     api::{GroupStatus, InstanceStatus, Status},
+    instance::LifecycleState,
     text::visible,
 };
 
@@ -76,5 +77,7 @@ fn instance(one: &InstanceStatus) -> String {
     let verdict = one.verdict.map_or_else(|| "-".into(), |verdict| verdict.to_string());
     let deadline = one.deadline.map(|deadline| format!(" (until {deadline})")).unwrap_or_default();
     let (id, state) = (one.instance.to_string(), one.state.to_string());
-    format!("  {id:<19}  {state:<15}  {verdict:<9}  {}{deadline}\n", visible(&one.because))
+    let sick = one.state == LifecycleState::InService && !one.in_service;
+    let sick = if sick { "unhealthy behind its load balancer; " } else { "" };
+    format!("  {id:<19}  {state:<15}  {verdict:<9}  {sick}{}{deadline}\n", visible(&one.because))
 }

@@ -124,11 +124,24 @@ impl Scene {
         self
     }
 
+    /// Its balancer finds it unhealthy.
+    pub(super) fn unhealthy(mut self) -> Self {
+        self.observed.instances.values_mut().for_each(|instance| instance.healthy = Some(false));
+        self
+    }
+
     /// Another instance of the group.
     pub(super) fn beside(mut self, id: &str, state: LifecycleState) -> Self {
         let (group, described_at) = (web(), at(0));
-        let instance =
-            Instance { group, state, described_at, serving_since: None, evidence: None, passing_since: None };
+        let instance = Instance {
+            group,
+            state,
+            described_at,
+            healthy: None,
+            serving_since: None,
+            evidence: None,
+            passing_since: None,
+        };
         self.observed.instances.insert(id.into(), instance);
         self
     }

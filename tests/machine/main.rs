@@ -256,7 +256,13 @@ impl Machine {
 
     fn describes(&mut self, ago: u64, complete: bool, states: [Option<LifecycleState>; 2]) {
         let instances = states.into_iter().enumerate().filter_map(|(index, state)| {
-            Some(InstanceFacts { instance: id(index), state: state?, launch_template: None, protected: false })
+            Some(InstanceFacts {
+                instance: id(index),
+                state: state?,
+                launch_template: None,
+                protected: false,
+                healthy: None,
+            })
         });
         let hook = Hook {
             name: "portcullis".into(),

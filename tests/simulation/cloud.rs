@@ -98,7 +98,8 @@ impl Cloud {
         let members = self.instances.iter().filter(|(_, machine)| machine.group == *name);
         let listed = members.filter_map(|(id, machine)| {
             let state = machine.state_at(as_of)?.clone();
-            Some(InstanceFacts { instance: id.clone(), state, launch_template: None, protected: false })
+            let instance = id.clone();
+            Some(InstanceFacts { instance, state, launch_template: None, protected: false, healthy: None })
         });
         let instances = if complete { listed.collect() } else { listed.take(1).collect() };
         let hooks = [HOOK].into_iter().chain(group.other_hook.then_some(OTHER_HOOK));

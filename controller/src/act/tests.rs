@@ -92,6 +92,7 @@ impl Scene {
                 state: LifecycleState::PendingWait,
                 described_at: now,
                 evidence: Some(evidence.clone()),
+                healthy: None,
                 serving_since: None,
                 passing_since: Some(now),
             },

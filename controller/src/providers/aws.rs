@@ -20,6 +20,7 @@ use super::{Call, Described, Pending, Provider};
 use crate::{clock::Clock, config::Aws};
 
 mod examine;
+mod health;
 
 /// The Auto Scaling API of one account and Region, and the load balancers'.
 #[derive(Debug, Clone)]
@@ -83,7 +84,10 @@ impl AwsProvider {
         for name in names {
             let described = match found.remove(name) {
                 Some(group) => match self.hooks(name).await {
-                    Ok(hooks) => Ok(Some(self.with_activities(name, facts(&group, hooks)).await)),
+                    Ok(hooks) => {
+                        let facts = self.with_health(group.target_group_arns(), facts(&group, hooks)).await;
+                        Ok(Some(self.with_activities(name, facts).await))
+                    }
                     Err(answer) => Err(answer),
                 },
                 None => Ok(None),
@@ -178,6 +182,7 @@ fn instance_of(instance: &Instance) -> Option<InstanceFacts> {
         state: LifecycleState::from(instance.lifecycle_state().map_or("", |state| state.as_str()).to_string()),
         launch_template: template.or_else(|| instance.launch_configuration_name().map(Into::into)),
         protected: instance.protected_from_scale_in().unwrap_or(false),
+        healthy: None,
     })
 }
 

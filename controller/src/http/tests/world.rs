@@ -68,7 +68,13 @@ impl FakeCloud {
             suspended: vec![],
             activities: vec![],
             instances: instances
-                .map(|(instance, state)| InstanceFacts { instance, state, launch_template: None, protected: false })
+                .map(|(instance, state)| InstanceFacts {
+                    instance,
+                    state,
+                    launch_template: None,
+                    protected: false,
+                    healthy: None,
+                })
                 .collect(),
         }
     }

@@ -76,6 +76,8 @@ impl AwsProvider {
         let request = self.balancing.describe_target_groups().set_target_group_arns(Some(arns.to_vec()));
         let sent = request.send().await;
         let sent = sent.map_err(|error| trouble("elasticloadbalancing:DescribeTargetGroups", &error))?;
+        let health = self.balancing.describe_target_health().set_target_group_arn(arns.first().cloned()).send().await;
+        health.map_err(|error| trouble("elasticloadbalancing:DescribeTargetHealth", &error))?;
         let probe = |group: &aws_sdk_elasticloadbalancingv2::types::TargetGroup| Probe {
             target_group: group.target_group_name().unwrap_or_default().into(),
             port: group.health_check_port().unwrap_or_default().into(),
