@@ -1,6 +1,6 @@
 //! Clouds and load balancers: describe what there is, perform one call. A provider decides nothing and retries nothing.
 
-use std::{collections::BTreeMap, future::Future, pin::Pin};
+use std::{collections::BTreeMap, future::Future, pin::Pin, sync::Arc};
 
 use portcullis::{
     action::Held,
@@ -9,7 +9,7 @@ use portcullis::{
     observation::{Answer, GroupFacts},
 };
 
-use crate::clock::Clock;
+use crate::{clock::Clock, sources::lifecycle_queue::Queue};
 
 pub mod aws;
 
@@ -37,6 +37,11 @@ pub trait Provider: Send + Sync {
 
     /// Makes one call, once.
     fn perform(&self, call: Call) -> Pending<'_, Answer>;
+
+    /// Where notices come from, if they do. Nothing depends on them.
+    fn queue(&self) -> Option<Arc<dyn Queue>> {
+        None
+    }
 
     /// Gathers what an operator should know before it matters, of groups and the hooks they should have. `None` where there is
     /// no cloud to ask.

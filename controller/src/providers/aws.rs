@@ -1,6 +1,6 @@
 //! AWS Auto Scaling (AWS.md). Exactly one request a call: retry and backoff belong to the decision, so the SDK's are off.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use aws_config::{BehaviorVersion, Region, retry::RetryConfig, timeout::TimeoutConfig};
 use aws_sdk_autoscaling::{
@@ -17,16 +17,18 @@ use portcullis::{
 };
 
 use super::{Call, Described, Pending, Provider};
-use crate::{clock::Clock, config::Aws};
+use crate::{clock::Clock, config::Aws, sources::lifecycle_queue::Queue};
 
 mod examine;
 mod health;
+mod queue;
 
 /// The Auto Scaling API of one account and Region, and the load balancers'.
 #[derive(Debug, Clone)]
 pub struct AwsProvider {
     client: Client,
     balancing: aws_sdk_elasticloadbalancingv2::Client,
+    queue: Option<queue::SqsQueue>,
 }
 
 impl AwsProvider {
@@ -49,7 +51,11 @@ impl AwsProvider {
             loader = loader.endpoint_url(endpoint);
         }
         let config = loader.load().await;
-        Self { client: Client::new(&config), balancing: aws_sdk_elasticloadbalancingv2::Client::new(&config) }
+        Self {
+            client: Client::new(&config),
+            balancing: aws_sdk_elasticloadbalancingv2::Client::new(&config),
+            queue: aws.lifecycle_queue_url.as_ref().map(|url| queue::SqsQueue::new(&config, url)),
+        }
     }
 
     async fn describe_all(&self, groups: &[GroupName]) -> Described {
@@ -151,6 +157,10 @@ impl Provider for AwsProvider {
                 Call::KeepWaiting(held) => self.heartbeat(held).await,
             }
         })
+    }
+
+    fn queue(&self) -> Option<Arc<dyn Queue>> {
+        self.queue.clone().map(|queue| Arc::new(queue) as Arc<dyn Queue>)
     }
 
     fn examine<'a>(
