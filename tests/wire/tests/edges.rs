@@ -175,7 +175,7 @@ async fn a_cloud_that_throttles_gets_fewer_calls_and_continue_first() -> Result<
     let (taken, throttled) = calls.values().fold((0, 0), |sum, count| (sum.0 + count.0, sum.1 + count.1));
     println!("served after {took:?}; {taken} calls taken, {throttled} throttled: {calls:?}");
     assert!(throttled > 0, "the cloud was never pressed: {calls:?}");
-    assert!(throttled * 2 < taken, "too many calls are made in vain: {calls:?}");
+    assert!(throttled * 5 < taken, "too many calls are made in vain: {calls:?}");
     assert_eq!(calls["CompleteLifecycleAction"].0, 10, "{calls:?}");
     Ok(())
 }
