@@ -7,8 +7,8 @@ use clap::Parser;
 
 mod acknowledge;
 mod answer;
-mod client;
 mod attach;
+mod client;
 mod clock;
 mod detach;
 mod doctor;

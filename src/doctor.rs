@@ -345,7 +345,9 @@ mod tests {
             group.probes = Err(trouble("elasticloadbalancing:DescribeTargetGroups"));
         });
         let findings = examine(&facts, &policy());
-        assert!(findings.iter().filter(|finding| finding.group.is_some()).all(|finding| finding.state >= State::Unclear));
+        assert!(
+            findings.iter().filter(|finding| finding.group.is_some()).all(|finding| finding.state >= State::Unclear)
+        );
     }
 
     #[test]

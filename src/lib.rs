@@ -38,6 +38,7 @@ pub mod diff;
 pub mod digest;
 pub mod doctor;
 pub mod duration;
+pub mod exposition;
 pub mod facts;
 pub mod glob;
 pub mod instance;

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, future::Future, pin::Pin, sync::Arc};
 
 use portcullis::{
-    action::Held,
+    action::{Held, Protection},
     doctor,
     instance::GroupName,
     observation::{Answer, GroupFacts},
@@ -28,6 +28,8 @@ pub enum Call {
     KeepWaiting(Held),
     /// End it.
     GiveUp(Held),
+    /// Protect instances from scale-in, or no longer.
+    Protect(Protection),
 }
 
 /// A cloud, or a load balancer.
@@ -45,7 +47,11 @@ pub trait Provider: Send + Sync {
 
     /// Gathers what an operator should know before it matters, of groups and the hooks they should have. `None` where there is
     /// no cloud to ask.
-    fn examine<'a>(&'a self, groups: &'a [(GroupName, String)], clock: &'a Clock) -> Pending<'a, Option<doctor::Cloud>> {
+    fn examine<'a>(
+        &'a self,
+        groups: &'a [(GroupName, String)],
+        clock: &'a Clock,
+    ) -> Pending<'a, Option<doctor::Cloud>> {
         let _ = (groups, clock);
         Box::pin(async { None })
     }

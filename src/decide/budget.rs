@@ -1,7 +1,7 @@
 //! Ranks what is to be done, and keeps the calls to the cloud within their budget.
 //!
 //! Records are no calls: the store is ours. Of the calls, those that let an instance serve come first, then those that keep one
-//! from being lost to a timer, and descriptions last, since a later one is as good.
+//! from being lost to a timer or to a scale-in, and descriptions last, since a later one is as good.
 //!
 //! The budget bounds how many are under way. While the cloud presses us (`Throttling`), it is a share of that, and a rate: calls
 //! of the last second count like those under way, or quick answers would let us make as many as before. What one call costs is
@@ -83,8 +83,9 @@ const fn rank(action: &Action) -> u8 {
         Action::Record { .. } | Action::Tell { .. } => 0,
         Action::Admit(_) => 1,
         Action::KeepWaiting(_) => 2,
-        Action::GiveUp(_) => 3,
-        Action::Describe(_) => 4,
+        Action::Protect(_) => 3,
+        Action::GiveUp(_) => 4,
+        Action::Describe(_) => 5,
     }
 }
 
@@ -97,6 +98,7 @@ mod tests {
 
     use super::{super::fixtures::*, *};
     use crate::{
+        action::Protection,
         instance::WaitId,
         observation::Answer,
         record::{GroupRecord, Key, Record, WaitRecord},
@@ -110,6 +112,7 @@ mod tests {
             Action::Describe(web()),
             Action::GiveUp(held()),
             Action::KeepWaiting(held()),
+            Action::Protect(Protection { group: web(), instances: vec![i1()], protected: true }),
             Action::Admit(held()),
             Action::Record { key: Key::Group(web()), revision: None, record },
         ]
@@ -117,7 +120,7 @@ mod tests {
 
     #[test]
     fn the_most_urgent_first_and_no_more_than_the_budget() {
-        let all = ["group/web", "admit i-1", "keep i-1", "give up i-1", "describe web"];
+        let all = ["group/web", "admit i-1", "keep i-1", "protect i-1", "give up i-1", "describe web"];
         let db = || AttemptKey::Describe("db".into());
         let throttled = || waiting().tried(db(), 10, Some(Answer::Throttled));
         let record = || AttemptKey::Record(Key::Wait("i-1".into()));
@@ -129,25 +132,25 @@ mod tests {
         };
         let answered = |at| quick().tried(AttemptKey::KeepWaiting("i-2".into(), WaitId(1)), at, Some(Answer::Accepted));
         for (scene, calls_max, now, granted_count, until) in [
-            (waiting(), 4, 10, 5, vec![]),
+            (waiting(), 5, 10, 6, vec![]),
             (waiting(), 3, 10, 4, vec![]),
             (waiting(), 0, 10, 1, vec![]),
             // A description costs three.
-            (waiting().tried(db(), 10, None), 7, 11, 5, vec![]),
-            (waiting().tried(db(), 10, None), 6, 11, 4, vec!["40"]),
+            (waiting().tried(db(), 10, None), 8, 11, 6, vec![]),
+            (waiting().tried(db(), 10, None), 7, 11, 5, vec!["40"]),
             (waiting().tried(db(), 10, None), 4, 11, 2, vec!["40"]),
             (waiting().tried(db(), 10, None), 0, 11, 1, vec!["40"]),
-            (waiting().tried(db(), 10, None), 4, 40, 5, vec![]),
-            (waiting().tried(record(), 10, None), 4, 11, 5, vec![]),
+            (waiting().tried(db(), 10, None), 5, 40, 6, vec![]),
+            (waiting().tried(record(), 10, None), 5, 11, 6, vec![]),
             // Answered, and not pressed: what was sent is over.
-            (throttled(), 4, 10, 5, vec![]),
-            (quick(), 14, 10, 5, vec![]),
-            (quick(), 12, 10, 4, vec!["11"]),
+            (throttled(), 5, 10, 6, vec![]),
+            (quick(), 16, 10, 6, vec![]),
+            (quick(), 14, 10, 5, vec!["11"]),
             (quick(), 10, 10, 3, vec!["11"]),
             (quick(), 6, 10, 1, vec!["11"]),
             (quick(), 6, 11, 4, vec![]),
             (quick(), 1, 11, 2, vec![]),
-            (quick(), 6, 35, 5, vec![]),
+            (quick(), 6, 35, 6, vec![]),
             (answered(11), 6, 11, 3, vec!["12"]),
             (answered(11).continued(11, None), 6, 11, 2, vec!["12", "41"]),
         ] {

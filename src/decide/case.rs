@@ -10,7 +10,10 @@ use crate::{
     observation::{GroupFacts, Hook},
     observed::{Instance, Observed},
     policy::{GroupPolicy, Limits, Mode, Policy},
-    record::{AdmissionRecord, DetachRecord, DisputeRecord, Key, OverrideRecord, PauseRecord, Record, RejectionRecord, WaitRecord},
+    record::{
+        AdmissionRecord, DetachRecord, DisputeRecord, Key, OverrideRecord, PauseRecord, Record, RejectionRecord,
+        WaitRecord,
+    },
     timestamp::Timestamp,
 };
 

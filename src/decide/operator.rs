@@ -25,7 +25,9 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Opinion> {
         Some(said) if said.word == Word::Hold => Some(holds(case, wait, said)),
         Some(said) if said.word == Word::Reject => Some(rejects(case, wait, said)),
         Some(_) => None,
-        None => case.pause().filter(|_| case.enforces() && case.detached().is_none()).map(|pause| paused(case, wait, pause)),
+        None => {
+            case.pause().filter(|_| case.enforces() && case.detached().is_none()).map(|pause| paused(case, wait, pause))
+        }
     }
 }
 

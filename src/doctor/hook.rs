@@ -14,7 +14,8 @@ pub(super) fn look<'a>(scope: &Scope<'a>) -> Looked<'a> {
     };
     if !ours.launching {
         let what = format!("`{name}` holds terminations: launches pass unheld");
-        let mend = format!("{}; and name it as `hook` of the group in controller.toml", put(scope, "portcullis-launch"));
+        let mend =
+            format!("{}; and name it as `hook` of the group in controller.toml", put(scope, "portcullis-launch"));
         return Ok(vec![Symptom::mend(what, mend)]);
     }
     let others = hooks.iter().filter(|hook| hook.launching && hook.name != ours.name);

@@ -62,7 +62,11 @@ mod tests {
             ),
         ] {
             let facts = with(|group| group.probes = Ok(vec![probe(port, path)]));
-            assert_eq!(found(&facts, Some(Topic::Probe)).first().map(alloc::string::String::as_str), told, "{port} {path}");
+            assert_eq!(
+                found(&facts, Some(Topic::Probe)).first().map(alloc::string::String::as_str),
+                told,
+                "{port} {path}"
+            );
         }
         let mut facts = set(|settings| settings.replaces_by_target_health = true);
         let group = facts.cloud.as_mut().and_then(|cloud| cloud.groups.get_mut(&"web".into())).expect("it is there");

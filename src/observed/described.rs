@@ -48,6 +48,7 @@ impl Observed {
             let placed = Instance {
                 group: group.clone(),
                 state: facts.state.clone(),
+                protected: facts.protected,
                 described_at: asked_at,
                 healthy: facts.healthy,
                 serving_since: (facts.state == LifecycleState::InService).then_some(asked_at),
@@ -64,6 +65,7 @@ impl Observed {
             known.healthy = facts.healthy.or(before);
             known.group = group.clone();
             known.state = facts.state.clone();
+            known.protected = facts.protected;
             known.described_at = asked_at;
             let serves = known.state == LifecycleState::InService;
             known.serving_since = serves.then(|| known.serving_since.unwrap_or(asked_at));

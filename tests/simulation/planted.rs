@@ -4,15 +4,15 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use portcullis::{
-    action::{Action, AttemptKey, Told},
+    action::{Action, AttemptKey, Protection, Told},
     decide::{Decision, decide},
     instance::LifecycleState,
     observation::Observation,
     observed::{Instance, Observed},
     outcome::Status,
-    policy::Policy,
+    policy::{Policy, SurvivorsGuard},
     pressure::Pressure,
-    record::{AdmissionRecord, Key, Record, Word},
+    record::{AdmissionRecord, Key, ProtectionRecord, Record, Word},
     report::{Evidence, Readiness},
     timestamp::Timestamp,
 };
@@ -52,6 +52,8 @@ pub(crate) enum Bug {
     ForgetInFlight,
     /// `decide`: the lease is not looked at.
     ActWithoutLease,
+    /// The last look before an attempt: the lease is taken to last by the wall clock, which somebody sets back.
+    LeaseByWallClock,
     /// `heartbeat`: none.
     NoHeartbeat,
     /// `describe`: only when somebody noticed something.
@@ -86,10 +88,20 @@ pub(crate) enum Bug {
     DetachedForEver,
     /// `budget`: that the cloud throttles is not heard.
     ThrottlingIgnored,
+    /// `survivors`: nobody is protected.
+    GuardNeverProtects,
+    /// `survivors`: nobody is let go.
+    GuardNeverReleases,
+    /// `survivors`: whatever is protected is taken for ours.
+    GuardClearsUsers,
+    /// `survivors`: calls go out before their record.
+    GuardWritesBehind,
+    /// `survivors`: what was sent is forgotten.
+    GuardForgetsCalls,
 }
 
 impl Bug {
-    pub(crate) const ALL: [Self; 33] = [
+    pub(crate) const ALL: &[Self] = &[
         Self::HoldForever,
         Self::NeverWake,
         Self::AdmitOnAnyReport,
@@ -106,6 +118,7 @@ impl Bug {
         Self::AbandonAfterRestartAtOnce,
         Self::ForgetInFlight,
         Self::ActWithoutLease,
+        Self::LeaseByWallClock,
         Self::NoHeartbeat,
         Self::DescribeOnNoticeOnly,
         Self::LastReportCounts,
@@ -123,6 +136,11 @@ impl Bug {
         Self::DetachIgnored,
         Self::DetachedForEver,
         Self::ThrottlingIgnored,
+        Self::GuardNeverProtects,
+        Self::GuardNeverReleases,
+        Self::GuardClearsUsers,
+        Self::GuardWritesBehind,
+        Self::GuardForgetsCalls,
     ];
 
     /// What is folded in place of what was observed.
@@ -156,6 +174,11 @@ impl Bug {
             Self::EndUntold => {
                 decision.actions.retain(|action| !matches!(action, Action::Tell { told: Told::IsOver, .. }));
             }
+            Self::GuardNeverReleases => {
+                decision
+                    .actions
+                    .retain(|action| !matches!(action, Action::Protect(Protection { protected: false, .. })));
+            }
             Self::NoHeartbeat => decision.actions.retain(|action| !matches!(action, Action::KeepWaiting(_))),
             _ => {}
         }
@@ -169,6 +192,7 @@ impl Bug {
                 Self::AbandonEarly => group.admission_deadline /= 2,
                 Self::BreakerNeverOpens => group.breaker_failures = usize::MAX,
                 Self::BreakerNeverTries => group.breaker_retry_after = Duration::MAX,
+                Self::GuardNeverProtects => group.survivors_guard = SurvivorsGuard::Off,
                 Self::AbandonUnpaced => group.abandon_interval_min = Duration::ZERO,
                 _ => {}
             }
@@ -186,6 +210,9 @@ impl Bug {
             Self::RetiredAccepted => accept_all(known),
             Self::NoWriteAhead => record_in_thought(known),
             Self::DoubleContinue => forget(known, |key, answered| answered && matches!(key, AttemptKey::Admit(..))),
+            Self::GuardClearsUsers => take_for_ours(known),
+            Self::GuardWritesBehind => protect_in_thought(known),
+            Self::GuardForgetsCalls => forget(known, |key, _| matches!(key, AttemptKey::Protect(_, true))),
             Self::ForgetInFlight => forget(known, |_, answered| !answered),
             Self::WordForEver | Self::WordForAnyWait | Self::HoldIgnored | Self::PauseIgnored => self.bend_words(known),
             Self::DetachIgnored => known.records.retain(|key, _| !matches!(key, Key::Detach(_))),
@@ -289,6 +316,28 @@ fn record_in_thought(known: &mut Observed) {
             warrant: None,
         };
         known.records.insert(Key::Admission(id.clone()), (0, Record::Admission(record)));
+    }
+}
+
+/// As if nobody but the guard protected anybody: who is protected looks unprotected until a call of ours was sent for it.
+fn take_for_ours(known: &mut Observed) {
+    for (id, instance) in &mut known.instances {
+        let since = match known.records.get(&Key::Protection(instance.group.clone())) {
+            Some((_, Record::Protection(record))) => record.instances.get(id),
+            _ => None,
+        };
+        let tried = known.attempts.get(&AttemptKey::Protect(instance.group.clone(), true));
+        let sent = since.is_some_and(|since| tried.is_some_and(|tried| tried.last_sent >= *since));
+        instance.protected &= sent;
+    }
+}
+
+fn protect_in_thought(known: &mut Observed) {
+    for name in known.groups.keys() {
+        let members = known.instances.iter().filter(|(_, instance)| instance.group == *name && !instance.protected);
+        let instances = members.map(|(id, instance)| (id.clone(), instance.described_at)).collect();
+        let record = Record::Protection(ProtectionRecord { instances });
+        known.records.insert(Key::Protection(name.clone()), (0, record));
     }
 }
 

@@ -1,6 +1,10 @@
 //! AWS Auto Scaling (AWS.md). Exactly one request a call: retry and backoff belong to the decision, so the SDK's are off.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use aws_config::{BehaviorVersion, Region, retry::RetryConfig, timeout::TimeoutConfig};
 use aws_sdk_autoscaling::{
@@ -21,6 +25,7 @@ use crate::{clock::Clock, config::Aws, sources::lifecycle_queue::Queue};
 
 mod examine;
 mod health;
+mod protection;
 mod queue;
 
 /// The Auto Scaling API of one account and Region, and the load balancers'.
@@ -29,6 +34,8 @@ pub struct AwsProvider {
     client: Client,
     balancing: aws_sdk_elasticloadbalancingv2::Client,
     queue: Option<queue::SqsQueue>,
+    /// The groups whose instances are being replaced, as last asked for.
+    refreshing: Arc<Mutex<BTreeSet<GroupName>>>,
 }
 
 impl AwsProvider {
@@ -55,6 +62,7 @@ impl AwsProvider {
             client: Client::new(&config),
             balancing: aws_sdk_elasticloadbalancingv2::Client::new(&config),
             queue: aws.lifecycle_queue_url.as_ref().map(|url| queue::SqsQueue::new(&config, url)),
+            refreshing: Arc::default(),
         }
     }
 
@@ -92,7 +100,8 @@ impl AwsProvider {
                 Some(group) => match self.hooks(name).await {
                     Ok(hooks) => {
                         let facts = self.with_health(group.target_group_arns(), facts(&group, hooks)).await;
-                        Ok(Some(self.with_activities(name, facts).await))
+                        let facts = self.with_activities(name, facts).await;
+                        Ok(Some(self.with_refresh(name, facts).await))
                     }
                     Err(answer) => Err(answer),
                 },
@@ -155,6 +164,7 @@ impl Provider for AwsProvider {
                 Call::Admit(held) => self.complete(held, "CONTINUE").await,
                 Call::GiveUp(held) => self.complete(held, "ABANDON").await,
                 Call::KeepWaiting(held) => self.heartbeat(held).await,
+                Call::Protect(protection) => self.protect(protection).await,
             }
         })
     }
@@ -179,6 +189,7 @@ fn facts(group: &AutoScalingGroup, launch_hooks: Vec<Hook>) -> GroupFacts {
         suspended: group.suspended_processes().iter().filter_map(|one| one.process_name().map(Into::into)).collect(),
         instances: group.instances().iter().filter_map(instance_of).collect(),
         activities: Vec::new(),
+        refresh: None,
     }
 }
 

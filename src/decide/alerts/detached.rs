@@ -22,7 +22,8 @@ mod tests {
         let serving = || in_state(InService).wait(1, true).admission(1);
         let begin = "detached since 2024-10-04T00:00:50.000Z by ada: I looked: the unproven get in; ";
         let told = |rest: &str| alloc::format!("{begin}{rest}");
-        let (none, one) = (told("none waits at the hook any more"), told("1 still waits at the hook: do not delete it"));
+        let (none, one) =
+            (told("none waits at the hook any more"), told("1 still waits at the hook: do not delete it"));
         let two = told("2 still wait at the hook: do not delete it");
         check(
             "detached",

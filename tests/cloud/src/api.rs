@@ -14,6 +14,7 @@ mod page;
 mod policies;
 mod processes;
 mod protection;
+mod refresh;
 mod target_groups;
 mod warm_pool;
 
@@ -71,6 +72,7 @@ impl Service {
                 hooks::OPERATIONS,
                 capacity::OPERATIONS,
                 protection::OPERATIONS,
+                refresh::OPERATIONS,
                 health::OPERATIONS,
                 membership::OPERATIONS,
                 attachments::OPERATIONS,

@@ -110,12 +110,15 @@ pub struct Setup {
     pub limits: &'static str,
     /// Further lines under `[aws]`.
     pub aws: String,
+    /// Further lines of the group.
+    pub group: &'static str,
 }
 
 impl Default for Setup {
     /// Everything at its default, but looking at the cloud every second: the drill's cloud does not throttle.
     fn default() -> Self {
-        Self { mode: "enforce", admission_deadline: Duration::from_secs(20 * 60), limits: "describe_every = \"1s\"\n", aws: String::new() }
+        let (admission_deadline, limits) = (Duration::from_secs(20 * 60), "describe_every = \"1s\"\n");
+        Self { mode: "enforce", admission_deadline, limits, aws: String::new(), group: "" }
     }
 }
 
@@ -314,12 +317,13 @@ fn controller_config(release: &Release, cloud: &str, setup: &Setup) -> Result<St
          [agents]\nlisten = \"{ANY_PORT}\"\n\n[operators]\nlisten = \"{ANY_PORT}\"\n\n\
          [[operators.tokens]]\nname = \"drill\"\nfile = \"operator-token\"\n\n\
          [aws]\nregion = \"eu-west-1\"\nendpoint_url = \"{cloud}\"\n{}\n[trust]\nkeys = [{:?}]\n\n\
-         [groups.{GROUP}]\nmode = \"{}\"\nhook = \"{HOOK}\"\nadmission_deadline = \"{}s\"\nproduct = \"shop\"\n\n\
+         [groups.{GROUP}]\nmode = \"{}\"\nhook = \"{HOOK}\"\nadmission_deadline = \"{}s\"\nproduct = \"shop\"\n{}\n\
          [limits]\n{}",
         setup.aws,
         text(&release.trust)?,
         setup.mode,
         setup.admission_deadline.as_secs(),
+        setup.group,
         setup.limits,
     ))
 }

@@ -75,8 +75,7 @@ fn make_groups(cloud: &Server) -> Result<()> {
         default_result: Some(ActionResult::Continue),
         ..scene::hook()
     };
-    let settings =
-        UpdateAutoScalingGroup { maintenance: None, health_check_type: Some("ELB".into()), ..settings };
+    let settings = UpdateAutoScalingGroup { maintenance: None, health_check_type: Some("ELB".into()), ..settings };
     cloud.create_auto_scaling_group(&CreateAutoScalingGroup {
         name: "bad".into(),
         settings,
@@ -101,7 +100,8 @@ async fn a_good_group_is_well_and_a_bad_one_is_told_how_to_mend() -> Result<()> 
     let world = World::set_up("doctor").await?;
     let good = world.doctor(GROUP).await?;
     assert_eq!(good.code, Some(0), "{}{}", good.stdout, good.stderr);
-    let topics = ["hook", "maintenance", "scaling", "suspended", "probe", "permission", "permission", "clock", "certificate"];
+    let topics =
+        ["hook", "maintenance", "scaling", "suspended", "probe", "permission", "permission", "clock", "certificate"];
     assert_eq!(lines(&good.stdout, "ok "), topics, "{}", good.stdout);
     assert!(good.stdout.contains("launches also wait for `codedeploy`"), "{}", good.stdout);
 
@@ -109,7 +109,9 @@ async fn a_good_group_is_well_and_a_bad_one_is_told_how_to_mend() -> Result<()> 
     assert_eq!(bad.code, Some(1), "{}{}", bad.stdout, bad.stderr);
     let topics = ["hook", "hook", "maintenance", "scaling", "suspended", "probe"];
     assert_eq!(lines(&bad.stdout, "MEND "), topics, "{}", bad.stdout);
-    for word in ["result is CONTINUE", "it waits 1m", "AddToLoadBalancer", "and it is replaced", "hint: aws autoscaling"] {
+    for word in
+        ["result is CONTINUE", "it waits 1m", "AddToLoadBalancer", "and it is replaced", "hint: aws autoscaling"]
+    {
         assert!(bad.stdout.contains(word), "{word}: {}", bad.stdout);
     }
     let gone = world.doctor("gone").await?;

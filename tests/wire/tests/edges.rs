@@ -131,9 +131,15 @@ async fn in_service_is_not_yet_traffic() -> Result<()> {
         Some((web.clone(), stalled["text"].as_str()?.to_owned()))
     });
     let (web, text) = web.await?;
-    assert!(text.starts_with("1 of 2 instances serve") && text.contains("unhealthy behind its load balancer"), "{text}");
+    assert!(
+        text.starts_with("1 of 2 instances serve") && text.contains("unhealthy behind its load balancer"),
+        "{text}"
+    );
     let one = instances(&web).into_iter().find(|one| one["instance"] == sick.as_str()).context("it is listed")?;
-    assert_eq!((&one["state"], &one["in_service"], &one["verdict"]), (&json!("InService"), &json!(false), &json!("admitted")));
+    assert_eq!(
+        (&one["state"], &one["in_service"], &one["verdict"]),
+        (&json!("InService"), &json!(false), &json!("admitted"))
+    );
     let page = world.gate.cli(&["status", "--group", "web"]).await?.stdout;
     assert!(page.contains("unhealthy behind its load balancer"), "{page}");
     world.cloud.lock().tell_target_health(&sick, true);
@@ -150,7 +156,11 @@ async fn a_hundred_and_twenty_groups_are_described_whole() -> Result<()> {
     let groups: Vec<&str> = names.iter().map(String::as_str).collect();
     let world = World::set_up("paging", quick(), &groups, Setup { limits, ..Setup::default() }).await?;
     for name in [names[0].as_str(), names[55].as_str(), names[119].as_str()] {
-        world.until("it is described", name, |group| (group["desired"] == 0 && group["warnings"].is_null()).then_some(())).await?;
+        world
+            .until("it is described", name, |group| {
+                (group["desired"] == 0 && group["warnings"].is_null()).then_some(())
+            })
+            .await?;
     }
     let calls = world.calls();
     assert!(calls.values().all(|(_, failed)| *failed == 0), "{calls:?}");
@@ -195,9 +205,10 @@ impl Moto {
             .spawn()
             .context("moto_server does not start: pip install -r tests/requirements.txt")?;
         let mut lines = BufReader::new(child.stderr.take().context("it has an output")?).lines();
-        let said = lines.by_ref().map_while(Result::ok).find_map(|line| {
-            line.split_whitespace().find(|word| word.starts_with("http://")).map(str::to_owned)
-        });
+        let said = lines
+            .by_ref()
+            .map_while(Result::ok)
+            .find_map(|line| line.split_whitespace().find(|word| word.starts_with("http://")).map(str::to_owned));
         // What it says later must not fill the pipe.
         std::thread::spawn(move || lines.for_each(drop));
         match said {
@@ -254,7 +265,8 @@ async fn a_notice_makes_it_sooner_and_the_queue_stays_empty() -> Result<()> {
     assert_eq!(instances(&world.group("web").await?), [] as [Value; 0], "nobody has looked since");
 
     let detail = json!({"AutoScalingGroupName": "web", "LifecycleHookName": "portcullis", "EC2InstanceId": "i-1"});
-    let event = json!({"source": "aws.autoscaling", "detail-type": "EC2 Instance-launch Lifecycle Action", "detail": detail});
+    let event =
+        json!({"source": "aws.autoscaling", "detail-type": "EC2 Instance-launch Lifecycle Action", "detail": detail});
     let test = json!({"Event": "autoscaling:TEST_NOTIFICATION", "AutoScalingGroupName": "web"});
     let others = json!({"source": "aws.autoscaling", "detail": {"AutoScalingGroupName": "others"}});
     let by_sns = json!({"Type": "Notification", "Message": event.to_string()});

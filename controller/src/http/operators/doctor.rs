@@ -6,14 +6,10 @@ use portcullis::{
     api::Examination,
     check::certificate::margin::Validity,
     doctor::{self, Facts},
+    observation::OwnCertificate,
 };
-use rustls::pki_types::{CertificateDer, pem::PemObject as _};
-use x509_parser::parse_x509_certificate;
 
-use crate::{
-    config::{Listener, Tls},
-    http::{App, blocking, problem::Refusal},
-};
+use crate::http::{App, problem::Refusal};
 
 /// One at a time: it costs the calls that the loop needs.
 pub(super) async fn examine(app: &Arc<App>) -> Result<Examination, Refusal> {
@@ -21,23 +17,17 @@ pub(super) async fn examine(app: &Arc<App>) -> Result<Examination, Refusal> {
     let policy = &app.config.policy;
     let groups: Vec<_> = policy.groups.iter().map(|(name, group)| (name.clone(), group.hook.clone())).collect();
     let cloud = app.provider.examine(&groups, &app.clock).await;
-    let certificates = blocking(app, |app| Ok(certificates(app))).await?;
-    let facts = Facts { at: app.clock.now(), cloud, certificates };
+    let facts = Facts { at: app.clock.now(), cloud, certificates: certificates(app) };
     Ok(Examination { examined_at: facts.at, findings: doctor::examine(&facts, policy) })
 }
 
+/// What the listeners show, as the loop was last told.
 fn certificates(app: &App) -> BTreeMap<String, Result<Validity, String>> {
-    let listeners = [("agents", &app.config.agents), ("operators", &app.config.operators)];
-    let with_tls = |(name, listener): (&str, &Listener)| Some((name.to_owned(), validity(listener.tls.as_ref()?)));
-    listeners.into_iter().filter_map(with_tls).collect()
-}
-
-/// Of the server's own certificate, the first in the file.
-fn validity(tls: &Tls) -> Result<Validity, String> {
-    let pem = std::fs::read(&tls.cert).map_err(|error| format!("`{}`: {error}", tls.cert.display()))?;
-    let first = CertificateDer::pem_slice_iter(&pem).next();
-    let first = first.and_then(Result::ok).ok_or_else(|| format!("`{}` has no certificate", tls.cert.display()))?;
-    let (_, parsed) = parse_x509_certificate(&first).map_err(|error| error.to_string())?;
-    let validity = parsed.validity();
-    Ok(Validity { from_s: validity.not_before.timestamp(), until_s: validity.not_after.timestamp() })
+    let snapshot = app.snapshot();
+    let shown = snapshot.observed.certificates.values();
+    let validity = |shown: &OwnCertificate| match &shown.unusable {
+        Some(because) => Err(format!("`{}`: {because}", shown.path)),
+        None => Ok(Validity { from_s: shown.from_s, until_s: shown.until_s }),
+    };
+    shown.map(|shown| (shown.listener.clone(), validity(shown))).collect()
 }

@@ -31,11 +31,13 @@ fn direct(group: &str) -> String {
 }
 
 fn test_notice() -> String {
-    json!({"Event": "autoscaling:TEST_NOTIFICATION", "AutoScalingGroupName": "web", "Service": "AWS Auto Scaling"}).to_string()
+    json!({"Event": "autoscaling:TEST_NOTIFICATION", "AutoScalingGroupName": "web", "Service": "AWS Auto Scaling"})
+        .to_string()
 }
 
 fn by_sns(message: &str) -> String {
-    json!({"Type": "Notification", "MessageId": "m", "TopicArn": "arn:aws:sns:eu-west-1:1:t", "Message": message}).to_string()
+    json!({"Type": "Notification", "MessageId": "m", "TopicArn": "arn:aws:sns:eu-west-1:1:t", "Message": message})
+        .to_string()
 }
 
 #[test]
@@ -88,7 +90,7 @@ impl Queue for Fake {
 
 struct Scene {
     queue: Arc<Fake>,
-    noticed: mpsc::Receiver<GroupName>,
+    noticed: mpsc::Receiver<Observation>,
     shows: watch::Sender<Arc<Snapshot>>,
     clock: Clock,
     metrics: Arc<Metrics>,
@@ -132,6 +134,10 @@ impl Scene {
     }
 }
 
+fn noticed(group: &str) -> Option<Observation> {
+    Some(Observation::Noticed(group.into()))
+}
+
 fn message(handle: &str, body: String) -> Message {
     Message { handle: handle.into(), body }
 }
@@ -157,13 +163,17 @@ async fn a_message_is_deleted_after_its_work_and_what_is_none_of_ours_at_once() 
         message("e", "what?".into()),
     ];
     let mut scene = Scene::start(Duration::from_secs(30), vec![Ok(batch), Ok(vec![message("f", test_notice())])]);
-    assert_eq!(scene.noticed.recv().await, Some("web".into()));
+    assert_eq!(scene.noticed.recv().await, noticed("web"));
     assert!(scene.noticed.try_recv().is_err(), "once for a group, and for nobody else's");
     assert!(scene.deleted().is_empty(), "its group is not described yet");
     scene.described("web");
     scene.until("all are deleted", |scene| scene.deleted() == ["a", "b", "c", "d", "e", "f"]).await;
     for (kind, count) in [("lifecycle", 2), ("test", 2), ("foreign", 1), ("malformed", 1)] {
-        assert!(scene.counts(&format!("portcullis_notices_total{{kind=\"{kind}\"}} {count}")), "{}", scene.metrics.page());
+        assert!(
+            scene.counts(&format!("portcullis_notices_total{{kind=\"{kind}\"}} {count}")),
+            "{}",
+            scene.metrics.page()
+        );
     }
 }
 
@@ -175,8 +185,8 @@ async fn what_was_described_before_is_not_its_work_and_one_group_keeps_nobody_el
     );
     scene.described("web");
     scene.clock.advance(Duration::from_secs(1));
-    assert_eq!(scene.noticed.recv().await, Some("db".into()));
-    assert_eq!(scene.noticed.recv().await, Some("web".into()));
+    assert_eq!(scene.noticed.recv().await, noticed("db"));
+    assert_eq!(scene.noticed.recv().await, noticed("web"));
     scene.described("db");
     scene.until("the next batch has come", |scene| scene.deleted().contains(&"c".to_owned())).await;
     assert_eq!(scene.deleted(), ["b", "c"], "the other one comes again");
@@ -189,7 +199,7 @@ async fn a_queue_that_cannot_be_reached_is_told_and_tried_again() {
     let mut scene = Scene::start(Duration::from_secs(30), batches);
     scene.until("it failed", |scene| !scene.counts("portcullis_notice_queue_failures_total 0")).await;
     assert!(scene.counts("portcullis_notice_queue_reached 0"));
-    assert_eq!(scene.noticed.recv().await, Some("web".into()));
+    assert_eq!(scene.noticed.recv().await, noticed("web"));
     assert!(scene.counts("portcullis_notice_queue_reached 1"));
     assert!(scene.counts("portcullis_notice_queue_failures_total 3"));
 }

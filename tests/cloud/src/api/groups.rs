@@ -160,6 +160,7 @@ impl Cloud {
             deleting: false,
             cause: String::new(),
             failures: Failures::default(),
+            refreshes: Vec::new(),
             told_all_protected: false,
         }
     }
@@ -254,7 +255,10 @@ impl UpdateAutoScalingGroup {
             default_cooldown_s: params.count("DefaultCooldown")?,
             new_instances_protected: params.boolean("NewInstancesProtectedFromScaleIn")?,
             termination_policies: params.texts("TerminationPolicies"),
-            maintenance: params.structure("InstanceMaintenancePolicy").map(|policy| maintenance(&policy)).transpose()?,
+            maintenance: params
+                .structure("InstanceMaintenancePolicy")
+                .map(|policy| maintenance(&policy))
+                .transpose()?,
         })
     }
 }
@@ -268,7 +272,8 @@ fn maintenance(policy: &Params) -> Result<Option<Maintenance>, ApiError> {
             let min_healthy = integer_in("MinHealthyPercentage", min, 0, 100)?;
             let max_healthy = integer_in("MaxHealthyPercentage", max, 100, 200)?;
             if max_healthy - min_healthy > 100 {
-                let message = "The difference between MaxHealthyPercentage and MinHealthyPercentage must not exceed 100";
+                let message =
+                    "The difference between MaxHealthyPercentage and MinHealthyPercentage must not exceed 100";
                 return Err(ApiError::validation(message));
             }
             Ok(Some(Maintenance { min_healthy, max_healthy }))

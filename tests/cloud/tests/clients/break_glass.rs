@@ -98,7 +98,10 @@ fn every_block_does_what_it_says_and_nothing_is_lost() {
     person.wants(7);
     person.passes(5);
     assert_eq!(person.serving().len(), 7, "nothing holds a launch any more");
-    assert_eq!(person.aws("autoscaling describe-lifecycle-hooks --auto-scaling-group-name web")["LifecycleHooks"], Value::Array(vec![]));
+    assert_eq!(
+        person.aws("autoscaling describe-lifecycle-hooks --auto-scaling-group-name web")["LifecycleHooks"],
+        Value::Array(vec![])
+    );
     assert_eq!(person.group()["SuspendedProcesses"], Value::Array(vec![]));
     let activities = person.aws("autoscaling describe-scaling-activities --auto-scaling-group-name web").to_string();
     assert!(!activities.contains("abandoned"), "{activities}");
@@ -108,7 +111,8 @@ fn every_block_does_what_it_says_and_nothing_is_lost() {
 #[test]
 fn every_block_is_run() {
     let blocks = DOCUMENT.matches("```sh\n").count();
-    let sections = ["", "What waits", "Buy time", "Let one through", "Stop gating", "Gate again", "Roll back", "Leave for good"];
+    let sections =
+        ["", "What waits", "Buy time", "Let one through", "Stop gating", "Gate again", "Roll back", "Leave for good"];
     assert_eq!(blocks, sections.len());
     assert!(sections.iter().all(|section| !block(section).is_empty()));
 }
