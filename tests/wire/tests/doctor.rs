@@ -129,7 +129,13 @@ async fn a_good_group_is_well_and_a_bad_one_is_told_how_to_mend() -> Result<()> 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_missing_permission_is_named_and_no_answer_is_not_well() -> Result<()> {
     let mut world = World::set_up("doctor-permission").await?;
-    for action in ["CompleteLifecycleAction", "DescribePolicies", "DescribeTargetGroups", "DescribeTargetHealth"] {
+    for action in [
+        "CompleteLifecycleAction",
+        "SetInstanceProtection",
+        "DescribePolicies",
+        "DescribeTargetGroups",
+        "DescribeTargetHealth",
+    ] {
         world.inject(Fault::Deny { action: Some(action.into()) });
         let told = world.doctor(GROUP).await?;
         assert_eq!(told.code, Some(1), "{action}: {}{}", told.stdout, told.stderr);

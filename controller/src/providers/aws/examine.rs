@@ -95,9 +95,12 @@ impl AwsProvider {
         let complete = self.client.complete_lifecycle_action().auto_scaling_group_name(&name.0);
         let complete = complete.lifecycle_hook_name(hook).instance_id(NOBODY).lifecycle_action_result("CONTINUE");
         let complete = complete.send().await.err();
+        let protect = self.client.set_instance_protection().auto_scaling_group_name(&name.0);
+        let protect = protect.instance_ids(NOBODY).protected_from_scale_in(false).send().await.err();
         let rehearsed = vec![
             heartbeat.map_or(Ok(()), |error| rehearsed("autoscaling:RecordLifecycleActionHeartbeat", &error)),
             complete.map_or(Ok(()), |error| rehearsed("autoscaling:CompleteLifecycleAction", &error)),
+            protect.map_or(Ok(()), |error| rehearsed("autoscaling:SetInstanceProtection", &error)),
         ];
         (rehearsed, ahead_ms)
     }
