@@ -197,6 +197,9 @@ pub struct InstanceStatus {
     pub deadline: Option<Timestamp>,
     /// Whether the cloud has taken our CONTINUE for this wait.
     pub continue_accepted: bool,
+    /// Whether it gets traffic: `InService`, and not found unhealthy by its load balancers.
+    #[serde(default)]
+    pub in_service: bool,
     /// Who protects it from scale-in; absent where nobody does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub protected_by: Option<ProtectedBy>,
@@ -292,6 +295,15 @@ pub struct ReleaseSummary {
     pub accepted_by: Vec<GroupName>,
 }
 
+/// `GET /v1/doctor`: what is to be mended about the set-up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Examination {
+    /// When it was looked at, by the controller's clock.
+    pub examined_at: Timestamp,
+    /// At least one finding for each group and topic, and of the controller itself.
+    pub findings: Vec<crate::doctor::Finding>,
+}
+
 /// `POST /v1/groups/{group}/promote`: make a release the wanted one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -354,6 +366,17 @@ pub struct Pause {
     /// For how long, in seconds: up to [`WORD_S_MAX`]; 0 ends a pause.
     #[serde(default = "word_s_default")]
     pub for_s: u64,
+}
+
+/// `POST /v1/groups/{group}/detach`: let in all that waits in a group, proven or not; or, to attach it, no longer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Detach {
+    /// Why.
+    pub reason: String,
+    /// Whether to end it.
+    #[serde(default)]
+    pub attach: bool,
 }
 
 const fn word_s_default() -> u64 {

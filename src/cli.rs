@@ -7,8 +7,11 @@ use clap::Parser;
 
 mod acknowledge;
 mod answer;
+mod attach;
 mod client;
 mod clock;
+mod detach;
+mod doctor;
 mod events;
 mod explain;
 mod files;
@@ -53,10 +56,13 @@ commands! {
     Status(status),
     Explain(explain),
     Events(events),
+    Doctor(doctor),
     Acknowledge(acknowledge),
     Override(r#override),
     Pause(pause),
     Resume(resume),
+    Detach(detach),
+    Attach(attach),
     Retry(retry),
     Token(token),
     Trial(trial),

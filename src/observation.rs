@@ -147,8 +147,7 @@ pub struct Refresh {
 impl GroupFacts {
     /// Whether fewer instances serve than are wanted.
     pub fn is_short(&self) -> bool {
-        let serving = self.instances.iter().filter(|instance| instance.state == LifecycleState::InService);
-        serving.count() < self.desired as usize
+        self.instances.iter().filter(|instance| instance.serves()).count() < self.desired as usize
     }
 }
 
@@ -177,4 +176,15 @@ pub struct InstanceFacts {
     pub launch_template: Option<String>,
     /// Whether it is protected from scale-in.
     pub protected: bool,
+    /// Whether the load balancers of its group find it healthy; true where there are none. None when they could not be asked, and
+    /// of one that is not `InService`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub healthy: Option<bool>,
+}
+
+impl InstanceFacts {
+    /// Whether it gets traffic, as far as is known: in service is not yet that.
+    pub fn serves(&self) -> bool {
+        self.state == LifecycleState::InService && self.healthy != Some(false)
+    }
 }

@@ -16,7 +16,8 @@ use crate::{
     timestamp::Timestamp,
 };
 
-/// Where a record is kept. Written as a path: `group/NAME`, `pause/NAME`, `breaker/NAME`, `protection/NAME`, `alert/CODE/NAME`,
+/// Where a record is kept. Written as a path: `group/NAME`, `pause/NAME`, `detach/NAME`, `breaker/NAME`, `protection/NAME`,
+/// `alert/CODE/NAME`,
 /// `wait/ID`, `admission/ID`, `rejection/ID`,
 /// `dispute/ID`, `override/ID`, `trial/ID`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -44,6 +45,8 @@ pub enum Key {
     Override(InstanceId),
     /// What would have become of an instance whose group only observes.
     Trial(InstanceId),
+    /// Whether an operator wants to do without the gate.
+    Detach(GroupName),
 }
 
 impl Key {
@@ -61,6 +64,7 @@ impl Key {
             Self::Dispute(id) => ("dispute/", &id.0),
             Self::Override(id) => ("override/", &id.0),
             Self::Trial(id) => ("trial/", &id.0),
+            Self::Detach(name) => ("detach/", &name.0),
         };
         [family, name].concat()
     }
@@ -83,6 +87,7 @@ impl Key {
             "dispute" => Some(Self::Dispute(name.into())),
             "override" => Some(Self::Override(name.into())),
             "trial" => Some(Self::Trial(name.into())),
+            "detach" => Some(Self::Detach(name.into())),
             _ => None,
         }
     }
@@ -120,6 +125,8 @@ pub enum Record {
     Override(OverrideRecord),
     /// Under [`Key::Trial`].
     Trial(TrialRecord),
+    /// Under [`Key::Detach`].
+    Detach(DetachRecord),
 }
 
 /// What a group accepts: written by operators' promotions.
@@ -245,6 +252,19 @@ pub struct PauseRecord {
     pub at: Timestamp,
     /// When it is no longer in effect.
     pub until: Timestamp,
+}
+
+/// An operator's word that a group is to do without the gate: everything that waits in it is let in, proven or not, until the
+/// operator says otherwise. Without an end of its own, since it is how to leave.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DetachRecord {
+    /// Who said so, and why; or who ended it.
+    pub warrant: Warrant,
+    /// When it was said.
+    pub at: Timestamp,
+    /// When it was ended. None while it is in effect.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<Timestamp>,
 }
 
 /// That launches of a group keep failing: written when it stops replacing them, when another one failed all the same, and when

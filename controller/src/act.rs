@@ -205,6 +205,7 @@ impl Actor {
             Some(Word::Reject) => return Err("an operator gives it up".into()),
             Some(Word::Admit) => return self.still_waits(held),
             None if mode == Mode::Observe => return Ok(()),
+            None if self.is_detached(held).map_err(unreadable)? => return self.still_waits(held),
             None => self.is_not_paused(held)?,
         }
         let group = records::read(store, &Key::Group(held.group.clone()).path()).map_err(unreadable)?;
@@ -231,6 +232,12 @@ impl Actor {
             Some((_, Record::Override(said))) if said.wait == held.wait && now < said.until => Some(said.word),
             _ => None,
         })
+    }
+
+    /// Whether the group does without the gate, now.
+    fn is_detached(&self, held: &Held) -> Result<bool, StoreError> {
+        let record = records::read(&*self.parts.store, &Key::Detach(held.group.clone()).path())?;
+        Ok(matches!(record, Some((_, Record::Detach(detached))) if detached.ended_at.is_none()))
     }
 
     fn is_not_paused(&self, held: &Held) -> Result<(), String> {

@@ -172,7 +172,8 @@ pub(crate) fn line_of(key: &Key, record: &Record) -> Option<Entry> {
         | Record::Pause(_)
         | Record::Override(_)
         | Record::Trial(_)
-        | Record::Protection(_) => {
+        | Record::Protection(_)
+        | Record::Detach(_) => {
             return None;
         }
     };

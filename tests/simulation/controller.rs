@@ -39,6 +39,8 @@ pub(crate) struct Controller {
     pub(crate) under_way: BTreeMap<AttemptKey, u64>,
     /// Ends of waits that it knows were taken.
     pub(crate) taken: BTreeMap<(InstanceId, WaitId), u64>,
+    /// When it was last told that the cloud throttles, and what its calls since then cost.
+    pub(crate) pressed: Option<(u64, usize)>,
     /// Whether it forgot an instance that a part of a description did not list.
     pub(crate) forgot: bool,
     pub(crate) bug: Option<Bug>,
@@ -59,6 +61,7 @@ impl Controller {
             turn_pending: false,
             under_way: BTreeMap::new(),
             taken: BTreeMap::new(),
+            pressed: None,
             forgot: false,
             bug,
         }
@@ -89,12 +92,20 @@ impl Controller {
         match observation {
             Observation::Sent { attempt, .. } => {
                 self.under_way.insert(attempt.clone(), now);
+                if let Some((at, cost)) = &mut self.pressed
+                    && now < *at + 1_000
+                {
+                    *cost += attempt.cost();
+                }
                 if let AttemptKey::Admit(id, wait) = attempt {
                     self.taken.remove(&(id.clone(), *wait));
                 }
             }
             Observation::Answered { attempt, answer, .. } => {
                 self.under_way.remove(attempt);
+                if *answer == Answer::Throttled && attempt.is_call() {
+                    self.pressed = Some((now, 0));
+                }
                 if let (AttemptKey::Admit(id, wait), Answer::Accepted) = (attempt, answer) {
                     self.taken.insert((id.clone(), *wait), now);
                 }

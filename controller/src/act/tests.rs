@@ -7,7 +7,7 @@ use portcullis::{
     instance::{LifecycleState, WaitId},
     observed::{Instance as Seen, Observed},
     policy::{GroupPolicy, Policy},
-    record::{OverrideRecord, PauseRecord, Warrant},
+    record::{DetachRecord, OverrideRecord, PauseRecord, Warrant},
     timestamp::Timestamp,
 };
 
@@ -41,6 +41,7 @@ struct Scene {
     admission: AdmissionRecord,
     word: Option<OverrideRecord>,
     pause: Option<PauseRecord>,
+    detached: Option<DetachRecord>,
     evidence: Evidence,
     binding: Binding,
     seen: Seen,
@@ -76,6 +77,7 @@ impl Scene {
             },
             word: None,
             pause: None,
+            detached: None,
             binding: Binding {
                 instance: "i-1".into(),
                 group: None,
@@ -92,6 +94,7 @@ impl Scene {
                 protected: false,
                 described_at: now,
                 evidence: Some(evidence.clone()),
+                healthy: None,
                 serving_since: None,
                 passing_since: Some(now),
             },
@@ -105,6 +108,8 @@ impl Scene {
         let record = |key: Key, record: Record| records::put(key.path(), None, &record);
         let word = self.word.clone().map(|said| record(Key::Override("i-1".into()), Record::Override(said)));
         let pause = self.pause.clone().map(|pause| record(Key::Pause("web".into()), Record::Pause(pause)));
+        let detached = self.detached.clone();
+        let detached = detached.map(|detached| record(Key::Detach("web".into()), Record::Detach(detached)));
         let mut writes = vec![
             record(Key::Group("web".into()), Record::Group(self.group.clone())),
             record(Key::Admission("i-1".into()), Record::Admission(self.admission.clone())),
@@ -112,7 +117,7 @@ impl Scene {
             records::put(records::bound_path(&"i-1".into()), None, &"id"),
             records::put(records::binding_path("id"), None, &self.binding),
         ];
-        writes.extend(word.into_iter().chain(pause));
+        writes.extend(word.into_iter().chain(pause).chain(detached));
         writes
     }
 
@@ -237,6 +242,24 @@ async fn nothing_is_sent_for_a_paused_group_but_on_a_word() {
     let mut said = paused(60).unproven();
     said.says(Word::Admit, 1, 60);
     assert_eq!(said.admit().await.0, [Call::Admit(held())]);
+}
+
+#[tokio::test]
+async fn for_a_detached_group_it_is_sent_without_proof_until_that_ends() {
+    let detached = |ended: bool| {
+        let mut scene = Scene::good().unproven();
+        let ended_at = ended.then_some(scene.now);
+        scene.detached = Some(DetachRecord { warrant: warrant(), at: scene.now, ended_at });
+        scene
+    };
+    assert_eq!(detached(false).admit().await.0, [Call::Admit(held())]);
+    assert_eq!(detached(true).admit().await.0, []);
+    let mut held_by_a_word = detached(false);
+    held_by_a_word.says(Word::Hold, 1, 60);
+    assert_eq!(held_by_a_word.admit().await.0, []);
+    let mut gone = detached(false);
+    gone.seen.state = LifecycleState::InService;
+    assert_eq!(gone.admit().await.0, []);
 }
 
 #[tokio::test]

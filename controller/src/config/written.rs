@@ -131,6 +131,8 @@ pub struct Aws {
     pub region: Option<String>,
     /// Endpoint of the Auto Scaling API; else `AWS_ENDPOINT_URL`, else AWS's own.
     pub endpoint_url: Option<String>,
+    /// URL of an SQS queue with notices of lifecycle actions. They only make things sooner.
+    pub lifecycle_queue_url: Option<String>,
 }
 
 /// `[trust]`

@@ -11,7 +11,7 @@ use axum::{
     routing::{get, post},
 };
 use portcullis::{
-    api::{Acknowledge, Event, Override, Pause, Promote, Retire, Retry},
+    api::{Acknowledge, Detach, Event, Override, Pause, Promote, Retire, Retry},
     digest::Digest,
     exposition,
     instance::{GroupName, InstanceId},
@@ -28,6 +28,8 @@ use super::{
 };
 use crate::stores::{Store, StoreError};
 
+mod detach;
+mod doctor;
 mod overrides;
 mod promotion;
 mod publication;
@@ -40,12 +42,14 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v1/status", get(status))
         .route("/v1/instances/{id}", get(instance))
         .route("/v1/events", get(events))
+        .route("/v1/doctor", get(examine))
         .route("/v1/releases", get(releases).post(publish))
         .route("/v1/groups/{group}/promote", post(promote))
         .route("/v1/groups/{group}/retire", post(retire))
         .route("/v1/groups/{group}/trial", get(trial))
         .route("/v1/groups/{group}/pause", post(pause))
         .route("/v1/groups/{group}/retry", post(retry))
+        .route("/v1/groups/{group}/detach", post(detach))
         .route("/v1/groups/{group}/acknowledge", post(acknowledge))
         .route("/v1/instances/{id}/override", post(override_instance))
         .route("/v1/join-tokens", post(join_token))
@@ -132,6 +136,11 @@ async fn instance(
     let found = view::instance(&app, &snapshot, &InstanceId(id));
     let result =
         found.ok_or_else(|| Refusal::new(Kind::NotFound, "no gated group that was described has this instance"));
+    answer(&app, result, &name)
+}
+
+async fn examine(State(app): State<Arc<App>>, Extension(Operator(name)): Extension<Operator>) -> Response {
+    let result = doctor::examine(&app).await;
     answer(&app, result, &name)
 }
 
@@ -268,6 +277,16 @@ async fn retry(
     body: Inflow,
 ) -> Response {
     change(app, name, body, move |app, wish: &Retry, operator| overrides::retry(app, &GroupName(group), wish, operator))
+        .await
+}
+
+async fn detach(
+    State(app): State<Arc<App>>,
+    Extension(Operator(name)): Extension<Operator>,
+    Path(group): Path<String>,
+    body: Inflow,
+) -> Response {
+    change(app, name, body, move |app, wish: &Detach, operator| detach::detach(app, &GroupName(group), wish, operator))
         .await
 }
 

@@ -5,11 +5,12 @@ use portcullis::{
     alert::AlertKey,
     instance::GroupName,
     observation::{Answer, Observation},
-    record::{GroupRecord, Key, OverrideRecord, PauseRecord, Record, Warrant, Word},
+    record::{DetachRecord, GroupRecord, Key, OverrideRecord, PauseRecord, Record, Warrant, Word},
     timestamp::Timestamp,
 };
 
 use super::{Event, Fault, LEASE, LEASE_RENEWAL, Lease, SKEW_MAX, World, release, told};
+use crate::invariants::LEAVING;
 
 impl World {
     // --- operators and the store
@@ -35,6 +36,9 @@ impl World {
         if self.random.percent(25) {
             return self.writes(&Key::Pause(group.clone()), &Record::Pause(PauseRecord { warrant, at, until }));
         }
+        if self.random.percent(20) {
+            return self.operator_leaves(group);
+        }
         let waits = self.store.iter().filter_map(|(key, (_, record))| match (key, record) {
             (Key::Wait(id), Record::Wait(wait)) if wait.group == *group && !wait.over => Some((id.clone(), wait.wait)),
             _ => None,
@@ -48,6 +52,15 @@ impl World {
         let record = OverrideRecord { group: group.clone(), wait, word, warrant, at, until };
         self.invariants.said(&id, &record);
         self.writes(&Key::Override(id), &Record::Override(record));
+    }
+
+    /// Detaches the group; attaches it again, if it is detached.
+    fn operator_leaves(&mut self, group: &GroupName) {
+        let (key, at) = (Key::Detach(group.clone()), Timestamp(self.now));
+        let detached = matches!(self.store.get(&key), Some((_, Record::Detach(record))) if record.ended_at.is_none());
+        let warrant = Warrant { by: "ada".into(), because: LEAVING.into() };
+        self.invariants.detached(group, !detached, self.now);
+        self.writes(&key, &Record::Detach(DetachRecord { warrant, at, ended_at: detached.then_some(at) }));
     }
 
     fn writes(&mut self, key: &Key, record: &Record) {

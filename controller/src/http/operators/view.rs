@@ -172,6 +172,7 @@ fn shown(app: &App, snapshot: &Snapshot, id: &InstanceId, instance: &Instance) -
         because: because(app, ruling, id, instance),
         deadline: ruling.and_then(|ruling| ruling.deadline),
         continue_accepted: ruling.is_some_and(|ruling| ruling.continue_accepted),
+        in_service: instance.serves(),
         protected_by: protected_by(snapshot, id, instance),
         wait: ruling.and_then(|ruling| ruling.wait),
         evidence: instance.evidence.clone(),

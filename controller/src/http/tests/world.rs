@@ -69,7 +69,13 @@ impl FakeCloud {
             activities: vec![],
             refresh: None,
             instances: instances
-                .map(|(instance, state)| InstanceFacts { instance, state, launch_template: None, protected: false })
+                .map(|(instance, state)| InstanceFacts {
+                    instance,
+                    state,
+                    launch_template: None,
+                    protected: false,
+                    healthy: None,
+                })
                 .collect(),
         }
     }
