@@ -14,10 +14,12 @@ use portcullis::{
 };
 
 mod duration;
+mod haproxy;
 mod written;
 
 pub use duration::Length;
-pub use written::{Agents, Alerts, Aws, Group, Limits, Operators, Tls, Token, Trust, Written};
+pub use haproxy::{Haproxy, Pool, Socket};
+pub use written::{Agents, Alerts, Aws, Balancer, Group, Limits, Operators, Tls, Token, Trust, Written};
 
 /// All that the controller is told, validated.
 #[derive(Debug, Clone)]
@@ -34,8 +36,8 @@ pub struct Config {
     pub operators: Listener,
     /// Who may speak as an operator: name by the SHA-256 of the token.
     pub operator_tokens: Vec<(Digest, String)>,
-    /// Region and endpoint of the cloud.
-    pub aws: Aws,
+    /// Who holds the instances.
+    pub holder: Holder,
     /// Whose signatures make a manifest.
     pub trust: TrustedKeys,
     /// What may be promoted in which group.
@@ -44,6 +46,15 @@ pub struct Config {
     pub sinks: BTreeMap<String, SinkKind>,
     /// What the decisions go by.
     pub policy: Policy,
+}
+
+/// Who holds the instances, and lets them in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Holder {
+    /// AWS Auto Scaling.
+    Aws(Aws),
+    /// HAProxy, in front of servers that nobody launches.
+    Haproxy(Haproxy),
 }
 
 /// A place where alerts are told.
@@ -156,6 +167,12 @@ impl Config {
             return Err(refused("audience", "must name this controller, as agents address it"));
         }
         let sinks = sinks(written.alerts, dir)?;
+        let haproxy = haproxy::haproxy(&written.haproxy, &written.groups, dir)?;
+        let (holder, limits) = match (haproxy, written.aws) {
+            (Some(_), Some(_)) => return Err(refused("aws", "one controller has either `[aws]` or `[[haproxy]]`")),
+            (Some(haproxy), None) => (Holder::Haproxy(haproxy), haproxy::limits(written.limits)),
+            (None, aws) => (Holder::Aws(aws.unwrap_or_default()), written.limits),
+        };
         let Operators { listen, tls, requests_per_minute_max, tokens: operator_tokens } = written.operators;
         let operators = Agents { listen, tls, requests_per_minute_max };
         Ok(Self {
@@ -165,13 +182,10 @@ impl Config {
             agents: listener("agents", written.agents, dir)?,
             operators: listener("operators", operators, dir)?,
             operator_tokens: tokens(operator_tokens, dir)?,
-            aws: written.aws,
+            holder,
             trust: trust(&written.trust, dir)?,
             pins: written.groups.iter().map(|(name, group)| (name.clone(), group.pin())).collect(),
-            policy: Policy {
-                sinks: sinks.keys().cloned().collect(),
-                ..written::policy(written.groups, &written.limits)?
-            },
+            policy: Policy { sinks: sinks.keys().cloned().collect(), ..written::policy(written.groups, &limits)? },
             sinks,
         })
     }

@@ -9,6 +9,7 @@ use portcullis::{
 };
 
 pub mod aws;
+pub mod haproxy;
 
 /// What one `describe` brought, by group: facts (`None`: there is no such group), or how the call failed.
 pub type Described = BTreeMap<GroupName, Result<Option<GroupFacts>, Answer>>;

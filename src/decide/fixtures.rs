@@ -15,7 +15,7 @@ use crate::{
     attempt::Attempts,
     digest::Digest,
     instance::{GroupName, InstanceId, LifecycleState, WaitId},
-    observation::{Answer, GroupFacts, Hook},
+    observation::{Answer, Custody, GroupFacts, Hook},
     observed::{Group, Instance, Observed},
     outcome::Status,
     policy::{GroupPolicy, Mode, Policy},
@@ -121,6 +121,24 @@ impl Scene {
 
     pub(super) fn listening_since(mut self, since: Option<Timestamp>) -> Self {
         self.observed.listening_since = since;
+        self
+    }
+
+    /// Held where it is, by a balancer.
+    pub(super) fn in_place(mut self) -> Self {
+        self.facts().custody = Custody::InPlace;
+        self
+    }
+
+    /// Held by a hook, as anywhere else.
+    pub(super) fn at_launch(mut self) -> Self {
+        self.facts().custody = Custody::AtLaunch;
+        self
+    }
+
+    /// Described in another state.
+    pub(super) fn in_state(mut self, state: LifecycleState) -> Self {
+        self.observed.instances.values_mut().for_each(|instance| instance.state = state.clone());
         self
     }
 
