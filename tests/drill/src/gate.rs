@@ -108,12 +108,15 @@ pub struct Setup {
     pub admission_deadline: Duration,
     /// Further lines under `[limits]`.
     pub limits: &'static str,
+    /// The Runtime APIs of the balancers, where these hold the instances instead of a cloud.
+    pub balancers: Vec<PathBuf>,
 }
 
 impl Default for Setup {
     /// Everything at its default, but looking at the cloud every second: the drill's cloud does not throttle.
     fn default() -> Self {
-        Self { mode: "enforce", admission_deadline: Duration::from_secs(20 * 60), limits: "describe_every = \"1s\"\n" }
+        let (admission_deadline, balancers) = (Duration::from_secs(20 * 60), Vec::new());
+        Self { mode: "enforce", admission_deadline, limits: "describe_every = \"1s\"\n", balancers }
     }
 }
 
@@ -307,12 +310,19 @@ impl AgentImage {
 }
 
 fn controller_config(release: &Release, cloud: &str, setup: &Setup) -> Result<String> {
+    let (holder, hook) = if setup.balancers.is_empty() {
+        let aws = format!("[aws]\nregion = \"eu-west-1\"\nendpoint_url = \"{cloud}\"\n");
+        (aws, format!("hook = \"{HOOK}\"\n"))
+    } else {
+        let balancer = |socket: &PathBuf| Ok(format!("[[haproxy]]\nsocket = {:?}\n", text(socket)?));
+        (setup.balancers.iter().map(balancer).collect::<Result<String>>()?, String::new())
+    };
     Ok(format!(
         "audience = \"{AUDIENCE}\"\nstore = \"controller.redb\"\n\n\
          [agents]\nlisten = \"{ANY_PORT}\"\n\n[operators]\nlisten = \"{ANY_PORT}\"\n\n\
          [[operators.tokens]]\nname = \"drill\"\nfile = \"operator-token\"\n\n\
-         [aws]\nregion = \"eu-west-1\"\nendpoint_url = \"{cloud}\"\n\n[trust]\nkeys = [{:?}]\n\n\
-         [groups.{GROUP}]\nmode = \"{}\"\nhook = \"{HOOK}\"\nadmission_deadline = \"{}s\"\nproduct = \"shop\"\n\n\
+         {holder}\n[trust]\nkeys = [{:?}]\n\n\
+         [groups.{GROUP}]\nmode = \"{}\"\n{hook}admission_deadline = \"{}s\"\nproduct = \"shop\"\n\n\
          [limits]\n{}",
         text(&release.trust)?,
         setup.mode,
