@@ -138,7 +138,7 @@ impl Scene {
 
     /// Described in another state.
     pub(super) fn in_state(mut self, state: LifecycleState) -> Self {
-        self.observed.instances.values_mut().for_each(|instance| instance.state = state.clone());
+        self.observed.instances.insert(i1(), Instance { state, ..self.observed.instances[&i1()].clone() });
         self
     }
 

@@ -9,8 +9,7 @@
 //! What is held and gets traffic all the same has slipped. Its wait is not over, since nobody let it in: it is held again. What
 //! serves without ever having waited is let be, and told (`serving`): a gate that took it out could empty the fleet.
 //!
-//! Planted bugs (tests/simulation): none, since its cloud holds at launch; the tables below, and a real HAProxy
-//! (controller/tests/haproxy).
+//! Planted bugs (tests/simulation): `slip_ignored`, `stands_for_ever`.
 
 use super::{case::Case, complete::complete, opinion::Opinion, serving};
 use crate::{

@@ -16,6 +16,8 @@ use portcullis::{
     timestamp::Timestamp,
 };
 
+use crate::cloud::IN_PLACE;
+
 /// What is planted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Bug {
@@ -79,10 +81,14 @@ pub(crate) enum Bug {
     HoldIgnored,
     /// `operator`: a pause is not heard.
     PauseIgnored,
+    /// `in_place`: what gets traffic counts as let in.
+    SlipIgnored,
+    /// `in_place`: an admission stands, however old the last report is.
+    StandsForEver,
 }
 
 impl Bug {
-    pub(crate) const ALL: [Self; 30] = [
+    pub(crate) const ALL: [Self; 32] = [
         Self::HoldForever,
         Self::NeverWake,
         Self::AdmitOnAnyReport,
@@ -113,6 +119,8 @@ impl Bug {
         Self::WordForAnyWait,
         Self::HoldIgnored,
         Self::PauseIgnored,
+        Self::SlipIgnored,
+        Self::StandsForEver,
     ];
 
     /// What is folded in place of what was observed.
@@ -146,7 +154,13 @@ impl Bug {
             Self::EndUntold => {
                 decision.actions.retain(|action| !matches!(action, Action::Tell { told: Told::IsOver, .. }));
             }
-            Self::NoHeartbeat => decision.actions.retain(|action| !matches!(action, Action::KeepWaiting(_))),
+            Self::NoHeartbeat | Self::SlipIgnored => {
+                let is_held = |action: &Action| match (self, action) {
+                    (Self::SlipIgnored, Action::KeepWaiting(held)) => held.group.as_str() != IN_PLACE,
+                    (_, action) => !matches!(action, Action::KeepWaiting(_)),
+                };
+                decision.actions.retain(is_held);
+            }
             _ => {}
         }
         decision
@@ -165,6 +179,7 @@ impl Bug {
         }
         match self {
             Self::StaleReportAccepted => policy.limits.report_age_max = Duration::from_secs(3_600),
+            Self::StandsForEver => policy.limits.serving_report_age_max = Duration::from_secs(3_600),
             Self::AbandonAfterRestartAtOnce => policy.limits.listen_min = Duration::ZERO,
             Self::DescribeOnNoticeOnly => policy.limits.describe_every = Duration::from_secs(3_600),
             _ => {}

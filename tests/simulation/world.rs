@@ -13,13 +13,14 @@ use portcullis::{
 
 use crate::{
     agent::Challenge,
-    cloud::{Cloud, Group},
+    cloud::{Cloud, Group, IN_PLACE},
     controller::{Controller, policy},
     invariants::Invariants,
     planted::Bug,
     random::Random,
 };
 
+mod balancer;
 mod control;
 mod fleet;
 
@@ -46,6 +47,7 @@ enum Event {
     Speaks(InstanceId, u64),
     Checks(InstanceId, u64, Challenge),
     Reports(usize, Evidence),
+    BalancerRestarts(GroupName, bool),
     Promoted(GroupName, usize),
     OperatorSpeaks(GroupName),
     Crashes(usize),
@@ -91,6 +93,8 @@ pub(crate) struct Figures {
     pub(crate) words: u64,
     pub(crate) on_a_word: u64,
     pub(crate) told: u64,
+    pub(crate) restarts: u64,
+    pub(crate) held_again: u64,
 }
 
 impl Figures {
@@ -109,6 +113,8 @@ impl Figures {
             words: self.words + other.words,
             on_a_word: self.on_a_word + other.on_a_word,
             told: self.told + other.told,
+            restarts: self.restarts + other.restarts,
+            held_again: self.held_again + other.held_again,
         }
     }
 
@@ -123,6 +129,8 @@ impl Figures {
             && self.words > 0
             && self.on_a_word > 0
             && self.told > 0
+            && self.restarts > 0
+            && self.held_again > 0
     }
 }
 
@@ -158,8 +166,9 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new(seed: u64, bug: Option<Bug>) -> Self {
         let mut random = Random::new(seed);
+        let balanced = (seed % 3 == 0).then_some(IN_PLACE);
         let groups: BTreeSet<GroupName> =
-            ["db", "web"].into_iter().take(1 + seed as usize % 2).map(Into::into).collect();
+            ["db", "web"].into_iter().take(1 + seed as usize % 2).chain(balanced).map(Into::into).collect();
         let observing = groups.iter().filter(|_| random.percent(12)).cloned().collect();
         let policy = policy(&groups, &observing);
         let controllers = (0..2).map(|_| Controller::new(policy.clone(), bug)).collect();
@@ -225,7 +234,12 @@ impl World {
         for name in groups {
             let desired = self.random.between(1, 3) as usize;
             let (other_hook, hopeless) = (self.random.percent(25), self.random.percent(20));
-            self.cloud.groups.insert(name.clone(), Group { desired, other_hook, hopeless });
+            let in_place = name.as_str() == IN_PLACE;
+            let (other_hook, hopeless) = (other_hook && !in_place, hopeless && !in_place);
+            self.cloud.groups.insert(name.clone(), Group { desired, other_hook, hopeless, in_place });
+            if in_place {
+                self.plan_restarts(name);
+            }
             let releases = if self.random.percent(85) { 1 } else { 0 };
             self.promotes(name, releases);
             for _ in 0..desired {
@@ -321,6 +335,7 @@ impl World {
                     self.folds(index, Observation::Reported(evidence));
                 }
             }
+            Event::BalancerRestarts(group, forgets_to_hold) => self.balancer_restarts(&group, forgets_to_hold),
             Event::Promoted(group, releases) => self.promotes(&group, releases),
             Event::OperatorSpeaks(group) => self.operator_speaks(&group),
             Event::Crashes(index) => self.crashes(index),
@@ -356,6 +371,7 @@ impl World {
         }
         let groups: Vec<_> = self.cloud.groups.keys().cloned().collect();
         groups.iter().for_each(|group| self.promotes(group, 4));
+        self.is_mended();
         self.invariants.heals(self.now);
     }
 }

@@ -84,8 +84,9 @@ pub(super) fn haproxy(
 
 /// Balancers are on this machine, and tell what they know in a tenth of a millisecond: a restart should be mended sooner than a
 /// person notices it.
-pub(super) fn limits(written: Limits) -> Limits {
-    Limits { describe_every: written.describe_every.or(Some(Length(DESCRIBE_EVERY))), ..written }
+pub(super) fn limits(mut written: Limits) -> Limits {
+    written.describe_every.get_or_insert(Length(DESCRIBE_EVERY));
+    written
 }
 
 fn socket(written: &str, dir: &Path) -> Result<Socket, ConfigError> {
