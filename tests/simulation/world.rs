@@ -166,7 +166,7 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new(seed: u64, bug: Option<Bug>) -> Self {
         let mut random = Random::new(seed);
-        let balanced = (seed % 3 == 0).then_some(IN_PLACE);
+        let balanced = seed.is_multiple_of(3).then_some(IN_PLACE);
         let groups: BTreeSet<GroupName> =
             ["db", "web"].into_iter().take(1 + seed as usize % 2).chain(balanced).map(Into::into).collect();
         let observing = groups.iter().filter(|_| random.percent(12)).cloned().collect();

@@ -41,17 +41,17 @@ impl World {
         let Some(machine) = self.cloud.instances.get(&held.instance) else { return Answer::NoActiveAction };
         self.figures.admitted += 1;
         self.invariants.let_in(held, machine, &self.store, now);
-        self.turns_to(&held.instance, &LifecycleState::PendingWait, LifecycleState::InService);
+        self.turns_to(&held.instance, &LifecycleState::PendingWait, &LifecycleState::InService);
         Answer::Accepted
     }
 
     pub(super) fn holds(&mut self, held: &Held) -> Answer {
         self.figures.held_again += 1;
-        self.turns_to(&held.instance, &LifecycleState::InService, LifecycleState::PendingWait);
+        self.turns_to(&held.instance, &LifecycleState::InService, &LifecycleState::PendingWait);
         Answer::Accepted
     }
 
-    fn turns_to(&mut self, id: &InstanceId, from: &LifecycleState, to: LifecycleState) {
+    fn turns_to(&mut self, id: &InstanceId, from: &LifecycleState, to: &LifecycleState) {
         let now = self.now;
         let machine = self.cloud.instances.get_mut(id).filter(|machine| machine.is(from));
         machine.into_iter().for_each(|machine| machine.becomes(Some(to.clone()), now));
