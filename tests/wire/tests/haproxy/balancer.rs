@@ -69,8 +69,16 @@ impl Balancer {
         if state {
             fs::write(self.folder.join("state"), self.ask("show servers state").await?)?;
         }
-        kill_process(Pid::from_child(&self.master), Signal::USR2)?;
-        self.until("another worker answers", async || Ok(self.worker().await.is_ok_and(|pid| pid != before))).await
+        // A signal that comes while the master still ends the reload before may be lost.
+        let mut looks = 0;
+        let another = async || {
+            if looks % SIGNAL_EVERY_LOOKS == 0 {
+                kill_process(Pid::from_child(&self.master), Signal::USR2)?;
+            }
+            looks += 1;
+            Ok(self.worker().await.is_ok_and(|pid| pid != before))
+        };
+        self.until("another worker answers", another).await
     }
 
     /// Killed, and started again.
@@ -120,7 +128,11 @@ impl Balancer {
         };
         match timeout(PATIENCE, looking).await {
             Ok(seen) => seen,
-            Err(_) => bail!("{what}: not within {} s; {}", PATIENCE.as_secs(), self.ask("show servers state").await?),
+            Err(_) => {
+                let (state, log) =
+                    (self.ask("show servers state").await?, fs::read_to_string(self.folder.join("log"))?);
+                bail!("{what}: not within {} s; {state}{log}", PATIENCE.as_secs())
+            }
         }
     }
 }
@@ -160,4 +172,6 @@ pub(crate) fn free_address() -> Result<SocketAddr> {
 }
 
 const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// Five seconds.
+const SIGNAL_EVERY_LOOKS: u32 = 250;
 const PATIENCE: Duration = Duration::from_secs(45);

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 use balancer::Balancer;
 use portcullis_drill::{gate::Setup, site::Deploy};
+use portcullis_wire::programs;
 use world::{Load, Machines};
 
 mod balancer;
@@ -109,6 +110,9 @@ async fn a_restart_and_a_reload_are_asserted_again() -> Result<()> {
     assert!(explained.contains("held"), "{explained}");
     let events = world.gate.cli(&["events"]).await?.done()?.stdout;
     assert!(events.contains("it gets traffic though it is held"), "{events}");
+    let of_s1: Vec<&str> = events.lines().filter(|line| line.contains("verdict shop/s1 ")).collect();
+    let let_in = of_s1.iter().position(|line| line.contains("admitted")).expect("it was let in");
+    assert!(of_s1[let_in..].iter().all(|line| line.contains("admitted")), "it waited anew: {of_s1:?}");
     assert!(balancer.holds("s2").await? && !balancer.holds("s1").await?);
     Ok(())
 }
@@ -188,5 +192,44 @@ async fn an_added_server_is_gated_and_checked() -> Result<()> {
     // A web server that ends is noticed: its check runs.
     world.servers.remove("s2");
     balancer.until_down("s2").await?;
+    Ok(())
+}
+
+/// What deploy/haproxy.md has people write is what both programs take.
+#[test]
+fn the_document_is_right() -> Result<()> {
+    let page = std::fs::read_to_string(portcullis_wire::top().join("deploy/haproxy.md"))?;
+    let block = |language: &str| {
+        let begin = page.find(&format!("```{language}\n")).expect("there is such a block") + language.len() + 4;
+        let block = &page[begin..begin + page[begin..].find("```").expect("it ends")];
+        block.lines().map(|line| line.strip_prefix("   ").unwrap_or(line).to_owned() + "\n").collect::<String>()
+    };
+    let folder = tempfile::tempdir()?;
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).map(|()| path)
+    };
+    let haproxy = file("haproxy.cfg", &block("haproxy").replace("user haproxy group portcullis ", ""))?;
+    portcullis_wire::run("haproxy".as_ref(), ["-c".as_ref(), "-f".as_ref(), haproxy.as_os_str()]).exits(0);
+    let example = std::fs::read_to_string(portcullis_wire::top().join("deploy/controller.toml"))?;
+    let (rest, groups) = example.split_once("[groups.web]").expect("it has a group");
+    let (before, after) = rest.split_once("[aws]").expect("it has a cloud");
+    let after = &after[after.find("[trust]").expect("it trusts somebody")..];
+    let limits = &groups[groups.find("[limits]").expect("it has limits")..];
+    let written = format!("{before}{after}{}{limits}", block("toml"));
+    let key = folder.path().join("release.key");
+    portcullis_wire::run(&programs().cli, ["key".as_ref(), "generate".as_ref(), "--out".as_ref(), key.as_os_str()])
+        .exits(0);
+    let token = file("token", "a-token-that-is-long-enough")?;
+    let written = written
+        .replace("/etc/portcullis/release.key.pub", &format!("{}.pub", key.display()))
+        .replace("/etc/portcullis/tokens/ana", &token.display().to_string())
+        .replace("/etc/portcullis/pager.url", &token.display().to_string())
+        .replace("0.0.0.0:7420", "127.0.0.1:7420")
+        .replace("[agents.tls]\ncert", "# cert")
+        .replace("\nkey  = ", "\n# key  = ");
+    let config = file("controller.toml", &written)?;
+    let arguments = ["check-config".as_ref(), "--config".as_ref(), config.as_os_str()];
+    portcullis_wire::run(&programs().controller, arguments).exits(0);
     Ok(())
 }
