@@ -1,6 +1,6 @@
 //! What the controller can do, in the gate's words; a provider says it in the cloud's.
 
-use alloc::string::String;
+use alloc::{string::String, vec::Vec};
 
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +31,8 @@ pub enum Action {
     KeepWaiting(Held),
     /// End a waiting instance (AWS: ABANDON).
     GiveUp(Held),
+    /// Protect instances that serve from scale-in, or no longer (AWS: SetInstanceProtection).
+    Protect(Protection),
     /// Tell a sink of an alert.
     Tell {
         /// Which alert.
@@ -69,6 +71,17 @@ pub struct Held {
     pub hook: String,
 }
 
+/// Instances of a group, and whether they are to be protected from scale-in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Protection {
+    /// Their group.
+    pub group: GroupName,
+    /// Which.
+    pub instances: Vec<InstanceId>,
+    /// Protect them, or no longer.
+    pub protected: bool,
+}
+
 /// What an attempt is known by: the same thing to do has the same key, however often it is tried.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -83,6 +96,8 @@ pub enum AttemptKey {
     KeepWaiting(InstanceId, WaitId),
     /// [`Action::GiveUp`].
     GiveUp(InstanceId, WaitId),
+    /// [`Action::Protect`], either way: which instances it was is seen when the group is described.
+    Protect(GroupName, bool),
     /// [`Action::Tell`], of one time that the alert began: to tell that it fires and that it is over are two things.
     Tell(AlertKey, String, Timestamp, Told),
 }
@@ -96,6 +111,7 @@ impl Action {
             Self::Admit(held) => AttemptKey::Admit(held.instance.clone(), held.wait),
             Self::KeepWaiting(held) => AttemptKey::KeepWaiting(held.instance.clone(), held.wait),
             Self::GiveUp(held) => AttemptKey::GiveUp(held.instance.clone(), held.wait),
+            Self::Protect(protection) => AttemptKey::Protect(protection.group.clone(), protection.protected),
             Self::Tell { key, sink, told, since, .. } => AttemptKey::Tell(key.clone(), sink.clone(), *since, *told),
         }
     }
@@ -109,8 +125,9 @@ impl AttemptKey {
                 Key::Wait(id) | Key::Admission(id) | Key::Rejection(id) | Key::Dispute(id) | Key::Override(id),
             ) => Some(id),
             Self::Admit(id, _) | Self::KeepWaiting(id, _) | Self::GiveUp(id, _) => Some(id),
-            Self::Record(Key::Group(_) | Key::Pause(_) | Key::Breaker(_) | Key::Alert(_))
+            Self::Record(Key::Group(_) | Key::Pause(_) | Key::Breaker(_) | Key::Protection(_) | Key::Alert(_))
             | Self::Describe(_)
+            | Self::Protect(..)
             | Self::Tell(..) => None,
         }
     }

@@ -6,7 +6,9 @@ use core::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    check::certificate::margin,
     instance::{GroupName, InstanceId},
+    observation::OwnCertificate,
     text,
     timestamp::Timestamp,
 };
@@ -81,10 +83,39 @@ pub enum Alert {
         /// Its words.
         because: String,
     },
+    /// An instance refresh waits for instances that the survivors guard protects.
+    RefreshWaits {
+        /// For how many.
+        protected: usize,
+        /// Since when they are protected.
+        since: Timestamp,
+        /// What the cloud says of it.
+        said: String,
+    },
+    /// Survivors cannot be protected from scale-in.
+    Unprotected {
+        /// The cloud's words.
+        because: String,
+    },
     /// Somewhere alerts are not taken.
     Deaf {
         /// The sinks, by their names.
         sinks: Vec<String>,
+    },
+    /// A certificate of the controller's own will end.
+    CertificateAging {
+        /// Which.
+        certificates: Vec<OwnCertificate>,
+    },
+    /// A certificate of the controller's own ends soon, or has ended: no agent will be heard.
+    CertificateExpiring {
+        /// Which.
+        certificates: Vec<OwnCertificate>,
+    },
+    /// What is in the controller's files for TLS cannot be used.
+    CertificateUnusable {
+        /// Which.
+        certificates: Vec<OwnCertificate>,
     },
     /// Nothing is held, or the unproven get in without us.
     Unguarded {
@@ -104,7 +135,12 @@ impl Alert {
             Self::Silent { .. } => "silent",
             Self::Disputed { .. } => "disputed",
             Self::Undescribed { .. } => "undescribed",
+            Self::RefreshWaits { .. } => "refresh_waits",
+            Self::Unprotected { .. } => "unprotected",
             Self::Deaf { .. } => "deaf",
+            Self::CertificateAging { .. } => "certificate_aging",
+            Self::CertificateExpiring { .. } => "certificate_expiring",
+            Self::CertificateUnusable { .. } => "certificate_unusable",
             Self::Unguarded { .. } => "unguarded",
         }
     }
@@ -115,9 +151,13 @@ impl Alert {
             Self::Stalled { .. } | Self::BreakerOpen { .. } | Self::Disputed { .. } | Self::Undescribed { .. } => {
                 Severity::Critical
             }
+            Self::CertificateExpiring { .. } | Self::CertificateUnusable { .. } => Severity::Critical,
+            Self::CertificateAging { .. } => Severity::Warning,
             Self::Bypassed { .. }
             | Self::Drifted { .. }
             | Self::Silent { .. }
+            | Self::RefreshWaits { .. }
+            | Self::Unprotected { .. }
             | Self::Deaf { .. }
             | Self::Unguarded { .. } => Severity::Warning,
         }
@@ -146,10 +186,45 @@ impl fmt::Display for Alert {
             Self::Undescribed { since, because } => {
                 write!(f, "nothing is known of it since {since}: {}", text::visible(because))
             }
+            Self::RefreshWaits { protected, since, said } => {
+                write!(
+                    f,
+                    "an instance refresh ({}) waits for {protected} instances, protected since {since}",
+                    text::visible(said)
+                )?;
+                f.write_str(" until new ones are proven, and fails after an hour")
+            }
+            Self::Unprotected { because } => {
+                write!(f, "those that serve cannot be protected from scale-in: {}", text::visible(because))
+            }
             Self::Deaf { sinks } => write!(f, "alerts are not taken by: {}", text::visible(&sinks.join(", "))),
+            Self::CertificateAging { certificates } | Self::CertificateExpiring { certificates } => {
+                each(f, certificates, |f, one| {
+                    let (path, until) = (text::visible(&one.path), margin::date(one.until_s));
+                    write!(f, "{}: `{path}` ends at {until}", one.listener)?;
+                    one.rewritten_at.map_or(Ok(()), |at| {
+                        write!(f, "; the file was written at {at}, with the same certificate in it")
+                    })
+                })
+            }
+            Self::CertificateUnusable { certificates } => each(f, certificates, |f, one| {
+                let because = text::visible(one.unusable.as_deref().unwrap_or_default());
+                write!(f, "{}: {because}; what was read before is still shown", one.listener)
+            }),
             Self::Unguarded { because } => f.write_str(because),
         }
     }
+}
+
+fn each<T>(
+    f: &mut fmt::Formatter<'_>,
+    all: &[T],
+    one: impl Fn(&mut fmt::Formatter<'_>, &T) -> fmt::Result,
+) -> fmt::Result {
+    all.iter().enumerate().try_for_each(|(index, it)| {
+        f.write_str(if index > 0 { "; " } else { "" })?;
+        one(f, it)
+    })
 }
 
 /// Instances grouped by what is the matter with them: the cause that most have comes first.

@@ -120,6 +120,9 @@ pub struct Status {
     pub decided_at: Timestamp,
     /// Every group it gates.
     pub groups: Vec<GroupStatus>,
+    /// What is the matter with the controller itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub alerts: Vec<AlertStatus>,
 }
 
 /// One group of [`Status`].
@@ -194,12 +197,25 @@ pub struct InstanceStatus {
     pub deadline: Option<Timestamp>,
     /// Whether the cloud has taken our CONTINUE for this wait.
     pub continue_accepted: bool,
+    /// Who protects it from scale-in; absent where nobody does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protected_by: Option<ProtectedBy>,
     /// Its present wait.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wait: Option<WaitId>,
     /// The last accepted report, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evidence: Option<crate::report::Evidence>,
+}
+
+/// Who protects an instance from scale-in. The cloud does not say; the controller knows what it did itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProtectedBy {
+    /// The controller, while new instances are not proven.
+    SurvivorsGuard,
+    /// Somebody else: the controller leaves it alone.
+    SomebodyElse,
 }
 
 fn known_reason<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Reason>, D::Error> {
@@ -257,6 +273,23 @@ pub struct Promote {
     /// Allows an older sequence than the wanted one; needs a reason.
     #[serde(default)]
     pub rollback: bool,
+    /// Allows a release that was not proven where the group's policy demands it; needs a reason. A rollback needs no proof.
+    #[serde(default)]
+    pub force: bool,
+    /// Why, for the audit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// `POST /v1/groups/{group}/retire`: no longer accept a former release.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Retire {
+    /// A digest, or the name of exactly one published release.
+    pub release: String,
+    /// Allows one that still serves; needs a reason.
+    #[serde(default)]
+    pub force: bool,
     /// Why, for the audit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,

@@ -3,7 +3,7 @@
 //! Every instance of a gated group is a `Case`; a list of rules looks at it, and the first that answers wins. A rule is pure,
 //! and its `Opinion` holds the ruling, the actions it wishes for, and the moment at which it could change by time alone. What
 //! concerns more than one instance comes after: none is given up while launches keep failing for one cause (`breaker`), else one
-//! of a group at a time (`pacing`), attempts under way and backoff
+//! of a group at a time (`pacing`), those that serve are protected while new ones are not proven (`survivors`), attempts under way and backoff
 //! (`retry`), the lease, and the budget of calls (`budget`).
 //!
 //! The order of the rules is an argument: what can be held again comes first (`in_place`), what cannot be completed comes first (`no_hook`, `waits`), then what was done already
@@ -18,6 +18,7 @@ use alloc::{
 pub use breaker::Breaker;
 use case::Case;
 use opinion::Opinion;
+pub use survivors::Guard;
 
 use crate::{
     action::Action,
@@ -47,10 +48,12 @@ mod no_hook;
 mod operator;
 mod opinion;
 mod pacing;
+pub mod promotion;
 mod proof;
 mod rejected;
 mod retry;
 mod serving;
+mod survivors;
 mod tell;
 mod waits;
 
@@ -61,6 +64,8 @@ pub struct Decision {
     pub rulings: BTreeMap<InstanceId, Ruling>,
     /// One for each gated group: whether it replaces what fails.
     pub breakers: BTreeMap<GroupName, Breaker>,
+    /// One for each gated group: whom it protects from scale-in.
+    pub guards: BTreeMap<GroupName, Guard>,
     /// All that somebody should look at now.
     pub alerts: BTreeMap<AlertKey, Alert>,
     /// To be attempted once each, most urgent first. Empty without the lease.
@@ -82,14 +87,15 @@ pub fn decide(observed: &Observed, policy: &Policy, now: Timestamp) -> Decision 
         wishes.extend(opinion.wishes);
         opinion.ruling.into_iter().for_each(|ruling| drop(rulings.insert(id.clone(), ruling)));
     }
-    let alerts = alerts::firing(observed, policy, &rulings, &breakers, now, &mut wakes);
+    let guards = survivors::protect(&rulings, &breakers, observed, policy, now, &mut wishes, &mut wakes);
+    let alerts = alerts::firing(observed, policy, &rulings, &breakers, &guards, now, &mut wakes);
     wishes.extend(tell::due(&alerts, observed, policy, now, &mut wakes));
     let wishes = retry::sendable(wishes, observed, policy, now, &mut wakes);
     let mut actions = budget::granted(wishes, observed, policy, now, &mut wakes);
     if !leads(observed, policy, now, &mut wakes) {
         actions.clear();
     }
-    Decision { rulings, breakers, alerts, actions, wake_at: wakes.into_iter().find(|at| *at > now) }
+    Decision { rulings, breakers, guards, alerts, actions, wake_at: wakes.into_iter().find(|at| *at > now) }
 }
 
 type Rule = fn(&Case<'_>) -> Option<Opinion>;

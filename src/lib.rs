@@ -36,6 +36,7 @@ pub mod decide;
 pub mod diff;
 pub mod digest;
 pub mod duration;
+pub mod exposition;
 pub mod facts;
 pub mod glob;
 pub mod instance;

@@ -54,8 +54,29 @@ pub enum Observation {
         /// The end of the lease.
         until: Timestamp,
     },
+    /// What a listener of this controller shows by TLS was looked at.
+    Certificate(OwnCertificate),
     /// Time passed.
     Tick,
+}
+
+/// A certificate of the controller's own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnCertificate {
+    /// Whose: `agents` or `operators`.
+    pub listener: String,
+    /// Its file.
+    pub path: String,
+    /// The one that is shown is valid from then, in Unix seconds.
+    pub from_s: i64,
+    /// Until then.
+    pub until_s: i64,
+    /// Why what is in the files now cannot be shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unusable: Option<String>,
+    /// When its file was last written since it is shown, with the same certificate: somebody renews, and nothing comes of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rewritten_at: Option<Timestamp>,
 }
 
 /// How an attempt was answered.
@@ -113,6 +134,9 @@ pub struct GroupFacts {
     /// What could not be seen of it, in words: one of its balancers does not answer.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unseen: Vec<String>,
+    /// The instance refresh that is under way; asked for only while an instance is protected from scale-in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refresh: Option<Refresh>,
 }
 
 /// How the instances of a group are held.
@@ -125,6 +149,17 @@ pub enum Custody {
     /// Where they are, by a balancer that sends them nothing. It lets them in and holds them again as often as it is told to,
     /// forgets what it was told when it restarts, and can end nothing.
     InPlace,
+}
+
+/// The cloud replaces all instances of a group, a few at a time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refresh {
+    /// Its id.
+    pub id: String,
+    /// Whether it waits for instances that are protected from scale-in, and fails in the end.
+    pub waits_for_protected: bool,
+    /// What the cloud says of it.
+    pub said: String,
 }
 
 impl GroupFacts {

@@ -9,7 +9,7 @@ use crate::{
     action::AttemptKey,
     attempt::Attempts,
     instance::{GroupName, InstanceId, LifecycleState},
-    observation::{GroupFacts, Observation},
+    observation::{GroupFacts, Observation, OwnCertificate},
     record::{Key, Record},
     report::Evidence,
     timestamp::Timestamp,
@@ -35,6 +35,8 @@ pub struct Observed {
     pub removed: BTreeMap<Key, u64>,
     /// What was tried.
     pub attempts: BTreeMap<AttemptKey, Attempts>,
+    /// What this controller's listeners show, by their names.
+    pub certificates: BTreeMap<alloc::string::String, OwnCertificate>,
     /// The lease, if one was ever held: epoch and end.
     pub lease: Option<(u64, Timestamp)>,
     /// Since when this controller leads without a gap, and agents are listened to.
@@ -63,6 +65,8 @@ pub struct Instance {
     pub group: GroupName,
     /// Where it is in its life.
     pub state: LifecycleState,
+    /// Whether it is protected from scale-in, by whomever.
+    pub protected: bool,
     /// When that was asked for.
     pub described_at: Timestamp,
     /// Since when it serves, by descriptions without a break.
@@ -84,6 +88,7 @@ impl Observed {
             Observation::Sent { attempt, at } => self.sent(attempt, at),
             Observation::Answered { attempt, answer, at } => self.answered(attempt, answer, at),
             Observation::Lease { epoch, until } => self.leased(epoch, until, now),
+            Observation::Certificate(seen) => drop(self.certificates.insert(seen.listener.clone(), seen)),
             Observation::Tick => {}
         }
     }

@@ -27,6 +27,19 @@ impl core::fmt::Display for Mode {
     }
 }
 
+/// When instances that are proven and serve are protected from scale-in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SurvivorsGuard {
+    /// All of them, while new ones are not proven yet.
+    #[default]
+    WhileImpaired,
+    /// So, and `ready_min` of them at all other times too.
+    Always,
+    /// Never.
+    Off,
+}
+
 /// The policy of all gated groups.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Policy {
@@ -60,9 +73,24 @@ pub struct GroupPolicy {
     pub silent_after: Duration,
     /// Default 30 min.
     pub breaker_window: Duration,
+    /// Where a release must have been proven before it is promoted here. Default nowhere: whoever has no group to try it in gates
+    /// this one all the same.
+    pub promotion_needs: Option<PromotionNeeds>,
     /// Then one is replaced after this time, to see whether it still fails. Default 30 min: slow enough for a person to look
     /// first, quick enough to heal by itself before the night is over.
     pub breaker_retry_after: Duration,
+    /// Default `while_impaired`: an old one must not go before a new one is proven, and otherwise scale-in is nobody's business.
+    pub survivors_guard: SurvivorsGuard,
+    /// So much of what is wanted must serve, in percent. Default 50: half a fleet is slow, less of it is down.
+    pub ready_min_percent: u32,
+}
+
+impl GroupPolicy {
+    /// How many must serve where so many are wanted: never none.
+    pub fn ready_min(&self, desired: u32) -> usize {
+        let ready = u64::from(desired).saturating_mul(u64::from(self.ready_min_percent)).div_ceil(100);
+        usize::try_from(ready).unwrap_or(usize::MAX).max(1)
+    }
 }
 
 impl Default for GroupPolicy {
@@ -74,11 +102,23 @@ impl Default for GroupPolicy {
             abandon_interval_min: Duration::from_secs(5 * 60),
             stall_after: Duration::from_secs(10 * 60),
             silent_after: Duration::from_secs(5 * 60),
+            promotion_needs: None,
             breaker_failures: 3,
             breaker_window: Duration::from_secs(30 * 60),
             breaker_retry_after: Duration::from_secs(30 * 60),
+            survivors_guard: SurvivorsGuard::WhileImpaired,
+            ready_min_percent: 50,
         }
     }
+}
+
+/// A release must have been proven by so many instances of another group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PromotionNeeds {
+    /// The other group; it is gated too.
+    pub group: GroupName,
+    /// How many of its instances.
+    pub instances: usize,
 }
 
 /// Limits common to all groups.
@@ -131,6 +171,21 @@ impl Default for Limits {
             undescribed_after: Duration::from_secs(5 * 60),
             alert_repeat_every: Duration::from_secs(30 * 60),
             calls_per_turn_max: 50,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::GroupPolicy;
+
+    #[test]
+    fn how_many_must_serve() {
+        for (desired, percent, ready_min) in
+            [(0, 50, 1), (1, 50, 1), (2, 50, 1), (3, 50, 2), (9, 50, 5), (9, 0, 1), (7, 100, 7)]
+        {
+            let policy = GroupPolicy { ready_min_percent: percent, ..GroupPolicy::default() };
+            assert_eq!(policy.ready_min(desired), ready_min, "{percent} % of {desired}");
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::{
     timestamp::Timestamp,
 };
 
-/// Where a record is kept. Written as a path: `group/NAME`, `pause/NAME`, `breaker/NAME`, `alert/CODE/NAME`,
+/// Where a record is kept. Written as a path: `group/NAME`, `pause/NAME`, `breaker/NAME`, `protection/NAME`, `alert/CODE/NAME`,
 /// `wait/ID`, `admission/ID`, `rejection/ID`,
 /// `dispute/ID`, `override/ID`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -28,6 +28,8 @@ pub enum Key {
     Pause(GroupName),
     /// Whether a group goes on replacing what fails.
     Breaker(GroupName),
+    /// Whom of a group we protect from scale-in.
+    Protection(GroupName),
     /// Who was told of an alert.
     Alert(AlertKey),
     /// An instance's waits.
@@ -50,6 +52,7 @@ impl Key {
             Self::Group(name) => ("group/", &name.0),
             Self::Pause(name) => ("pause/", &name.0),
             Self::Breaker(name) => ("breaker/", &name.0),
+            Self::Protection(name) => ("protection/", &name.0),
             Self::Wait(id) => ("wait/", &id.0),
             Self::Admission(id) => ("admission/", &id.0),
             Self::Rejection(id) => ("rejection/", &id.0),
@@ -66,6 +69,7 @@ impl Key {
             "group" => Some(Self::Group(name.into())),
             "pause" => Some(Self::Pause(name.into())),
             "breaker" => Some(Self::Breaker(name.into())),
+            "protection" => Some(Self::Protection(name.into())),
             "alert" => {
                 let (code, group) = name.split_once('/')?;
                 Some(Self::Alert(AlertKey { group: group.into(), code: code.into() }))
@@ -104,6 +108,8 @@ pub enum Record {
     Pause(PauseRecord),
     /// Under [`Key::Breaker`].
     Breaker(BreakerRecord),
+    /// Under [`Key::Protection`].
+    Protection(ProtectionRecord),
     /// Under [`Key::Alert`].
     Alert(AlertRecord),
     /// Under [`Key::Override`].
@@ -234,6 +240,14 @@ pub struct BreakerRecord {
     /// When one was proven after all. None while replacing is stopped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub closed_at: Option<Timestamp>,
+}
+
+/// Whom of a group we protect from scale-in: written before the first call that does, and again when it is over. Protected and not
+/// in it is somebody else's doing. One record for a whole group: a thousand instances are one write.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ProtectionRecord {
+    /// When it was decided, for each.
+    pub instances: BTreeMap<InstanceId, Timestamp>,
 }
 
 /// Who was told of an alert, and when: so that it is repeated, and its end told, across restarts too.

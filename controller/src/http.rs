@@ -5,11 +5,12 @@
 
 use std::{
     collections::BTreeMap,
+    net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use axum::{Json, body::Body, response::IntoResponse as _, response::Response};
+use axum::{Json, response::IntoResponse as _, response::Response};
 use portcullis::{api::Answer, challenge::MacKey, digest::Digest, instance::InstanceId, timestamp::Timestamp};
 use serde::Serialize;
 use tokio::sync::{Semaphore, watch};
@@ -31,7 +32,7 @@ pub mod releases;
 pub mod serve;
 pub mod tls;
 
-use limits::Window;
+use limits::{Inflow, Limit, Offenders, Window};
 use problem::{Kind, Refusal};
 use releases::Releases;
 
@@ -53,6 +54,7 @@ pub struct App {
     /// Lines about refusals that the audit takes: strangers must not fill the disk.
     refusal_lines: Window,
     bodies: Semaphore,
+    pub(crate) offenders: Offenders,
 }
 
 /// What [`App::new`] needs, beside the configuration.
@@ -92,6 +94,7 @@ impl App {
             refused: Mutex::default(),
             refusal_lines: Window::new(REFUSAL_LINES_PER_MINUTE_MAX),
             bodies: Semaphore::new(BODIES_MAX),
+            offenders: Offenders::default(),
         })
     }
 
@@ -147,6 +150,11 @@ impl App {
         refusal.into_response()
     }
 
+    /// Counts and names a client that reached a limit.
+    pub(crate) fn offends(&self, listener: &'static str, client: IpAddr, limit: Limit) {
+        self.offenders.offends(&self.metrics, listener, client, limit, self.clock.now());
+    }
+
     /// Waits until the loop has decided on everything up to `revision`, for a moment at most.
     pub(crate) async fn decided(&self, revision: u64) -> Arc<Snapshot> {
         let mut snapshots = self.snapshots.clone();
@@ -157,14 +165,27 @@ impl App {
         }
     }
 
-    /// A body of at most `bytes_max`, in time; few are taken in at once, so that memory has a bound.
-    pub(crate) async fn body(&self, body: Body, bytes_max: usize) -> Result<Vec<u8>, Refusal> {
+    /// A body of at most `bytes_max`, in time; few are taken in at once, of one client fewer, so that memory has a bound and
+    /// who sends slowly waits for itself.
+    pub(crate) async fn body(&self, Inflow { body, client }: Inflow, bytes_max: usize) -> Result<Vec<u8>, Refusal> {
+        let _its_own = match &client {
+            Some(client) => Some(client.arrived.bodies.acquire().await),
+            None => None,
+        };
         let _permit = self.bodies.acquire().await;
         let read = tokio::time::timeout(BODY_TIMEOUT, axum::body::to_bytes(body, bytes_max)).await;
+        let offends = |limit| client.iter().for_each(|client| client.offends(limit));
         match read {
             Ok(Ok(bytes)) => Ok(bytes.into()),
-            Ok(Err(error)) if limits::is_too_large(&error) => Err(problem::too_large(bytes_max)),
-            Ok(Err(_)) | Err(_) => Err(problem::malformed("the body did not come whole, or not in time")),
+            Ok(Err(error)) if limits::is_too_large(&error) => {
+                offends(Limit::BodySize);
+                Err(problem::too_large(bytes_max))
+            }
+            Ok(Err(_)) => Err(problem::malformed("the body did not come whole")),
+            Err(_) => {
+                offends(Limit::BodyTime);
+                Err(problem::malformed("the body did not come in time"))
+            }
         }
     }
 }

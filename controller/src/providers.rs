@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, future::Future, pin::Pin};
 
 use portcullis::{
-    action::Held,
+    action::{Held, Protection},
     instance::GroupName,
     observation::{Answer, GroupFacts},
 };
@@ -26,6 +26,8 @@ pub enum Call {
     KeepWaiting(Held),
     /// End it.
     GiveUp(Held),
+    /// Protect instances from scale-in, or no longer.
+    Protect(Protection),
 }
 
 /// A cloud, or a load balancer.

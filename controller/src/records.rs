@@ -172,5 +172,5 @@ pub(crate) const OF_INSTANCES: [&str; 7] =
 
 /// All families that the core knows.
 pub(crate) fn observed() -> impl Iterator<Item = &'static str> {
-    ["group/", "pause/", "breaker/", "alert/"].into_iter().chain(OF_INSTANCES)
+    ["group/", "pause/", "breaker/", "protection/", "alert/"].into_iter().chain(OF_INSTANCES)
 }

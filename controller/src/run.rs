@@ -9,7 +9,10 @@ use tokio::{
 };
 
 use crate::{
-    alerts::{self, Sinks},
+    alerts::{
+        self, Sinks,
+        dead_man::{self, DeadMan, Heard},
+    },
     audit::Audit,
     clock::Clock,
     config::Config,
@@ -79,7 +82,7 @@ impl Controller {
             metrics: Arc::clone(&metrics),
             audit: audit.clone(),
             notices,
-            snapshots: seen,
+            snapshots: seen.clone(),
             mac,
         };
         let policy = config.policy.clone();
@@ -88,17 +91,31 @@ impl Controller {
             Ok((name.clone(), sink?))
         });
         let sinks: Arc<Sinks> = Arc::new(sinks.collect::<Result<_, StartError>>()?);
+        let heard = Arc::new(Heard::default());
+        let watched = dead_man::Parts {
+            snapshots: seen.clone(),
+            heard: Arc::clone(&heard),
+            audit: audit.clone(),
+            clock: clock.clone(),
+            metrics: Arc::clone(&metrics),
+        };
+        let named = |because| StartError::Sink { name: "dead_man".into(), because };
+        let dead_man = DeadMan::new(&config.dead_man, watched).map_err(named)?;
         let (for_agents, for_operators) = (config.agents.clone(), config.operators.clone());
         let app = App::new(config, parts);
-        let agents = Server::bind(&for_agents, agents::router(Arc::clone(&app)), Arc::clone(&app)).await?;
-        let operators = Server::bind(&for_operators, operators::router(Arc::clone(&app)), app).await?;
-        let reconciler =
-            Reconciler::start(Parts { store, provider, sinks, policy, clock, metrics, audit }, noticed, snapshots)?;
+        let agents = Server::bind("agents", &for_agents, agents::router(Arc::clone(&app)), Arc::clone(&app)).await?;
+        let operators = Server::bind("operators", &for_operators, operators::router(Arc::clone(&app)), app).await?;
+        let reconciler = Reconciler::start(
+            Parts { store, provider, sinks, heard, policy, clock, metrics, audit },
+            noticed,
+            snapshots,
+        )?;
         let (stop, stopped) = watch::channel(false);
         let system = |error: std::io::Error| StartError::System(error.to_string());
         let (agents_url, operators_url) = (agents.url().map_err(system)?, operators.url().map_err(system)?);
         let tasks = vec![
             tokio::spawn(reconciler.run(stopped.clone())),
+            tokio::spawn(dead_man.run(stopped.clone())),
             tokio::spawn(agents.run(stopped.clone())),
             tokio::spawn(operators.run(stopped)),
             writer,

@@ -1,7 +1,7 @@
 //! `portcullis explain INSTANCE`: why it has its verdict, and what to do.
 
 use portcullis::{
-    api::InstanceStatus,
+    api::{InstanceStatus, ProtectedBy},
     reason::Reason,
     report::{Cause, Readiness, TextDiff},
     text::{visible, visible_line},
@@ -65,6 +65,13 @@ fn text(status: &InstanceStatus) -> String {
     }
     if status.continue_accepted {
         lines.push("cloud     has taken our CONTINUE for this wait".into());
+    }
+    match status.protected_by {
+        Some(ProtectedBy::SurvivorsGuard) => lines.push("cloud     protects it from scale-in, at our word".into()),
+        Some(ProtectedBy::SomebodyElse) => {
+            lines.push("cloud     protects it from scale-in, at somebody else's word".into());
+        }
+        None => {}
     }
     if let Some(evidence) = &status.evidence {
         lines.push(format!("report    of {}, for {}", evidence.received_at, evidence.manifest));
@@ -150,6 +157,7 @@ mod tests {
             because: reason.to_string(),
             reason: Some(reason),
             deadline: Some(Timestamp(1_000)),
+            protected_by: None,
             continue_accepted: false,
             wait: None,
             evidence: Some(evidence),

@@ -1,7 +1,8 @@
 //! `portcullis status`: what is held, and why.
 
 use portcullis::{
-    api::{GroupStatus, InstanceStatus, Status},
+    api::{AlertStatus, GroupStatus, InstanceStatus, ProtectedBy, Status},
+    instance::GroupName,
     text::visible,
 };
 
@@ -49,7 +50,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Answer> {
     if args.json {
         output::json(&status)?;
     } else {
-        output::result(&status.groups.iter().map(group).collect::<String>())?;
+        let own = alerts(&status.alerts);
+        let own = if own.is_empty() { own } else { format!("{}:\n{own}", GroupName::controller()) };
+        output::result(&(own + &status.groups.iter().map(group).collect::<String>()))?;
     }
     Ok(Answer::Yes)
 }
@@ -61,20 +64,30 @@ fn group(group: &GroupStatus) -> String {
     for warning in &group.warnings {
         text.push_str(&format!("  warning: {}\n", visible(warning)));
     }
-    for alert in &group.alerts {
-        let whose =
-            alert.acknowledged.as_ref().map(|warrant| format!(" (acknowledged by {warrant})")).unwrap_or_default();
-        text.push_str(&format!("  alert {}: {}{whose}\n", visible(&alert.code), visible(&alert.text)));
-    }
+    text.push_str(&alerts(&group.alerts));
     for one in &group.instances {
         text.push_str(&instance(one));
     }
     text
 }
 
+fn alerts(alerts: &[AlertStatus]) -> String {
+    let line = |alert: &AlertStatus| {
+        let whose =
+            alert.acknowledged.as_ref().map(|warrant| format!(" (acknowledged by {warrant})")).unwrap_or_default();
+        format!("  alert {}: {}{whose}\n", visible(&alert.code), visible(&alert.text))
+    };
+    alerts.iter().map(line).collect()
+}
+
 fn instance(one: &InstanceStatus) -> String {
     let verdict = one.verdict.map_or_else(|| "-".into(), |verdict| verdict.to_string());
     let deadline = one.deadline.map(|deadline| format!(" (until {deadline})")).unwrap_or_default();
+    let protected = match one.protected_by {
+        Some(ProtectedBy::SurvivorsGuard) => "; protected from scale-in",
+        Some(ProtectedBy::SomebodyElse) => "; protected from scale-in by somebody else",
+        None => "",
+    };
     let (id, state) = (one.instance.to_string(), one.state.to_string());
-    format!("  {id:<19}  {state:<15}  {verdict:<9}  {}{deadline}\n", visible(&one.because))
+    format!("  {id:<19}  {state:<15}  {verdict:<9}  {}{deadline}{protected}\n", visible(&one.because))
 }

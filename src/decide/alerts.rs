@@ -6,7 +6,7 @@
 
 use alloc::collections::{BTreeMap, BTreeSet};
 
-use super::Breaker;
+use super::{Breaker, Guard};
 use crate::{
     alert::{Alert, AlertKey},
     instance::{GroupName, InstanceId, LifecycleState},
@@ -19,13 +19,16 @@ use crate::{
 
 mod broken;
 mod bypassed;
+mod certificates;
 mod deaf;
 mod disputed;
 mod drifted;
+mod refresh_waits;
 mod silent;
 mod stalled;
 mod undescribed;
 mod unguarded;
+mod unprotected;
 
 /// One group, with all that is known of it.
 pub(super) struct Scope<'a> {
@@ -37,12 +40,13 @@ pub(super) struct Scope<'a> {
     observed: &'a Observed,
     rulings: &'a BTreeMap<InstanceId, Ruling>,
     breaker: Option<&'a Breaker>,
+    guard: Guard,
     now: Timestamp,
 }
 
 type Rule = fn(&Scope<'_>, &mut BTreeSet<Timestamp>) -> Option<Alert>;
 
-const RULES: [Rule; 9] = [
+const RULES: [Rule; 11] = [
     stalled::rule,
     broken::rule,
     bypassed::rule,
@@ -52,7 +56,12 @@ const RULES: [Rule; 9] = [
     deaf::rule,
     undescribed::rule,
     unguarded::rule,
+    refresh_waits::rule,
+    unprotected::rule,
 ];
+
+/// Of the controller itself.
+const OWN_RULES: [Rule; 4] = [certificates::aging, certificates::expiring, certificates::unusable, deaf::rule];
 
 /// All that fires; and when that changes by time alone.
 pub(super) fn firing(
@@ -60,6 +69,7 @@ pub(super) fn firing(
     policy: &Policy,
     rulings: &BTreeMap<InstanceId, Ruling>,
     breakers: &BTreeMap<GroupName, Breaker>,
+    guards: &BTreeMap<GroupName, Guard>,
     now: Timestamp,
     wakes: &mut BTreeSet<Timestamp>,
 ) -> BTreeMap<AlertKey, Alert> {
@@ -67,10 +77,17 @@ pub(super) fn firing(
     for (name, group_policy) in &policy.groups {
         let (group, breaker) = (observed.groups.get(name), breakers.get(name));
         let limits = &policy.limits;
-        let scope = Scope { name, group, policy: group_policy, limits, observed, rulings, breaker, now };
+        let guard = guards.get(name).copied().unwrap_or_default();
+        let scope = Scope { name, group, policy: group_policy, limits, observed, rulings, breaker, guard, now };
         for alert in RULES.iter().filter_map(|rule| rule(&scope, wakes)) {
             firing.insert(AlertKey { group: name.clone(), code: alert.code().into() }, alert);
         }
+    }
+    let (name, group_policy) = (GroupName::controller(), GroupPolicy::default());
+    let (group, breaker, guard, limits) = (None, None, Guard::default(), &policy.limits);
+    let own = Scope { name: &name, group, policy: &group_policy, limits, observed, rulings, breaker, guard, now };
+    for alert in OWN_RULES.iter().filter_map(|rule| rule(&own, wakes)) {
+        firing.insert(AlertKey { group: name.clone(), code: alert.code().into() }, alert);
     }
     firing
 }

@@ -1,7 +1,7 @@
 //! Ranks what is to be done, and keeps the calls to the cloud within their budget.
 //!
 //! Records are no calls: the store is ours. Of the calls, those that let an instance serve come first, then those that keep one
-//! from being lost to a timer, and descriptions last, since a later one is as good.
+//! from being lost to a timer or to a scale-in, and descriptions last, since a later one is as good.
 
 use alloc::{collections::BTreeSet, vec::Vec};
 
@@ -50,6 +50,7 @@ const fn is_call(key: &AttemptKey) -> bool {
     match key {
         AttemptKey::Record(_) | AttemptKey::Tell(..) => false,
         AttemptKey::Describe(_) | AttemptKey::Admit(..) | AttemptKey::KeepWaiting(..) | AttemptKey::GiveUp(..) => true,
+        AttemptKey::Protect(..) => true,
     }
 }
 
@@ -58,8 +59,9 @@ const fn rank(action: &Action) -> u8 {
         Action::Record { .. } | Action::Tell { .. } => 0,
         Action::Admit(_) => 1,
         Action::KeepWaiting(_) => 2,
-        Action::GiveUp(_) => 3,
-        Action::Describe(_) => 4,
+        Action::Protect(_) => 3,
+        Action::GiveUp(_) => 4,
+        Action::Describe(_) => 5,
     }
 }
 
@@ -69,6 +71,7 @@ mod tests {
 
     use super::{super::fixtures::*, *};
     use crate::{
+        action::Protection,
         instance::WaitId,
         observation::Answer,
         record::{GroupRecord, Key, Record, WaitRecord},
@@ -82,6 +85,7 @@ mod tests {
             Action::Describe(web()),
             Action::GiveUp(held()),
             Action::KeepWaiting(held()),
+            Action::Protect(Protection { group: web(), instances: vec![i1()], protected: true }),
             Action::Admit(held()),
             Action::Record { key: Key::Group(web()), revision: None, record },
         ]
@@ -89,21 +93,21 @@ mod tests {
 
     #[test]
     fn the_most_urgent_first_and_no_more_than_the_budget() {
-        let all = ["group/web", "admit i-1", "keep i-1", "give up i-1", "describe web"];
+        let all = ["group/web", "admit i-1", "keep i-1", "protect i-1", "give up i-1", "describe web"];
         let db = || AttemptKey::Describe("db".into());
         let throttled = || waiting().tried(db(), 10, Some(Answer::Throttled));
         let record = || AttemptKey::Record(Key::Wait("i-1".into()));
         for (scene, calls_max, now, granted_count, until) in [
-            (waiting(), 4, 10, 5, vec![]),
+            (waiting(), 5, 10, 6, vec![]),
             (waiting(), 3, 10, 4, vec![]),
             (waiting(), 0, 10, 1, vec![]),
             (waiting().tried(db(), 10, None), 4, 11, 4, vec!["40"]),
-            (waiting().tried(db(), 10, None), 5, 11, 5, vec![]),
+            (waiting().tried(db(), 10, None), 6, 11, 6, vec![]),
             (waiting().tried(db(), 10, None), 0, 11, 1, vec!["40"]),
-            (waiting().tried(db(), 10, None), 4, 40, 5, vec![]),
-            (waiting().tried(record(), 10, None), 4, 11, 5, vec![]),
+            (waiting().tried(db(), 10, None), 5, 40, 6, vec![]),
+            (waiting().tried(record(), 10, None), 5, 11, 6, vec![]),
             (throttled(), 4, 10, 2, vec!["11"]),
-            (throttled(), 4, 11, 5, vec![]),
+            (throttled(), 5, 11, 6, vec![]),
             (throttled().continued(10, None), 4, 10, 1, vec!["11", "40"]),
         ] {
             let mut scene = scene;

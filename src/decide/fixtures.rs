@@ -11,18 +11,18 @@ use core::time::Duration;
 
 use super::{case::Case, opinion::Opinion};
 use crate::{
-    action::{Action, AttemptKey},
+    action::{Action, AttemptKey, Protection},
     attempt::Attempts,
     digest::Digest,
     instance::{GroupName, InstanceId, LifecycleState, WaitId},
-    observation::{Answer, Custody, GroupFacts, Hook},
+    observation::{Answer, Custody, GroupFacts, Hook, Refresh},
     observed::{Group, Instance, Observed},
     outcome::Status,
     policy::{GroupPolicy, Mode, Policy},
     reason::Reason,
     record::{
-        AdmissionRecord, BreakerRecord, DisputeRecord, GroupRecord, Key, OverrideRecord, PauseRecord, Record,
-        RejectionRecord, WaitRecord, Warrant, Word,
+        AdmissionRecord, BreakerRecord, DisputeRecord, GroupRecord, Key, OverrideRecord, PauseRecord, ProtectionRecord,
+        Record, RejectionRecord, WaitRecord, Warrant, Word,
     },
     report::{Cause, Evidence, Readiness},
     timestamp::Timestamp,
@@ -145,8 +145,9 @@ impl Scene {
     /// Another instance of the group.
     pub(super) fn beside(mut self, id: &str, state: LifecycleState) -> Self {
         let (group, described_at) = (web(), at(0));
+        let (protected, serving_since) = (false, None);
         let instance =
-            Instance { group, state, described_at, serving_since: None, evidence: None, passing_since: None };
+            Instance { group, state, protected, described_at, serving_since, evidence: None, passing_since: None };
         self.observed.instances.insert(id.into(), instance);
         self
     }
@@ -160,6 +161,25 @@ impl Scene {
     /// Too few of the group serve, since then.
     pub(super) fn short_since(mut self, seconds: u64) -> Self {
         self.observed.groups.values_mut().for_each(|group| group.short_since = Some(at(seconds)));
+        self
+    }
+
+    /// The cloud says that it is protected from scale-in.
+    pub(super) fn protected(mut self, id: &str) -> Self {
+        self.observed.instances.get_mut(&id.into()).into_iter().for_each(|instance| instance.protected = true);
+        self
+    }
+
+    /// It is on record that we protect it, since then.
+    pub(super) fn guarded(self, id: &str, seconds: u64) -> Self {
+        let mut instances = super::survivors::kept(&web(), &self.observed);
+        instances.insert(id.into(), at(seconds));
+        self.stored(Key::Protection(web()), Record::Protection(ProtectionRecord { instances }))
+    }
+
+    /// All instances of the group are being replaced.
+    pub(super) fn refreshing(mut self, waits_for_protected: bool) -> Self {
+        self.facts().refresh = Some(Refresh { id: "r-1".into(), waits_for_protected, said: "5 % done".into() });
         self
     }
 
@@ -409,6 +429,10 @@ pub(super) fn said(action: &Action) -> String {
         Action::Admit(held) => format!("admit {}", held.instance),
         Action::KeepWaiting(held) => format!("keep {}", held.instance),
         Action::GiveUp(held) => format!("give up {}", held.instance),
+        Action::Protect(Protection { instances, protected, .. }) => {
+            let ids: Vec<_> = instances.iter().map(ToString::to_string).collect();
+            format!("{} {}", if *protected { "protect" } else { "release" }, ids.join(" "))
+        }
         Action::Tell { key, sink, .. } => format!("tell {sink} {}", key.code),
     }
 }

@@ -81,6 +81,7 @@ fn wished_for(opinion: &Opinion) -> Option<(&GroupName, bool)> {
         | Action::Admit(_)
         | Action::KeepWaiting(_)
         | Action::GiveUp(_)
+        | Action::Protect(_)
         | Action::Tell { .. } => None,
     })
 }

@@ -44,6 +44,7 @@ fn next_at(key: &AttemptKey, attempts: &Attempts, limits: &Limits) -> Timestamp 
         | AttemptKey::Admit(..)
         | AttemptKey::KeepWaiting(..)
         | AttemptKey::GiveUp(..)
+        | AttemptKey::Protect(..)
         | AttemptKey::Tell(..) => at,
     }
 }

@@ -49,6 +49,7 @@ impl Observed {
             let placed = Instance {
                 group: group.clone(),
                 state: facts.state.clone(),
+                protected: facts.protected,
                 described_at: asked_at,
                 serving_since: (facts.state == LifecycleState::InService).then_some(asked_at),
                 evidence: None,
@@ -61,6 +62,7 @@ impl Observed {
         if known.described_at < asked_at {
             known.group = group.clone();
             known.state = facts.state.clone();
+            known.protected = facts.protected;
             known.described_at = asked_at;
             let serves = known.state == LifecycleState::InService;
             known.serving_since = serves.then(|| known.serving_since.unwrap_or(asked_at));

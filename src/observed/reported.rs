@@ -120,6 +120,7 @@ mod tests {
         Instance {
             group: "web".into(),
             state: LifecycleState::PendingWait,
+            protected: false,
             described_at: Timestamp(0),
             evidence: None,
             passing_since: None,

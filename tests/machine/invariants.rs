@@ -15,6 +15,7 @@ impl Machine {
             | Action::Describe(_)
             | Action::KeepWaiting(_)
             | Action::GiveUp(_)
+            | Action::Protect(_)
             | Action::Tell { .. } => None,
         }) {
             let limits = &self.policy.limits;
@@ -69,6 +70,7 @@ impl Machine {
                 | Action::Describe(_)
                 | Action::KeepWaiting(_)
                 | Action::Admit(_)
+                | Action::Protect(_)
                 | Action::Tell { .. } => continue,
             };
             let Some(Record::Wait(wait)) = self.record(&Key::Wait(instance.clone())) else { panic!("no wait") };
@@ -103,6 +105,28 @@ impl Machine {
                     | Reason::Refused { .. }
             );
             assert!(ours || ruling.deadline.is_some(), "held without a deadline: {}", ruling.reason);
+        }
+    }
+
+    /// What is protected, or let go, is on record; who is let go serves, and is protected. Nobody is put on record who is protected.
+    pub(super) fn protects_only_what_is_on_record(&self, decision: &Decision) {
+        let kept = match self.record(&Key::Protection(web())) {
+            Some(Record::Protection(record)) => record.clone(),
+            _ => ProtectionRecord::default(),
+        };
+        for action in &decision.actions {
+            if let Action::Protect(protection) = action {
+                for id in &protection.instances {
+                    let instance = &self.observed.instances[id];
+                    assert!(kept.instances.contains_key(id) && instance.state == LifecycleState::InService);
+                    assert_eq!(instance.protected, !protection.protected, "{id}");
+                    assert!(self.now.since(instance.described_at) <= self.policy.limits.describe_age_max);
+                }
+            }
+            if let Action::Record { record: Record::Protection(record), .. } = action {
+                let claims = record.instances.keys().filter(|id| !kept.instances.contains_key(*id));
+                claims.for_each(|id| assert!(!self.observed.instances[id].protected, "{id} is somebody else's"));
+            }
         }
     }
 
@@ -147,6 +171,7 @@ fn timeless(mut decision: Decision) -> (BTreeMap<InstanceId, Ruling>, Vec<Action
             Record::Breaker(breaker) => {
                 *breaker = BreakerRecord { cause: breaker.cause.clone(), ..BreakerRecord::default() }
             }
+            Record::Protection(protection) => protection.instances.values_mut().for_each(|since| *since = Timestamp(0)),
             Record::Alert(alert) => {
                 alert.since = Timestamp(0);
                 alert.over_at = alert.over_at.map(|_| Timestamp(0));

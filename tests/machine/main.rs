@@ -14,7 +14,10 @@ use portcullis::{
     outcome::Status,
     policy::{GroupPolicy, Limits, Mode, Policy},
     reason::Reason,
-    record::{BreakerRecord, GroupRecord, Key, OverrideRecord, PauseRecord, Record, RejectionRecord, Warrant, Word},
+    record::{
+        BreakerRecord, GroupRecord, Key, OverrideRecord, PauseRecord, ProtectionRecord, Record, RejectionRecord,
+        Warrant, Word,
+    },
     report::{Cause, Evidence, Readiness},
     timestamp::Timestamp,
     verdict::{Ruling, Verdict},
@@ -32,6 +35,7 @@ enum Transition {
         ago: u64,
         complete: bool,
         states: [Option<LifecycleState>; 2],
+        protected: [bool; 2],
     },
     /// A challenge is given out and answered at once; `late` reports answer the one before.
     Report {
@@ -116,8 +120,8 @@ impl ReferenceStateMachine for Anything {
 
     fn transitions((): &()) -> BoxedStrategy<Transition> {
         prop_oneof![
-            4 => (0_u64..20, prop::bool::weighted(0.8), [state(), state()])
-                .prop_map(|(ago, complete, states)| Transition::Describe { ago, complete, states }),
+            4 => (0_u64..20, prop::bool::weighted(0.8), [state(), state()], [prop::bool::ANY, prop::bool::ANY])
+                .prop_map(|(ago, complete, states, protected)| Transition::Describe { ago, complete, states, protected }),
             4 => (0_usize..2, 1_u8..3, 1_u8..4, readiness(), prop::bool::weighted(0.2))
                 .prop_map(|(instance, boot, release, ready, late)| Transition::Report { instance, boot, release, ready, late }),
             12 => (0_usize..4, answer()).prop_map(|(nth, answer)| Transition::Act { nth, answer }),
@@ -182,7 +186,9 @@ impl StateMachineTest for Machine {
     fn apply(mut machine: Self, (): &(), transition: Transition) -> Self {
         machine.now = machine.now + Duration::from_millis(7);
         match transition {
-            Transition::Describe { ago, complete, states } => machine.describes(ago, complete, states),
+            Transition::Describe { ago, complete, states, protected } => {
+                machine.describes(ago, complete, states, protected);
+            }
             Transition::Report { instance, boot, release, ready, late } => {
                 machine.reports(&id(instance), boot, release, ready, late);
             }
@@ -211,6 +217,7 @@ impl StateMachineTest for Machine {
         machine.admits_only_what_is_proven(&decision);
         machine.gives_up_only_what_is_due(&decision);
         machine.holds_with_reason_and_deadline(&decision);
+        machine.protects_only_what_is_on_record(&decision);
         machine.acts_only_with_the_lease(&decision);
         machine.sends_nothing_twice(&decision);
         machine.stays_as_it_is_until_it_wakes(&decision);
@@ -254,9 +261,10 @@ impl Machine {
         self.folds(Observation::Lease { epoch: self.epoch, until });
     }
 
-    fn describes(&mut self, ago: u64, complete: bool, states: [Option<LifecycleState>; 2]) {
+    fn describes(&mut self, ago: u64, complete: bool, states: [Option<LifecycleState>; 2], protected: [bool; 2]) {
         let instances = states.into_iter().enumerate().filter_map(|(index, state)| {
-            Some(InstanceFacts { instance: id(index), state: state?, launch_template: None, protected: false })
+            let protected = protected[index];
+            Some(InstanceFacts { instance: id(index), state: state?, launch_template: None, protected })
         });
         let hook = Hook {
             name: "portcullis".into(),
@@ -316,7 +324,7 @@ impl Machine {
         match action {
             Action::Record { key, record, .. } => self.writes(key, record),
             Action::Admit(_) | Action::GiveUp(_) => drop(self.taken.insert(action.key(), self.now)),
-            Action::Describe(_) | Action::KeepWaiting(_) | Action::Tell { .. } => {}
+            Action::Describe(_) | Action::KeepWaiting(_) | Action::Protect(_) | Action::Tell { .. } => {}
         }
     }
 

@@ -32,6 +32,10 @@ pub(crate) struct Group {
     pub(crate) hopeless: bool,
     /// Behind a balancer.
     pub(crate) in_place: bool,
+    /// How many are wanted but for a while.
+    pub(crate) usually: usize,
+    /// Whether a scale-in takes one that waits before one that serves: nobody knows what AWS does.
+    pub(crate) takes_waiting_first: bool,
 }
 
 #[derive(Debug)]
@@ -41,8 +45,22 @@ pub(crate) struct Machine {
     /// States and when they began; the last is the present one. `None`: it is gone.
     history: Vec<(u64, Option<LifecycleState>)>,
     pub(crate) wait: Option<Wait>,
+    /// Who protected it, and when; the last counts.
+    protections: Vec<(u64, Option<Protector>)>,
+    /// When somebody else last took its protection away.
+    pub(crate) unprotected_at: u64,
     /// How many waits there truly were.
     pub(crate) waits: u64,
+}
+
+/// Who protected a machine from scale-in. The cloud keeps one bit, and does not say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Protector {
+    Guard,
+    /// Somebody else, then.
+    User(u64),
+    /// Somebody else, while the guard was at it: nobody could tell.
+    Either,
 }
 
 /// A wait, as the cloud keeps it.
@@ -58,7 +76,29 @@ pub(crate) struct Wait {
 
 impl Machine {
     pub(crate) fn new(group: GroupName, agent: Agent, now: u64) -> Self {
-        Self { group, agent, history: vec![(now, Some(LifecycleState::Pending))], wait: None, waits: 0 }
+        let history = vec![(now, Some(LifecycleState::Pending))];
+        Self { group, agent, history, wait: None, protections: vec![], unprotected_at: 0, waits: 0 }
+    }
+
+    pub(crate) fn launched_at(&self) -> u64 {
+        self.history.first().map_or(0, |(at, _)| *at)
+    }
+
+    /// It is there, and not on its way out.
+    pub(crate) fn counts(&self) -> bool {
+        self.state().is_some_and(|state| *state != LifecycleState::Terminating)
+    }
+
+    pub(crate) fn protector(&self) -> Option<Protector> {
+        self.protections.last().and_then(|(_, protector)| *protector)
+    }
+
+    pub(crate) fn is_protected_by(&mut self, protector: Option<Protector>, now: u64) {
+        self.protections.push((now, protector));
+    }
+
+    fn was_protected(&self, moment: u64) -> bool {
+        self.protections.iter().rev().find(|(since, _)| *since <= moment).is_some_and(|(_, by)| by.is_some())
     }
 
     pub(crate) fn state(&self) -> Option<&LifecycleState> {
@@ -102,7 +142,8 @@ impl Cloud {
         let members = self.instances.iter().filter(|(_, machine)| machine.group == *name);
         let listed = members.filter_map(|(id, machine)| {
             let state = machine.state_at(as_of)?.clone();
-            Some(InstanceFacts { instance: id.clone(), state, launch_template: None, protected: false })
+            let protected = machine.was_protected(as_of);
+            Some(InstanceFacts { instance: id.clone(), state, launch_template: None, protected })
         });
         let instances = if complete { listed.collect() } else { listed.take(1).collect() };
         let hooks = [HOOK].into_iter().chain(group.other_hook.then_some(OTHER_HOOK));

@@ -11,7 +11,7 @@ use portcullis::{
     instance::{GroupName, InstanceId, WaitId},
     observation::{Answer, Observation},
     observed::Observed,
-    policy::{GroupPolicy, Limits, Mode, Policy},
+    policy::{GroupPolicy, Limits, Mode, Policy, SurvivorsGuard},
     record::{Key, Record},
     timestamp::Timestamp,
 };
@@ -25,6 +25,12 @@ pub(crate) struct Controller {
     pub(crate) alive: bool,
     /// Cut off from the store: it cannot renew its lease, nor see records.
     pub(crate) cut_off_until: u64,
+    /// How far its wall clock is ahead of the world's.
+    pub(crate) skew: u64,
+    /// When it was last set: what it measures across that moment is wrong.
+    pub(crate) clock_set_at: u64,
+    /// The end of its lease by the monotonic clock, which nobody sets.
+    pub(crate) leads_until: u64,
     pub(crate) observed: Observed,
     pub(crate) policy: Policy,
     pub(crate) wake_at: Option<u64>,
@@ -44,6 +50,9 @@ impl Controller {
             life: 0,
             alive: true,
             cut_off_until: 0,
+            skew: 0,
+            clock_set_at: 0,
+            leads_until: 0,
             observed: Observed::default(),
             policy,
             wake_at: None,
@@ -57,19 +66,21 @@ impl Controller {
 
     /// All that it knew is lost.
     pub(crate) fn crashes(&mut self) {
-        let (policy, life, bug) = (self.policy.clone(), self.life + 1, self.bug);
-        *self = Self { life, alive: false, ..Self::new(policy, bug) };
+        let (policy, life, bug, skew) = (self.policy.clone(), self.life + 1, self.bug, self.skew);
+        let clock_set_at = self.clock_set_at;
+        *self = Self { life, skew, clock_set_at, alive: false, ..Self::new(policy, bug) };
     }
 
     pub(crate) fn folds(&mut self, observation: Observation, now: u64) {
         let part = matches!(&observation, Observation::Described(description) if !description.complete);
         let known = self.observed.instances.len();
         let observation = match self.bug {
-            Some(bug) => bug.observation(observation, Timestamp(now)),
+            Some(bug) => bug.observation(observation, self.local(now)),
             None => observation,
         };
         self.notes(&observation, now);
-        self.observed.fold(observation, Timestamp(now));
+        let local = self.local(now);
+        self.observed.fold(observation, local);
         self.forgot |= part && self.observed.instances.len() < known;
     }
 
@@ -96,14 +107,15 @@ impl Controller {
             | Observation::Noticed(_)
             | Observation::Reported(_)
             | Observation::Lease { .. }
+            | Observation::Certificate(_)
             | Observation::Tick => {}
         }
     }
 
     pub(crate) fn decides(&self, now: u64) -> Decision {
         match self.bug {
-            None => decide(&self.observed, &self.policy, Timestamp(now)),
-            Some(bug) => bug.decide(&self.observed, &self.policy, Timestamp(now)),
+            None => decide(&self.observed, &self.policy, self.local(now)),
+            Some(bug) => bug.decide(&self.observed, &self.policy, self.local(now)),
         }
     }
 
@@ -115,13 +127,24 @@ impl Controller {
         }
     }
 
-    pub(crate) fn leads_until(&self) -> u64 {
-        self.observed.lease.map_or(0, |(_, until)| until.0)
+    /// What its wall clock shows.
+    pub(crate) const fn local(&self, now: u64) -> Timestamp {
+        Timestamp(now + self.skew)
+    }
+
+    /// The last look before an action is attempted: whether the lease lasts until the answer, by the monotonic clock.
+    pub(crate) fn may_act(&self, now: u64) -> bool {
+        let last_moment = now + self.policy.limits.call_timeout.as_millis() as u64;
+        self.bug == Some(Bug::LeaseByWallClock) || last_moment <= self.leads_until
     }
 }
 
 /// Everything ten times as fast as by default: a run stays short, and the proportions stay as they are.
-pub(crate) fn policy(groups: &BTreeSet<GroupName>, observing: &BTreeSet<GroupName>) -> Policy {
+pub(crate) fn policy(
+    groups: &BTreeSet<GroupName>,
+    observing: &BTreeSet<GroupName>,
+    survivors_guard: SurvivorsGuard,
+) -> Policy {
     let seconds = Duration::from_secs;
     let limits = Limits {
         report_age_max: seconds(10),
@@ -139,6 +162,7 @@ pub(crate) fn policy(groups: &BTreeSet<GroupName>, observing: &BTreeSet<GroupNam
         calls_per_turn_max: 8,
     };
     let group = |name: &GroupName| GroupPolicy {
+        promotion_needs: None,
         mode: if observing.contains(name) { Mode::Observe } else { Mode::Enforce },
         hook: crate::cloud::HOOK.into(),
         admission_deadline: seconds(100),
@@ -148,6 +172,8 @@ pub(crate) fn policy(groups: &BTreeSet<GroupName>, observing: &BTreeSet<GroupNam
         breaker_failures: 2,
         breaker_window: seconds(150),
         breaker_retry_after: seconds(100),
+        survivors_guard,
+        ready_min_percent: 50,
     };
     Policy {
         groups: groups.iter().map(|name| (name.clone(), group(name))).collect(),

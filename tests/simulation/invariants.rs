@@ -17,12 +17,15 @@ use portcullis::{
 use crate::{
     cloud::{Cloud, IN_PLACE, Machine},
     controller::Controller,
+    world::SKEW_MAX,
 };
+
+mod survivors;
 
 type Store = BTreeMap<Key, (u64, Record)>;
 
 /// How old the truth may be on which CONTINUE rests: a check and its way (4.5 s), the report's age (10 s), the call (4 s).
-const TRUTH_AGE_MAX: u64 = 18_500;
+const TRUTH_AGE_MAX: u64 = 18_500 + SKEW_MAX;
 /// A lease (15 s) less a call, in which a leader that is cut off from the store acts on what it knew; and the call.
 const PROMOTION_AGE_MAX: u64 = 16_000;
 /// From a decision to its effect.
@@ -45,6 +48,9 @@ pub(crate) struct Invariants {
     admitted: BTreeMap<(InstanceId, WaitId), u64>,
     leads_since: BTreeMap<(usize, u64), u64>,
     turns: BTreeMap<usize, (u64, usize)>,
+    /// Since when a group is impaired, in truth.
+    impaired_since: BTreeMap<GroupName, u64>,
+    well_since: BTreeMap<GroupName, u64>,
     /// Since when too few of a group serve, in truth.
     short_since: BTreeMap<GroupName, u64>,
     /// What each sink took last of each alert.
@@ -66,6 +72,8 @@ impl Invariants {
             admitted: BTreeMap::new(),
             leads_since: BTreeMap::new(),
             turns: BTreeMap::new(),
+            impaired_since: BTreeMap::new(),
+            well_since: BTreeMap::new(),
             short_since: BTreeMap::new(),
             told: BTreeMap::new(),
             fires_since: BTreeMap::new(),
@@ -213,11 +221,14 @@ impl Invariants {
         let limits = self.policy.limits.clone();
         let (lost_after, again_after) = (limits.call_timeout.as_millis(), limits.propagation_max.as_millis());
         let key = action.key();
-        let under_way = controller.under_way.get(&key).is_some_and(|at| u128::from(now - at) < lost_after);
+        let measured = |at: u64| controller.clock_set_at < at;
+        let under_way = controller.under_way.get(&key).filter(|at| measured(**at));
+        let under_way = under_way.is_some_and(|at| u128::from(now - at) < lost_after);
         self.must(!under_way, || format!("8: {key:?} is sent while it is under way"));
         if let AttemptKey::Admit(id, wait) = &key {
             let described_at = controller.observed.instances.get(id).map_or(0, |instance| instance.described_at.0);
-            let fresh = u128::from(now - described_at) <= limits.describe_age_max.as_millis();
+            let now_local = controller.local(now).0;
+            let fresh = u128::from(now_local.saturating_sub(described_at)) <= limits.describe_age_max.as_millis();
             self.must(fresh, || format!("1: CONTINUE for {id} is sent on an old description"));
             let taken = controller.taken.get(&(id.clone(), *wait));
             // Forgotten, when a description lagged so far that the instance was not in it: sent again, and no harm done.
@@ -225,7 +236,8 @@ impl Invariants {
             // A balancer that forgot is told again at once.
             let group = controller.observed.instances.get(id).map(|instance| &instance.group);
             let known = known && group.is_none_or(|group| group.as_str() != IN_PLACE);
-            let taken = known && taken.is_some_and(|at| u128::from(now - at) < again_after);
+            let taken = taken.filter(|at| known && measured(**at));
+            let taken = taken.is_some_and(|at| u128::from(now - at) < again_after);
             self.must(!taken, || format!("8: CONTINUE for {id} is sent again after it was taken"));
         }
     }
@@ -327,11 +339,11 @@ impl Invariants {
     /// What an operator holds, or a pause, is not let in: once it can be known.
     fn is_not_held(&mut self, held: &Held, store: &Store, now: u64) {
         let id = &held.instance;
-        let said = word_on(held, store).filter(|said| said.wait == held.wait && now < said.until.0);
+        let said = word_on(held, store).filter(|said| said.wait == held.wait && now + SKEW_MAX < said.until.0);
         let is_held = said.is_some_and(|said| said.word == Word::Hold && said.at.0 + PROMOTION_AGE_MAX < now);
         self.must(!is_held, || format!("{id} was admitted while an operator held it"));
         let paused = match store.get(&Key::Pause(held.group.clone())) {
-            Some((_, Record::Pause(pause))) => pause.at.0 + PROMOTION_AGE_MAX < now && now < pause.until.0,
+            Some((_, Record::Pause(pause))) => pause.at.0 + PROMOTION_AGE_MAX < now && now + SKEW_MAX < pause.until.0,
             _ => false,
         };
         let excepted = said.is_some_and(|said| said.word == Word::Admit) || !self.enforces(&held.group);
@@ -349,8 +361,11 @@ impl Invariants {
         let enforces = self.enforces(&held.group);
         self.must(enforces, || format!("{id} was given up in a group that only observes"));
         let deadline = began_at + policy.admission_deadline.as_millis() as u64;
-        self.must(now >= deadline, || format!("5: {id} was given up {} ms before its deadline", deadline - now));
-        let paced = last.is_none_or(|last| u128::from(now - last) >= policy.abandon_interval_min.as_millis());
+        self.must(now + SKEW_MAX >= deadline, || {
+            format!("5: {id} was given up {} ms before its deadline", deadline.saturating_sub(now))
+        });
+        let paced =
+            last.is_none_or(|last| u128::from(now - last + SKEW_MAX) >= policy.abandon_interval_min.as_millis());
         self.must(paced, || format!("2: {id} was given up too soon after another of its group"));
         let on_record = match store.get(&Key::Rejection(id.clone())) {
             Some((_, Record::Rejection(record))) => record.wait == held.wait,
@@ -369,7 +384,7 @@ impl Invariants {
         let same = failed.iter().filter(|(_, causes)| causes.iter().any(|cause| rejection.causes.contains(cause)));
         let last = same.map(|(at, _)| *at).max();
         failed.push((now, rejection.causes.clone()));
-        let stopped = last.is_none_or(|last| now - last + CALL >= pause);
+        let stopped = last.is_none_or(|last| now - last + CALL + SKEW_MAX >= pause);
         self.must(stopped, || {
             format!("2: {id} was rejected soon after another, for the same cause: {:?}", rejection.causes)
         });
@@ -393,7 +408,7 @@ impl Invariants {
         }
         self.breaks_off(id, record, now);
         let listened = self.leads_since.get(&by).map_or(0, |since| now - since);
-        let heard = u128::from(listened) >= self.policy.limits.listen_min.as_millis();
+        let heard = u128::from(listened + SKEW_MAX) >= self.policy.limits.listen_min.as_millis();
         self.must(heard, || format!("6: {id} was rejected by one who had listened for {listened} ms only"));
     }
 

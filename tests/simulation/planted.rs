@@ -4,14 +4,14 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use portcullis::{
-    action::{Action, AttemptKey, Told},
+    action::{Action, AttemptKey, Protection, Told},
     decide::{Decision, decide},
     instance::LifecycleState,
     observation::Observation,
     observed::{Instance, Observed},
     outcome::Status,
-    policy::Policy,
-    record::{AdmissionRecord, Key, Record, Word},
+    policy::{Policy, SurvivorsGuard},
+    record::{AdmissionRecord, Key, ProtectionRecord, Record, Word},
     report::{Evidence, Readiness},
     timestamp::Timestamp,
 };
@@ -53,6 +53,8 @@ pub(crate) enum Bug {
     ForgetInFlight,
     /// `decide`: the lease is not looked at.
     ActWithoutLease,
+    /// The last look before an attempt: the lease is taken to last by the wall clock, which somebody sets back.
+    LeaseByWallClock,
     /// `heartbeat`: none.
     NoHeartbeat,
     /// `describe`: only when somebody noticed something.
@@ -85,10 +87,20 @@ pub(crate) enum Bug {
     SlipIgnored,
     /// `in_place`: an admission stands, however old the last report is.
     StandsForEver,
+    /// `survivors`: nobody is protected.
+    GuardNeverProtects,
+    /// `survivors`: nobody is let go.
+    GuardNeverReleases,
+    /// `survivors`: whatever is protected is taken for ours.
+    GuardClearsUsers,
+    /// `survivors`: calls go out before their record.
+    GuardWritesBehind,
+    /// `survivors`: what was sent is forgotten.
+    GuardForgetsCalls,
 }
 
 impl Bug {
-    pub(crate) const ALL: [Self; 32] = [
+    pub(crate) const ALL: &[Self] = &[
         Self::HoldForever,
         Self::NeverWake,
         Self::AdmitOnAnyReport,
@@ -105,6 +117,7 @@ impl Bug {
         Self::AbandonAfterRestartAtOnce,
         Self::ForgetInFlight,
         Self::ActWithoutLease,
+        Self::LeaseByWallClock,
         Self::NoHeartbeat,
         Self::DescribeOnNoticeOnly,
         Self::LastReportCounts,
@@ -121,6 +134,11 @@ impl Bug {
         Self::PauseIgnored,
         Self::SlipIgnored,
         Self::StandsForEver,
+        Self::GuardNeverProtects,
+        Self::GuardNeverReleases,
+        Self::GuardClearsUsers,
+        Self::GuardWritesBehind,
+        Self::GuardForgetsCalls,
     ];
 
     /// What is folded in place of what was observed.
@@ -161,6 +179,11 @@ impl Bug {
                 };
                 decision.actions.retain(is_held);
             }
+            Self::GuardNeverReleases => {
+                decision
+                    .actions
+                    .retain(|action| !matches!(action, Action::Protect(Protection { protected: false, .. })));
+            }
             _ => {}
         }
         decision
@@ -173,6 +196,7 @@ impl Bug {
                 Self::AbandonEarly => group.admission_deadline /= 2,
                 Self::BreakerNeverOpens => group.breaker_failures = usize::MAX,
                 Self::BreakerNeverTries => group.breaker_retry_after = Duration::MAX,
+                Self::GuardNeverProtects => group.survivors_guard = SurvivorsGuard::Off,
                 Self::AbandonUnpaced => group.abandon_interval_min = Duration::ZERO,
                 _ => {}
             }
@@ -191,6 +215,9 @@ impl Bug {
             Self::RetiredAccepted => accept_all(known),
             Self::NoWriteAhead => record_in_thought(known),
             Self::DoubleContinue => forget(known, |key, answered| answered && matches!(key, AttemptKey::Admit(..))),
+            Self::GuardClearsUsers => take_for_ours(known),
+            Self::GuardWritesBehind => protect_in_thought(known),
+            Self::GuardForgetsCalls => forget(known, |key, _| matches!(key, AttemptKey::Protect(_, true))),
             Self::ForgetInFlight => forget(known, |_, answered| !answered),
             Self::WordForEver | Self::WordForAnyWait | Self::HoldIgnored | Self::PauseIgnored => self.bend_words(known),
             Self::ShortForgotten => known.groups.values_mut().for_each(|group| group.short_since = group.asked_at),
@@ -283,6 +310,28 @@ fn record_in_thought(known: &mut Observed) {
             warrant: None,
         };
         known.records.insert(Key::Admission(id.clone()), (0, Record::Admission(record)));
+    }
+}
+
+/// As if nobody but the guard protected anybody: who is protected looks unprotected until a call of ours was sent for it.
+fn take_for_ours(known: &mut Observed) {
+    for (id, instance) in &mut known.instances {
+        let since = match known.records.get(&Key::Protection(instance.group.clone())) {
+            Some((_, Record::Protection(record))) => record.instances.get(id),
+            _ => None,
+        };
+        let tried = known.attempts.get(&AttemptKey::Protect(instance.group.clone(), true));
+        let sent = since.is_some_and(|since| tried.is_some_and(|tried| tried.last_sent >= *since));
+        instance.protected &= sent;
+    }
+}
+
+fn protect_in_thought(known: &mut Observed) {
+    for name in known.groups.keys() {
+        let members = known.instances.iter().filter(|(_, instance)| instance.group == *name && !instance.protected);
+        let instances = members.map(|(id, instance)| (id.clone(), instance.described_at)).collect();
+        let record = Record::Protection(ProtectionRecord { instances });
+        known.records.insert(Key::Protection(name.clone()), (0, record));
     }
 }
 

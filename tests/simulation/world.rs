@@ -7,6 +7,7 @@ use portcullis::{
     digest::Digest,
     instance::{GroupName, InstanceId, LifecycleState},
     observation::Observation,
+    policy::SurvivorsGuard,
     record::{Key, Record},
     report::Evidence,
 };
@@ -23,12 +24,15 @@ use crate::{
 mod balancer;
 mod control;
 mod fleet;
+mod scaling;
 
 /// When chaos ends and healing begins.
 pub(crate) const CHAOS: u64 = 150_000;
 /// When everything must have settled: a last look at a deadline (100 s), a breaker's time and one launch that is tried (200 s),
 /// three turns of abandons, a launch.
 const END: u64 = CHAOS + 700_000;
+/// How far two clocks are apart at most: far more than any that are kept in step.
+pub(crate) const SKEW_MAX: u64 = 5_000;
 const LEASE: u64 = 15_000;
 const LEASE_RENEWAL: u64 = 3_000;
 const REPORT_EVERY: u64 = 3_000;
@@ -44,6 +48,9 @@ enum Event {
     RootReplaced(InstanceId),
     Reboots(InstanceId),
     ScaledIn(InstanceId),
+    ScalesIn(GroupName),
+    ScalesBack(GroupName),
+    SomebodyProtects(GroupName),
     Speaks(InstanceId, u64),
     Checks(InstanceId, u64, Challenge),
     Reports(usize, Evidence),
@@ -53,6 +60,7 @@ enum Event {
     Crashes(usize),
     Starts(usize),
     CutOff(usize),
+    ClockSet(usize),
     Leases(usize),
     Turn(usize),
     Wakes(usize, u64),
@@ -95,6 +103,10 @@ pub(crate) struct Figures {
     pub(crate) told: u64,
     pub(crate) restarts: u64,
     pub(crate) held_again: u64,
+    pub(crate) protected: u64,
+    pub(crate) released: u64,
+    pub(crate) scaled_in: u64,
+    pub(crate) clocks_set: u64,
 }
 
 impl Figures {
@@ -115,6 +127,10 @@ impl Figures {
             told: self.told + other.told,
             restarts: self.restarts + other.restarts,
             held_again: self.held_again + other.held_again,
+            protected: self.protected + other.protected,
+            released: self.released + other.released,
+            scaled_in: self.scaled_in + other.scaled_in,
+            clocks_set: self.clocks_set + other.clocks_set,
         }
     }
 
@@ -131,6 +147,10 @@ impl Figures {
             && self.told > 0
             && self.restarts > 0
             && self.held_again > 0
+            && self.protected > 0
+            && self.released > 0
+            && self.scaled_in > 0
+            && self.clocks_set > 0
     }
 }
 
@@ -170,7 +190,8 @@ impl World {
         let groups: BTreeSet<GroupName> =
             ["db", "web"].into_iter().take(1 + seed as usize % 2).chain(balanced).map(Into::into).collect();
         let observing = groups.iter().filter(|_| random.percent(12)).cloned().collect();
-        let policy = policy(&groups, &observing);
+        let guards = [SurvivorsGuard::WhileImpaired, SurvivorsGuard::WhileImpaired, SurvivorsGuard::Always];
+        let policy = policy(&groups, &observing, random.one_of(&guards));
         let controllers = (0..2).map(|_| Controller::new(policy.clone(), bug)).collect();
         let mut world = Self {
             now: 0,
@@ -215,10 +236,12 @@ impl World {
                 println!("{:>9.3} {event:?}", self.now as f64 / 1_000.0);
             }
             self.happens(event);
+            self.invariants.looks(&self.cloud, self.now);
             self.invariants.verdict().map_err(|violation| self.dated(&violation))?;
         }
         self.figures.virtual_s = self.now / 1_000;
         self.invariants.at_the_end(&self.cloud, &self.controllers, self.lease.holder, self.now);
+        self.invariants.guard_at_the_end(&self.cloud, &self.controllers[self.lease.holder], &self.store, self.now);
         self.invariants.everybody_was_told(&self.controllers[self.lease.holder], self.deaf, self.now);
         self.invariants.verdict().map_err(|violation| self.dated(&violation))?;
         Ok(self.figures)
@@ -236,9 +259,13 @@ impl World {
             let (other_hook, hopeless) = (self.random.percent(25), self.random.percent(20));
             let in_place = name.as_str() == IN_PLACE;
             let (other_hook, hopeless) = (other_hook && !in_place, hopeless && !in_place);
-            self.cloud.groups.insert(name.clone(), Group { desired, other_hook, hopeless, in_place });
+            let takes_waiting_first = self.random.percent(50);
+            let group = Group { desired, other_hook, hopeless, usually: desired, takes_waiting_first, in_place };
+            self.cloud.groups.insert(name.clone(), group);
             if in_place {
                 self.plan_restarts(name);
+            } else {
+                self.plan_scaling(name);
             }
             let releases = if self.random.percent(85) { 1 } else { 0 };
             self.promotes(name, releases);
@@ -270,6 +297,10 @@ impl World {
                 let at = self.random.between(1_000, CHAOS - 1);
                 self.after(at, Event::CutOff(index));
             }
+            for _ in 0..self.random.between(0, 4) {
+                let at = self.random.between(0, CHAOS - 1);
+                self.after(at, Event::ClockSet(index));
+            }
         }
         self.after(CHAOS, Event::Heals);
     }
@@ -279,7 +310,8 @@ impl World {
         self.cloud.groups.iter().all(|(name, group)| {
             let mut members = self.cloud.instances.values().filter(|machine| machine.group == *name);
             let serving = members.by_ref().filter(|machine| machine.is(&serves)).count();
-            serving == group.desired || (group.hopeless && self.now > CHAOS + 300_000 && self.figures.given_up > 0)
+            (serving == group.desired && self.invariants.guard_is_at_rest(name, &self.cloud, &self.store))
+                || (group.hopeless && self.now > CHAOS + 300_000 && self.figures.given_up > 0)
         }) && self.now > CHAOS + 30_000
     }
 
@@ -328,6 +360,9 @@ impl World {
             Event::RootReplaced(id) => self.root_replaced(&id),
             Event::Reboots(id) => self.reboots(&id),
             Event::ScaledIn(id) => self.terminates(&id),
+            Event::ScalesIn(group) => self.wants_fewer(&group),
+            Event::ScalesBack(group) => self.wants_as_usual(&group),
+            Event::SomebodyProtects(group) => self.somebody_protects(&group),
             Event::Speaks(id, boot) => self.speaks(&id, boot),
             Event::Checks(id, boot, challenge) => self.checks(&id, boot, challenge),
             Event::Reports(index, evidence) => {
@@ -345,6 +380,7 @@ impl World {
                 self.controllers[index].cut_off_until = self.now + length;
                 self.after(length, Event::Starts(index));
             }
+            Event::ClockSet(index) => self.clock_set(index),
             Event::Leases(index) => self.leases(index),
             Event::Turn(index) => self.turn(index),
             Event::Wakes(index, at) => {
@@ -370,7 +406,10 @@ impl World {
             self.starts(index);
         }
         let groups: Vec<_> = self.cloud.groups.keys().cloned().collect();
-        groups.iter().for_each(|group| self.promotes(group, 4));
+        for group in &groups {
+            self.promotes(group, 4);
+            self.wants_as_usual(group);
+        }
         self.is_mended();
         self.invariants.heals(self.now);
     }

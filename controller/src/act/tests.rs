@@ -48,6 +48,7 @@ struct Scene {
     lease_left: Duration,
     /// Held by a balancer; and whether its wait was over before.
     in_place: Option<bool>,
+    lease_left_by_wall: Duration,
 }
 
 impl Scene {
@@ -91,6 +92,7 @@ impl Scene {
             seen: Seen {
                 group: "web".into(),
                 state: LifecycleState::PendingWait,
+                protected: false,
                 described_at: now,
                 evidence: Some(evidence.clone()),
                 serving_since: None,
@@ -99,6 +101,7 @@ impl Scene {
             evidence,
             lease_left: Duration::from_secs(3_600),
             in_place: None,
+            lease_left_by_wall: Duration::from_secs(3_600),
         }
     }
 
@@ -155,12 +158,14 @@ impl Scene {
         let group = GroupPolicy { mode: self.mode, ..GroupPolicy::default() };
         let policy = Policy { groups: [("web".into(), group)].into(), ..Policy::default() };
         let sends = Arc::clone(&provider);
-        let parts = Parts { store, provider, sinks: Arc::default(), policy, clock: Clock::system(), metrics, audit };
         let custody = self.in_place.map_or(Custody::AtLaunch, |_| Custody::InPlace);
         let described = Group { facts: Some(GroupFacts { custody, ..GroupFacts::default() }), ..Group::default() };
         let (instances, groups) = ([("i-1".into(), self.seen)].into(), [("web".into(), described)].into());
         let observed = Observed { instances, groups, ..Observed::default() };
-        let (_lease, lease) = watch::channel(Some(Lease { epoch: 1, until: Clock::monotonic() + self.lease_left }));
+        let (sinks, heard, clock) = (Arc::default(), Arc::default(), Clock::system());
+        let parts = Parts { store, provider, sinks, heard, policy, clock, metrics, audit };
+        let (until, until_wall) = (Clock::monotonic() + self.lease_left, clock_now() + self.lease_left_by_wall);
+        let (_lease, lease) = watch::channel(Some(Lease { epoch: 1, until, until_wall }));
         let (_shown, shown) = watch::channel(Arc::new(Snapshot { observed, ..Snapshot::default() }));
         let (done, mut answers) = mpsc::channel(8);
         Actor::new(parts, lease, shown, done).attempt(Action::Admit(held())).await;
@@ -168,6 +173,10 @@ impl Scene {
         let sent = sends.0.lock().unwrap().clone();
         (sent, answer)
     }
+}
+
+fn clock_now() -> Timestamp {
+    Clock::system().now()
 }
 
 fn held() -> Held {
@@ -185,7 +194,7 @@ type Change = fn(&mut Scene);
 async fn whatever_changed_is_seen_and_nothing_is_sent() {
     let long = Duration::from_secs(31);
     assert!(long > portcullis::policy::Limits::default().report_age_max);
-    let changes: [(&str, Change); 11] = [
+    let changes: [(&str, Change); 12] = [
         ("no longer accepted", |scene| scene.group.accepted.clear()),
         ("another wait", |scene| scene.evidence.wait = WaitId(0)),
         ("another wait", |scene| scene.admission.wait = WaitId(2)),
@@ -197,6 +206,7 @@ async fn whatever_changed_is_seen_and_nothing_is_sent() {
         ("description is too old", |scene| scene.seen.described_at = Timestamp(scene.now.0 - 11_000)),
         ("is InService", |scene| scene.seen.state = LifecycleState::InService),
         ("lease", |scene| scene.lease_left = Duration::from_secs(29)),
+        ("lease", |scene| scene.lease_left_by_wall = Duration::from_secs(29)),
     ];
     for (because, change) in changes {
         let mut scene = Scene::good();
@@ -286,3 +296,30 @@ async fn what_a_balancer_forgot_is_let_in_again_on_its_newest_report() {
         assert!(said.contains(because), "{because}: {said}");
     }
 }
+
+#[tokio::test]
+async fn a_decision_and_its_line_are_one_commit() {
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    let (provider, metrics) = (Arc::new(Counting::default()), Arc::new(Metrics::new()));
+    // Nobody writes what is dropped off there: a kill would lose it.
+    let (audit, writer) = Audit::start(Arc::new(MemoryStore::new()), Arc::clone(&metrics));
+    let (sinks, heard, clock, policy) = (Arc::default(), Arc::default(), Clock::system(), Policy::default());
+    let parts = Parts { store: Arc::clone(&store), provider, sinks, heard, policy, clock, metrics, audit };
+    let lease = Lease { epoch: 1, until: Clock::monotonic() + LONG, until_wall: clock_now() + LONG };
+    let (_lease, lease) = watch::channel(Some(lease));
+    let (_shown, shown) = watch::channel(Arc::default());
+    let (done, _answers) = mpsc::channel(8);
+    let actor = Actor::new(parts, lease, shown, done);
+    let record = Record::Admission(Scene::good().admission);
+    let revision = None;
+    actor.attempt(Action::Record { key: Key::Admission("i-1".into()), revision, record }).await;
+    actor.attempt(Action::GiveUp(held())).await;
+    let lines: Vec<_> = store.events(0, 9).unwrap().into_iter().map(|event| (event.kind, event.text)).collect();
+    let proven = format!("wait 1 may end: proven: {}", Digest::of(b"m"));
+    assert_eq!(lines, [("admission".into(), proven), ("answer".into(), "ABANDON: accepted".into())]);
+    assert_eq!(store.list("").unwrap().len(), 2, "with what they are about");
+    drop(actor);
+    writer.await.unwrap();
+}
+
+const LONG: Duration = Duration::from_secs(3_600);

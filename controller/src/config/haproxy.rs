@@ -141,6 +141,7 @@ fn nothing_of_launches(name: &GroupName, group: &Group) -> Result<(), ConfigErro
         ("breaker_failures", group.breaker_failures.is_some()),
         ("breaker_window", group.breaker_window.is_some()),
         ("breaker_retry_after", group.breaker_retry_after.is_some()),
+        ("survivors_guard", group.survivors_guard.is_some()),
     ];
     match keys.into_iter().find(|(_, is_written)| *is_written) {
         Some((key, _)) => {

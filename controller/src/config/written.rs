@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration}
 
 use portcullis::{
     instance::GroupName,
-    policy::{self, GroupPolicy, Mode, Policy},
+    policy::{self, GroupPolicy, Mode, Policy, SurvivorsGuard},
 };
 use serde::Deserialize;
 
@@ -18,6 +18,9 @@ pub struct Written {
     pub audience: String,
     /// The store's file.
     pub store: PathBuf,
+    /// Audit lines that are kept.
+    #[serde(default = "audit_lines")]
+    pub audit_lines_max: u64,
     /// Whether identity documents are taken without verification of their signature.
     #[serde(default)]
     pub allow_unverified_identity: bool,
@@ -35,12 +38,19 @@ pub struct Written {
     /// Where alerts are told.
     #[serde(default)]
     pub alerts: Vec<Alerts>,
+    /// Who is pinged for as long as alerts would be told.
+    pub dead_man: Option<DeadMan>,
     /// The gated groups.
     #[serde(default)]
     pub groups: BTreeMap<GroupName, Group>,
     /// Limits common to all groups.
     #[serde(default)]
     pub limits: Limits,
+}
+
+/// Some 150 MB, months of an ordinary fleet.
+fn audit_lines() -> u64 {
+    crate::stores::EVENTS_KEPT
 }
 
 /// `[agents]`
@@ -54,6 +64,14 @@ pub struct Agents {
     /// Requests of one client address in a minute; the rest are refused.
     #[serde(default = "requests")]
     pub requests_per_minute_max: u32,
+    /// Connections of one client address at the same time; further ones are closed.
+    #[serde(default = "connections")]
+    pub connections_max: usize,
+}
+
+/// A quarter of all that a listener has: three faulty clients leave room for the others.
+fn connections() -> usize {
+    1_024
 }
 
 /// An agent that waits needs some 25 a minute, one that serves two; many may share one address translator.
@@ -73,6 +91,9 @@ pub struct Operators {
     /// Requests of one client address in a minute; the rest are refused.
     #[serde(default = "requests")]
     pub requests_per_minute_max: u32,
+    /// Connections of one client address at the same time; further ones are closed.
+    #[serde(default = "connections")]
+    pub connections_max: usize,
     /// Who may speak.
     #[serde(default)]
     pub tokens: Vec<Token>,
@@ -149,6 +170,23 @@ pub struct Alerts {
     pub command: Option<Vec<String>>,
 }
 
+/// `[dead_man]`: one of `url_file` and `command`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeadMan {
+    /// File with a URL that takes a `GET`.
+    pub url_file: Option<PathBuf>,
+    /// Program and arguments.
+    pub command: Option<Vec<String>>,
+    /// Time between two pings; 60 s.
+    pub every: Option<Length>,
+}
+
+/// A minute: what waits for it should allow for three before it shouts.
+pub(super) const fn ping_every() -> Duration {
+    Duration::from_secs(60)
+}
+
 /// `[groups.NAME]`
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -176,6 +214,12 @@ pub struct Group {
     pub backends: Option<Vec<String>>,
     /// See [`Pool::wanted`](super::Pool::wanted).
     pub wanted: Option<u32>,
+    /// See [`GroupPolicy::promotion_needs`].
+    pub promotion_needs: Option<PromotionNeeds>,
+    /// See [`GroupPolicy::survivors_guard`].
+    pub survivors_guard: Option<SurvivorsGuard>,
+    /// See [`GroupPolicy::ready_min_percent`].
+    pub ready_min_percent: Option<u32>,
     /// See [`Pin::product`].
     pub product: Option<String>,
     /// See [`Pin::sequence_min`].
@@ -197,10 +241,25 @@ impl Group {
         policy.breaker_failures = self.breaker_failures.unwrap_or(policy.breaker_failures);
         set(&mut policy.stall_after, self.stall_after);
         set(&mut policy.silent_after, self.silent_after);
+        policy.promotion_needs =
+            self.promotion_needs.map(|PromotionNeeds { group, instances }| policy::PromotionNeeds { group, instances });
         set(&mut policy.breaker_window, self.breaker_window);
         set(&mut policy.breaker_retry_after, self.breaker_retry_after);
+        policy.survivors_guard = self.survivors_guard.unwrap_or(policy.survivors_guard);
+        policy.ready_min_percent = self.ready_min_percent.unwrap_or(policy.ready_min_percent);
         policy
     }
+}
+
+/// `[groups.NAME.promotion_needs]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PromotionNeeds {
+    /// The group where a release must have been proven.
+    pub group: GroupName,
+    /// By how many of its instances.
+    #[serde(default = "one")]
+    pub instances: usize,
 }
 
 /// `[limits]`: see [`policy::Limits`] for each.
@@ -274,12 +333,24 @@ pub(super) fn policy(groups: BTreeMap<GroupName, Group>, limits: &Limits) -> Res
     }
     let groups: BTreeMap<_, _> = groups.into_iter().map(|(name, group)| (name, group.policy())).collect();
     for (name, group) in &groups {
+        if *name == GroupName::controller() {
+            return Err(refused(&format!("groups.{name}"), "that is what the controller calls itself"));
+        }
         if name.0.is_empty() || group.hook.is_empty() || group.admission_deadline.is_zero() {
             return Err(refused(&format!("groups.{name}"), "name, `hook` and `admission_deadline` must not be empty"));
         }
         if group.breaker_failures == 0 || group.breaker_window.is_zero() || group.breaker_retry_after.is_zero() {
             let because = "`breaker_failures`, `breaker_window` and `breaker_retry_after` must not be zero";
             return Err(refused(&format!("groups.{name}"), because));
+        }
+        if group.ready_min_percent > 100 {
+            return Err(refused(&format!("groups.{name}.ready_min_percent"), "must not be more than 100"));
+        }
+    }
+    for (name, needs) in groups.iter().filter_map(|(name, group)| Some((name, group.promotion_needs.as_ref()?))) {
+        if needs.group == *name || !groups.contains_key(&needs.group) || needs.instances == 0 {
+            let because = "`group` must be another gated group, and `instances` must not be zero";
+            return Err(refused(&format!("groups.{name}.promotion_needs"), because));
         }
     }
     Ok(Policy { groups, limits, sinks: Vec::new() })

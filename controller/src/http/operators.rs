@@ -4,26 +4,29 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     Extension, Router,
-    body::Body,
     extract::{Path, Query, Request, State, rejection::QueryRejection},
-    http::{StatusCode, header},
+    http::{HeaderMap, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse as _, Response},
     routing::{get, post},
 };
 use portcullis::{
-    api::{Acknowledge, Event, Override, Pause, Promote, Retry},
+    api::{Acknowledge, Event, Override, Pause, Promote, Retire, Retry},
     digest::Digest,
+    exposition,
     instance::{GroupName, InstanceId},
     json::{self, Limits},
     signature::EnvelopeLimits,
+    timestamp::Timestamp,
 };
 use serde::Deserialize;
 
 use super::{
     App, answer, blocking,
+    limits::Inflow,
     problem::{Kind, Refusal, malformed},
 };
+use crate::stores::{Store, StoreError};
 
 mod overrides;
 mod promotion;
@@ -39,6 +42,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v1/events", get(events))
         .route("/v1/releases", get(releases).post(publish))
         .route("/v1/groups/{group}/promote", post(promote))
+        .route("/v1/groups/{group}/retire", post(retire))
         .route("/v1/groups/{group}/pause", post(pause))
         .route("/v1/groups/{group}/retry", post(retry))
         .route("/v1/groups/{group}/acknowledge", post(acknowledge))
@@ -98,9 +102,11 @@ async fn readyz(State(app): State<Arc<App>>) -> Response {
     (StatusCode::SERVICE_UNAVAILABLE, "the loop has not made its first turn\n").into_response()
 }
 
-async fn metrics(State(app): State<Arc<App>>) -> Response {
-    ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], app.metrics.page())
-        .into_response()
+async fn metrics(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
+    app.metrics.audit_reaches(*app.store.audited().borrow(), app.store.audit_kept());
+    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+    let (media_type, page) = exposition::negotiated(app.metrics.page(), accept);
+    ([(header::CONTENT_TYPE, media_type)], page).into_response()
 }
 
 pub(super) async fn not_found() -> Response {
@@ -132,6 +138,8 @@ async fn instance(
 #[serde(deny_unknown_fields)]
 struct EventsQuery {
     after: Option<u64>,
+    /// RFC 3339.
+    since: Option<String>,
     limit: Option<usize>,
     wait_s: Option<u64>,
 }
@@ -148,18 +156,38 @@ async fn events(
     answer(&app, result, &name)
 }
 
-/// Lines after one that is known; without one, the newest. With `wait_s`, waits for the first that comes.
+/// Lines after one that is known, or of a time and later, or of both, oldest first; without either, the newest. With `wait_s`,
+/// waits for the first that comes.
 async fn read_events(app: &Arc<App>, query: EventsQuery) -> Result<Vec<Event>, Refusal> {
-    let limit = query.limit.unwrap_or(EVENTS_DEFAULT).min(EVENTS_MAX);
+    let limit = query.limit.unwrap_or(EVENTS_DEFAULT).clamp(1, EVENTS_MAX);
+    let moment = |text: &str| Timestamp::parse_rfc3339(text).ok_or_else(|| malformed("`since` must be RFC 3339"));
+    let since = query.since.as_deref().map(moment).transpose()?;
     let mut audited = app.store.audited();
     let newest = *audited.borrow();
-    let after = query.after.unwrap_or(newest.saturating_sub(limit as u64));
-    if let Some(wait_s) = query.wait_s {
-        let wait = Duration::from_secs(wait_s.min(EVENTS_WAIT_S_MAX));
-        // In time or not: what there is then is the answer.
-        let _ = tokio::time::timeout(wait, audited.wait_for(|newest| *newest > after)).await;
+    let first = if since.is_some() { 0 } else { newest.saturating_sub(limit as u64) };
+    let after = query.after.unwrap_or(first);
+    let since = since.unwrap_or_default();
+    let read = |after| blocking(app, move |app| Ok(events_since(&*app.store, after, since, limit)?));
+    let found = read(after).await?;
+    let Some(wait_s) = query.wait_s.filter(|_| found.is_empty()) else { return Ok(found) };
+    let (wait, seen) = (Duration::from_secs(wait_s.min(EVENTS_WAIT_S_MAX)), newest.max(after));
+    // In time or not: what there is then is the answer.
+    let _ = tokio::time::timeout(wait, audited.wait_for(|newest| *newest > seen)).await;
+    read(seen).await
+}
+
+/// Reads until there are enough: lines are in the order in which they were written, which is nearly, not quite, that of time.
+fn events_since(store: &dyn Store, mut after: u64, since: Timestamp, limit: usize) -> Result<Vec<Event>, StoreError> {
+    let mut found = Vec::new();
+    loop {
+        let page = store.events(after, EVENTS_MAX)?;
+        let Some(last) = page.last() else { return Ok(found) };
+        after = last.sequence;
+        found.extend(page.into_iter().filter(|event| event.at >= since).take(limit - found.len()));
+        if found.len() == limit {
+            return Ok(found);
+        }
     }
-    blocking(app, move |app| Ok(app.store.events(after, limit)?)).await
 }
 
 async fn releases(State(app): State<Arc<App>>, Extension(Operator(name)): Extension<Operator>) -> Response {
@@ -167,7 +195,11 @@ async fn releases(State(app): State<Arc<App>>, Extension(Operator(name)): Extens
     answer(&app, result, &name)
 }
 
-async fn publish(State(app): State<Arc<App>>, Extension(Operator(name)): Extension<Operator>, body: Body) -> Response {
+async fn publish(
+    State(app): State<Arc<App>>,
+    Extension(Operator(name)): Extension<Operator>,
+    body: Inflow,
+) -> Response {
     let operator = name.clone();
     let result = match app.body(body, EnvelopeLimits::MANIFEST.bytes_max).await {
         Ok(bytes) => blocking(&app, move |app| publication::publish(app, &bytes, &operator)).await,
@@ -180,10 +212,22 @@ async fn promote(
     State(app): State<Arc<App>>,
     Extension(Operator(name)): Extension<Operator>,
     Path(group): Path<String>,
-    body: Body,
+    body: Inflow,
 ) -> Response {
     change(app, name, body, move |app, wish: &Promote, operator| {
         promotion::promote(app, &GroupName(group), wish, operator)
+    })
+    .await
+}
+
+async fn retire(
+    State(app): State<Arc<App>>,
+    Extension(Operator(name)): Extension<Operator>,
+    Path(group): Path<String>,
+    body: Inflow,
+) -> Response {
+    change(app, name, body, move |app, wish: &Retire, operator| {
+        promotion::retire(app, &GroupName(group), wish, operator)
     })
     .await
 }
@@ -192,7 +236,7 @@ async fn pause(
     State(app): State<Arc<App>>,
     Extension(Operator(name)): Extension<Operator>,
     Path(group): Path<String>,
-    body: Body,
+    body: Inflow,
 ) -> Response {
     change(app, name, body, move |app, wish: &Pause, operator| overrides::pause(app, &GroupName(group), wish, operator))
         .await
@@ -202,7 +246,7 @@ async fn retry(
     State(app): State<Arc<App>>,
     Extension(Operator(name)): Extension<Operator>,
     Path(group): Path<String>,
-    body: Body,
+    body: Inflow,
 ) -> Response {
     change(app, name, body, move |app, wish: &Retry, operator| overrides::retry(app, &GroupName(group), wish, operator))
         .await
@@ -212,7 +256,7 @@ async fn acknowledge(
     State(app): State<Arc<App>>,
     Extension(Operator(name)): Extension<Operator>,
     Path(group): Path<String>,
-    body: Body,
+    body: Inflow,
 ) -> Response {
     change(app, name, body, move |app, wish: &Acknowledge, operator| {
         overrides::acknowledge(app, &GroupName(group), wish, operator)
@@ -224,7 +268,7 @@ async fn override_instance(
     State(app): State<Arc<App>>,
     Extension(Operator(name)): Extension<Operator>,
     Path(id): Path<String>,
-    body: Body,
+    body: Inflow,
 ) -> Response {
     change(app, name, body, move |app, wish: &Override, operator| overrides::say(app, &InstanceId(id), wish, operator))
         .await
@@ -233,7 +277,7 @@ async fn override_instance(
 async fn join_token(
     State(app): State<Arc<App>>,
     Extension(Operator(name)): Extension<Operator>,
-    body: Body,
+    body: Inflow,
 ) -> Response {
     change(app, name, body, move |app, wish: &tokens::Wish, operator| tokens::create(app, wish, operator)).await
 }
@@ -242,7 +286,7 @@ async fn join_token(
 async fn change<W, T>(
     app: Arc<App>,
     name: String,
-    body: Body,
+    body: Inflow,
     work: impl FnOnce(&App, &W, &str) -> Result<T, Refusal> + Send + 'static,
 ) -> Response
 where
@@ -257,7 +301,7 @@ where
     answer(&app, result, &name)
 }
 
-async fn request<T: serde::de::DeserializeOwned>(app: &App, body: Body) -> Result<T, Refusal> {
+async fn request<T: serde::de::DeserializeOwned>(app: &App, body: Inflow) -> Result<T, Refusal> {
     let bytes = app.body(body, REQUEST_BYTES_MAX).await?;
     json::parse(&bytes, &Limits { bytes_max: REQUEST_BYTES_MAX, depth_max: 4 }).map_err(malformed)
 }

@@ -1,6 +1,10 @@
 //! AWS Auto Scaling (AWS.md). Exactly one request a call: retry and backoff belong to the decision, so the SDK's are off.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use aws_config::{BehaviorVersion, Region, retry::RetryConfig, timeout::TimeoutConfig};
 use aws_sdk_autoscaling::{
@@ -19,10 +23,14 @@ use portcullis::{
 use super::{Call, Described, Pending, Provider};
 use crate::config::Aws;
 
+mod protection;
+
 /// The Auto Scaling API of one account and Region.
 #[derive(Debug, Clone)]
 pub struct AwsProvider {
     client: Client,
+    /// The groups whose instances are being replaced, as last asked for.
+    refreshing: Arc<Mutex<BTreeSet<GroupName>>>,
 }
 
 impl AwsProvider {
@@ -44,7 +52,7 @@ impl AwsProvider {
         if let Some(endpoint) = &aws.endpoint_url {
             loader = loader.endpoint_url(endpoint);
         }
-        Self { client: Client::new(&loader.load().await) }
+        Self { client: Client::new(&loader.load().await), refreshing: Arc::default() }
     }
 
     async fn describe_all(&self, groups: &[GroupName]) -> Described {
@@ -79,7 +87,10 @@ impl AwsProvider {
         for name in names {
             let described = match found.remove(name) {
                 Some(group) => match self.hooks(name).await {
-                    Ok(hooks) => Ok(Some(self.with_activities(name, facts(&group, hooks)).await)),
+                    Ok(hooks) => {
+                        let facts = self.with_activities(name, facts(&group, hooks)).await;
+                        Ok(Some(self.with_refresh(name, facts).await))
+                    }
                     Err(answer) => Err(answer),
                 },
                 None => Ok(None),
@@ -141,6 +152,7 @@ impl Provider for AwsProvider {
                 Call::Admit(held) => self.complete(held, "CONTINUE").await,
                 Call::GiveUp(held) => self.complete(held, "ABANDON").await,
                 Call::KeepWaiting(held) => self.heartbeat(held).await,
+                Call::Protect(protection) => self.protect(protection).await,
             }
         })
     }
@@ -155,6 +167,7 @@ fn facts(group: &AutoScalingGroup, launch_hooks: Vec<Hook>) -> GroupFacts {
         activities: Vec::new(),
         custody: Custody::AtLaunch,
         unseen: Vec::new(),
+        refresh: None,
     }
 }
 

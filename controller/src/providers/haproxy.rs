@@ -107,6 +107,7 @@ impl Provider for HaproxyProvider {
                 Call::Admit(held) => self.everywhere(held, Wish::LetIn).await,
                 // Nothing times out here, and nothing can be ended: both are to be held.
                 Call::KeepWaiting(held) | Call::GiveUp(held) => self.everywhere(held, Wish::Hold).await,
+                Call::Protect(_) => Answer::Refused { because: "nothing is scaled in behind HAProxy".into() },
             }
         })
     }

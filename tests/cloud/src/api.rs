@@ -13,6 +13,7 @@ mod membership;
 mod page;
 mod processes;
 mod protection;
+mod refresh;
 mod target_groups;
 mod warm_pool;
 
@@ -70,6 +71,7 @@ impl Service {
                 hooks::OPERATIONS,
                 capacity::OPERATIONS,
                 protection::OPERATIONS,
+                refresh::OPERATIONS,
                 health::OPERATIONS,
                 membership::OPERATIONS,
                 attachments::OPERATIONS,

@@ -110,13 +110,15 @@ pub struct Setup {
     pub limits: &'static str,
     /// The Runtime APIs of the balancers, where these hold the instances instead of a cloud.
     pub balancers: Vec<PathBuf>,
+    /// Further lines of the group.
+    pub group: &'static str,
 }
 
 impl Default for Setup {
     /// Everything at its default, but looking at the cloud every second: the drill's cloud does not throttle.
     fn default() -> Self {
-        let (admission_deadline, balancers) = (Duration::from_secs(20 * 60), Vec::new());
-        Self { mode: "enforce", admission_deadline, limits: "describe_every = \"1s\"\n", balancers }
+        let (admission_deadline, limits) = (Duration::from_secs(20 * 60), "describe_every = \"1s\"\n");
+        Self { mode: "enforce", admission_deadline, limits, group: "", balancers: Vec::new() }
     }
 }
 
@@ -322,11 +324,12 @@ fn controller_config(release: &Release, cloud: &str, setup: &Setup) -> Result<St
          [agents]\nlisten = \"{ANY_PORT}\"\n\n[operators]\nlisten = \"{ANY_PORT}\"\n\n\
          [[operators.tokens]]\nname = \"drill\"\nfile = \"operator-token\"\n\n\
          {holder}\n[trust]\nkeys = [{:?}]\n\n\
-         [groups.{GROUP}]\nmode = \"{}\"\n{hook}admission_deadline = \"{}s\"\nproduct = \"shop\"\n\n\
+         [groups.{GROUP}]\nmode = \"{}\"\n{hook}admission_deadline = \"{}s\"\nproduct = \"shop\"\n{}\n\
          [limits]\n{}",
         text(&release.trust)?,
         setup.mode,
         setup.admission_deadline.as_secs(),
+        setup.group,
         setup.limits,
     ))
 }

@@ -9,7 +9,7 @@ use portcullis::{
     timestamp::Timestamp,
 };
 
-use super::{Event, Fault, LEASE, LEASE_RENEWAL, Lease, World, release, told};
+use super::{Event, Fault, LEASE, LEASE_RENEWAL, Lease, SKEW_MAX, World, release, told};
 
 impl World {
     // --- operators and the store
@@ -80,6 +80,16 @@ impl World {
         }
     }
 
+    /// Somebody sets its clock, forward or back; it has been wrong before.
+    pub(super) fn clock_set(&mut self, index: usize) {
+        if !self.healed {
+            self.controllers[index].skew = self.random.between(0, SKEW_MAX);
+            self.controllers[index].clock_set_at = self.now;
+            self.figures.clocks_set += 1;
+            self.turn(index);
+        }
+    }
+
     /// Begins by reading the whole store; or sees it again.
     pub(super) fn starts(&mut self, index: usize) {
         if self.is_cut_off(index) {
@@ -101,9 +111,13 @@ impl World {
         }
         if self.lease.holder == index {
             self.lease.until = self.now + LEASE;
-            let observation = Observation::Lease { epoch: self.lease.epoch, until: Timestamp(self.lease.until) };
-            let controller = &self.controllers[index];
-            let led_already = controller.leads_until() > self.now;
+            let controller = &mut self.controllers[index];
+            let until = controller.local(self.lease.until);
+            let observation = Observation::Lease { epoch: self.lease.epoch, until };
+            // As the controller sees it, by its own clock: then it does not listen anew.
+            let local = controller.local(self.now);
+            let led_already = controller.observed.lease.is_some_and(|(_, until)| until > local);
+            controller.leads_until = self.lease.until;
             self.invariants.leased(index, controller.life, led_already, self.now);
             self.controllers[index].folds(observation, self.now);
             if !led_already {
@@ -142,7 +156,8 @@ impl World {
         for action in decision.actions {
             self.sends(index, action);
         }
-        self.controllers[index].wake_at = decision.wake_at.map(|at| at.0.max(now + 1));
+        let skew = self.controllers[index].skew;
+        self.controllers[index].wake_at = decision.wake_at.map(|at| at.0.saturating_sub(skew).max(now + 1));
         if let Some(at) = self.controllers[index].wake_at {
             self.after(at - now, Event::Wakes(index, at));
         }
@@ -151,7 +166,12 @@ impl World {
     fn sends(&mut self, index: usize, action: Action) {
         let (now, attempt) = (self.now, action.key());
         self.invariants.sends(&self.controllers[index], &action, now);
-        self.folds(index, Observation::Sent { attempt, at: Timestamp(now) });
+        let at = self.controllers[index].local(now);
+        self.folds(index, Observation::Sent { attempt: attempt.clone(), at });
+        if !self.controllers[index].may_act(now) {
+            let answer = Answer::Refused { because: "not sent: the lease ends too soon".into() };
+            return self.answers(index, self.controllers[index].life, attempt, answer);
+        }
         let life = self.controllers[index].life;
         let fault = self.fault();
         let latency = match action {
@@ -160,6 +180,7 @@ impl World {
             | Action::Admit(_)
             | Action::KeepWaiting(_)
             | Action::GiveUp(_)
+            | Action::Protect(_)
             | Action::Tell { .. } => self.latency(),
         };
         self.after(latency, Event::Call(index, life, action, fault));
@@ -190,7 +211,7 @@ impl World {
 
     fn answers(&mut self, index: usize, life: u64, attempt: AttemptKey, answer: Answer) {
         let latency = self.latency().min(2_000);
-        let at = Timestamp(self.now + latency);
+        let at = self.controllers[index].local(self.now + latency);
         self.after(latency, Event::Tells(index, life, Observation::Answered { attempt, answer, at }));
     }
 
@@ -205,6 +226,7 @@ impl World {
             Action::KeepWaiting(held) => self.cloud.heartbeat(&held, self.now),
             Action::Admit(held) => self.ends(&held, true),
             Action::GiveUp(held) => self.ends(&held, false),
+            Action::Protect(protection) => self.protects(&protection),
             Action::Tell { key, sink, told, .. } => self.told(key, sink, told),
         }
     }
@@ -233,6 +255,7 @@ impl World {
         let asked_at = asked_at.copied().filter(|_| self.controllers[index].life == life).unwrap_or(self.now);
         let lag = if self.chaos(25) { self.random.between(0, 2_500) } else { self.random.between(0, 100) };
         let complete = !self.chaos(5);
+        let asked_at = self.controllers[index].local(asked_at).0;
         let description = self.cloud.describe(group, asked_at, self.now.saturating_sub(lag), complete);
         let latency = self.latency();
         self.after(latency, Event::Tells(index, life, Observation::Described(description.clone())));

@@ -39,6 +39,9 @@ impl World {
     }
 
     pub(super) fn launches(&mut self, group: GroupName) {
+        if self.counted(&group) >= self.cloud.groups[&group].desired {
+            return;
+        }
         self.launched += 1;
         let id: InstanceId = (*format!("i-{}", self.launched)).into();
         let mut agent = self.new_agent(&group);
@@ -111,7 +114,7 @@ impl World {
         }
     }
 
-    /// Whatever ends it, a new one is launched in its place.
+    /// Whatever ends it, a new one is launched in its place, if it is still wanted then.
     pub(super) fn terminates(&mut self, id: &InstanceId) {
         let now = self.now;
         let Some(machine) = self.machine(id).filter(|machine| !machine.is(&LifecycleState::Terminating)) else {

@@ -3,8 +3,8 @@
 use portcullis::{
     action::AttemptKey,
     alert::{Alert, AlertKey},
-    api::{AlertStatus, GroupStatus, InstanceStatus, Status},
-    decide::Breaker,
+    api::{AlertStatus, GroupStatus, InstanceStatus, ProtectedBy, Status},
+    decide::{Breaker, Guard},
     digest::Digest,
     instance::{GroupName, InstanceId},
     observation::Answer,
@@ -24,7 +24,7 @@ use crate::{
 pub(super) fn status(app: &App, snapshot: &Snapshot) -> Result<Status, Refusal> {
     let groups = &app.config.policy.groups;
     let groups = groups.iter().map(|(name, policy)| group(app, snapshot, name, policy)).collect::<Result<_, _>>()?;
-    Ok(Status { decided_at: snapshot.decided_at, groups })
+    Ok(Status { decided_at: snapshot.decided_at, groups, alerts: alerts(snapshot, &GroupName::controller()) })
 }
 
 fn group(app: &App, snapshot: &Snapshot, name: &GroupName, policy: &GroupPolicy) -> Result<GroupStatus, Refusal> {
@@ -43,6 +43,7 @@ fn group(app: &App, snapshot: &Snapshot, name: &GroupName, policy: &GroupPolicy)
             .chain(nothing_to_admit(policy, wanted.as_ref()))
             .chain(broken(snapshot.decision.breakers.get(name)))
             .chain(paused(snapshot, name))
+            .chain(refresh(snapshot, name, observed))
             .chain(warnings(observed, policy))
             .collect(),
         alerts: alerts(snapshot, name),
@@ -111,6 +112,30 @@ fn paused(snapshot: &Snapshot, name: &GroupName) -> Option<String> {
     }
 }
 
+/// What the survivors guard makes of an instance refresh that waits for protected instances.
+fn refresh(snapshot: &Snapshot, name: &GroupName, observed: Option<&Group>) -> Option<String> {
+    let refresh = observed?.facts.as_ref()?.refresh.as_ref().filter(|refresh| refresh.waits_for_protected)?;
+    let said = portcullis::text::visible(&refresh.said);
+    match snapshot.decision.guards.get(name)? {
+        Guard::Impaired => Some(format!(
+            "an instance refresh ({said}) waits for those that the survivors guard protects until new ones are proven, and fails \
+             after an hour; `survivors_guard = \"off\"` lets it go on"
+        )),
+        Guard::StandsAside => {
+            Some(format!("an instance refresh ({said}) goes on: the survivors guard protects nobody meanwhile"))
+        }
+        Guard::Off | Guard::AtRest | Guard::Floor => None,
+    }
+}
+
+/// The cloud has one bit for everybody; whether it is ours is on record.
+fn protected_by(snapshot: &Snapshot, id: &InstanceId, instance: &Instance) -> Option<ProtectedBy> {
+    let record = snapshot.observed.records.get(&Key::Protection(instance.group.clone()));
+    let ours = matches!(record, Some((_, Record::Protection(record))) if record.instances.contains_key(id));
+    let by = if ours { ProtectedBy::SurvivorsGuard } else { ProtectedBy::SomebodyElse };
+    instance.protected.then_some(by)
+}
+
 fn warnings(observed: Option<&Group>, policy: &GroupPolicy) -> Vec<String> {
     let Some(group) = observed.filter(|group| group.asked_at.is_some()) else {
         return vec!["not described yet".into()];
@@ -143,6 +168,7 @@ fn shown(app: &App, snapshot: &Snapshot, id: &InstanceId, instance: &Instance) -
         because: because(app, ruling, id, instance),
         deadline: ruling.and_then(|ruling| ruling.deadline),
         continue_accepted: ruling.is_some_and(|ruling| ruling.continue_accepted),
+        protected_by: protected_by(snapshot, id, instance),
         wait: ruling.and_then(|ruling| ruling.wait),
         evidence: instance.evidence.clone(),
     }

@@ -156,6 +156,7 @@ impl Cloud {
             deleting: false,
             cause: String::new(),
             failures: Failures::default(),
+            refreshes: Vec::new(),
             told_all_protected: false,
         }
     }

@@ -22,6 +22,7 @@ impl Cloud {
             self.scale_in(name, counted - desired);
         }
         self.reconcile_pool(name);
+        self.refresh(name);
         if deleting && !self.instances.values().any(|i| i.group == name && i.removed_ms.is_none()) {
             self.groups.remove(name);
         }

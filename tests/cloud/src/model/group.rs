@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::refresh::InstanceRefresh;
 use super::warm_pool::WarmPool;
 
 /// An Auto Scaling group. Its instances are kept by the cloud.
@@ -47,6 +48,8 @@ pub struct Group {
     pub suspended: BTreeMap<String, String>,
     /// Its warm pool, if it has one.
     pub warm_pool: Option<WarmPool>,
+    /// Its instance refreshes, the newest last.
+    pub refreshes: Vec<InstanceRefresh>,
     /// When it was created, in milliseconds.
     pub created_ms: u64,
     pub(crate) deleting: bool,

@@ -224,6 +224,10 @@ impl Cloud {
         let (from, group) = (instance.state, instance.group.clone());
         instance.enter(to, now_ms);
         instance.due_ms = None;
+        if to == State::InService {
+            // A refresh may have waited for it.
+            self.wake(now_ms, Due::Group(group.clone()));
+        }
         self.tell(What::StateChanged { instance: id.to_owned(), group, from, to });
         if let Some(delay_ms) = ends_after_ms {
             self.set_due(id, delay_ms);

@@ -9,5 +9,6 @@ mod health;
 mod hooks;
 mod limits;
 mod properties;
+mod refresh;
 mod root_volume;
 mod warm_pool;
