@@ -159,6 +159,7 @@ pub(crate) fn policy(
     let seconds = Duration::from_secs;
     let limits = Limits {
         report_age_max: seconds(10),
+        serving_report_age_max: seconds(30),
         describe_age_max: seconds(4),
         describe_every: seconds(6),
         heartbeat_every: seconds(30),

@@ -161,6 +161,7 @@ impl World {
         if self.lease.holder == index && self.lease.until > now {
             let by = (index, self.controllers[index].life);
             self.invariants.tells(by, &self.cloud, &decision, now);
+            self.invariants.nobody_slips(by, &self.cloud, &self.store, now);
         }
         if self.loud {
             decision.rulings.iter().for_each(|(id, ruling)| println!("            {index}: {id} {}", told(ruling)));
@@ -233,6 +234,8 @@ impl World {
         match action {
             Action::Record { key, revision, record } => self.records((index, life), &key, revision, &record),
             Action::Describe(group) => self.describes(index, life, &group),
+            Action::Admit(held) if self.is_in_place(&held.group) => self.lets_in(&held),
+            Action::KeepWaiting(held) if self.is_in_place(&held.group) => self.holds(&held),
             Action::KeepWaiting(held) => self.cloud.heartbeat(&held, self.now),
             Action::Admit(held) => self.ends(&held, true),
             Action::GiveUp(held) => self.ends(&held, false),
