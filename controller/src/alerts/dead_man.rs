@@ -106,7 +106,7 @@ impl DeadMan {
         let trouble = self.trouble(now);
         match &trouble {
             Some(because) if self.well => {
-                tracing::error!(%because, "alerts would not be told: no pings until they would")
+                tracing::error!(%because, "alerts would not be told: no pings until they would");
             }
             None if !self.well => tracing::info!("alerts would be told again"),
             Some(_) | None => {}
