@@ -16,6 +16,8 @@ use portcullis::{
     timestamp::Timestamp,
 };
 
+use crate::world::SKEW_MAX;
+
 /// What is planted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Bug {
@@ -51,8 +53,8 @@ pub(crate) enum Bug {
     ForgetInFlight,
     /// `decide`: the lease is not looked at.
     ActWithoutLease,
-    /// The last look before an attempt: the lease is taken to last by the wall clock, which somebody sets back.
-    LeaseByWallClock,
+    /// The lease ends by somebody else's clock, when it is taken as when it is looked at before an attempt.
+    LeaseByAnothersClock,
     /// `heartbeat`: none.
     NoHeartbeat,
     /// `describe`: only when somebody noticed something.
@@ -101,7 +103,7 @@ impl Bug {
         Self::AbandonAfterRestartAtOnce,
         Self::ForgetInFlight,
         Self::ActWithoutLease,
-        Self::LeaseByWallClock,
+        Self::LeaseByAnothersClock,
         Self::NoHeartbeat,
         Self::DescribeOnNoticeOnly,
         Self::LastReportCounts,
@@ -129,6 +131,9 @@ impl Bug {
                     record.told.entry(sink.into()).or_insert(record.since);
                 }
                 Observation::Stored { key, revision, record: Some(Record::Alert(record)) }
+            }
+            (Self::LeaseByAnothersClock, Observation::Lease { epoch, until }) => {
+                Observation::Lease { epoch, until: until + Duration::from_millis(SKEW_MAX) }
             }
             (Self::PartIsWhole, Observation::Described(mut description)) => {
                 description.complete = true;
