@@ -146,7 +146,7 @@ impl Controller {
     /// The last look before an action is attempted: whether the lease lasts until the answer, by the monotonic clock.
     pub(crate) fn may_act(&self, now: u64) -> bool {
         let last_moment = now + self.policy.limits.call_timeout.as_millis() as u64;
-        self.bug == Some(Bug::LeaseByWallClock) || last_moment <= self.leads_until
+        self.bug == Some(Bug::LeaseByAnothersClock) || last_moment <= self.leads_until
     }
 }
 

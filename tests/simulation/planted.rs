@@ -17,7 +17,7 @@ use portcullis::{
     timestamp::Timestamp,
 };
 
-use crate::cloud::IN_PLACE;
+use crate::{cloud::IN_PLACE, world::SKEW_MAX};
 
 /// What is planted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,8 +54,8 @@ pub(crate) enum Bug {
     ForgetInFlight,
     /// `decide`: the lease is not looked at.
     ActWithoutLease,
-    /// The last look before an attempt: the lease is taken to last by the wall clock, which somebody sets back.
-    LeaseByWallClock,
+    /// The lease ends by somebody else's clock, when it is taken as when it is looked at before an attempt.
+    LeaseByAnothersClock,
     /// `heartbeat`: none.
     NoHeartbeat,
     /// `describe`: only when somebody noticed something.
@@ -124,7 +124,7 @@ impl Bug {
         Self::AbandonAfterRestartAtOnce,
         Self::ForgetInFlight,
         Self::ActWithoutLease,
-        Self::LeaseByWallClock,
+        Self::LeaseByAnothersClock,
         Self::NoHeartbeat,
         Self::DescribeOnNoticeOnly,
         Self::LastReportCounts,
@@ -162,6 +162,9 @@ impl Bug {
                     record.told.entry(sink.into()).or_insert(record.since);
                 }
                 Observation::Stored { key, revision, record: Some(Record::Alert(record)) }
+            }
+            (Self::LeaseByAnothersClock, Observation::Lease { epoch, until }) => {
+                Observation::Lease { epoch, until: until + Duration::from_millis(SKEW_MAX) }
             }
             (Self::PartIsWhole, Observation::Described(mut description)) => {
                 description.complete = true;

@@ -287,6 +287,7 @@ impl World {
 
     fn plan(&mut self) {
         for index in 0..self.controllers.len() {
+            self.controllers[index].skew = self.random.between(0, SKEW_MAX);
             self.after(index as u64, Event::Leases(index));
             self.after(0, Event::Turn(index));
             for _ in 0..self.random.between(0, 3) {
@@ -380,7 +381,10 @@ impl World {
                 self.controllers[index].cut_off_until = self.now + length;
                 self.after(length, Event::Starts(index));
             }
-            Event::ClockSet(index) => self.clock_set(index),
+            Event::ClockSet(index) => {
+                let skew = self.random.between(0, SKEW_MAX);
+                self.clock_set(index, skew);
+            }
             Event::Leases(index) => self.leases(index),
             Event::Turn(index) => self.turn(index),
             Event::Wakes(index, at) => {

@@ -9,7 +9,7 @@ use portcullis::{
     timestamp::Timestamp,
 };
 
-use super::{Event, Fault, LEASE, LEASE_RENEWAL, Lease, SKEW_MAX, World, release, told};
+use super::{Event, Fault, LEASE, LEASE_RENEWAL, Lease, World, release, told};
 use crate::invariants::LEAVING;
 
 impl World {
@@ -93,10 +93,11 @@ impl World {
         }
     }
 
-    /// Somebody sets its clock, forward or back; it has been wrong before.
-    pub(super) fn clock_set(&mut self, index: usize) {
-        if !self.healed {
-            self.controllers[index].skew = self.random.between(0, SKEW_MAX);
+    /// Somebody sets its clock. The controller's own never goes back while the process lives: see its `Clock`.
+    pub(super) fn clock_set(&mut self, index: usize, skew: u64) {
+        let ahead = skew > self.controllers[index].skew || !self.controllers[index].alive;
+        if !self.healed && ahead {
+            self.controllers[index].skew = skew;
             self.controllers[index].clock_set_at = self.now;
             self.figures.clocks_set += 1;
             self.turn(index);
