@@ -270,6 +270,23 @@ pub struct Promote {
     /// Allows an older sequence than the wanted one; needs a reason.
     #[serde(default)]
     pub rollback: bool,
+    /// Allows a release that was not proven where the group's policy demands it; needs a reason. A rollback needs no proof.
+    #[serde(default)]
+    pub force: bool,
+    /// Why, for the audit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// `POST /v1/groups/{group}/retire`: no longer accept a former release.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Retire {
+    /// A digest, or the name of exactly one published release.
+    pub release: String,
+    /// Allows one that still serves; needs a reason.
+    #[serde(default)]
+    pub force: bool,
     /// Why, for the audit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,

@@ -47,6 +47,7 @@ mod no_hook;
 mod operator;
 mod opinion;
 mod pacing;
+pub mod promotion;
 mod proof;
 mod rejected;
 mod retry;

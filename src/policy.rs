@@ -73,6 +73,9 @@ pub struct GroupPolicy {
     pub silent_after: Duration,
     /// Default 30 min.
     pub breaker_window: Duration,
+    /// Where a release must have been proven before it is promoted here. Default nowhere: whoever has no group to try it in gates
+    /// this one all the same.
+    pub promotion_needs: Option<PromotionNeeds>,
     /// Then one is replaced after this time, to see whether it still fails. Default 30 min: slow enough for a person to look
     /// first, quick enough to heal by itself before the night is over.
     pub breaker_retry_after: Duration,
@@ -99,6 +102,7 @@ impl Default for GroupPolicy {
             abandon_interval_min: Duration::from_secs(5 * 60),
             stall_after: Duration::from_secs(10 * 60),
             silent_after: Duration::from_secs(5 * 60),
+            promotion_needs: None,
             breaker_failures: 3,
             breaker_window: Duration::from_secs(30 * 60),
             breaker_retry_after: Duration::from_secs(30 * 60),
@@ -106,6 +110,15 @@ impl Default for GroupPolicy {
             ready_min_percent: 50,
         }
     }
+}
+
+/// A release must have been proven by so many instances of another group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PromotionNeeds {
+    /// The other group; it is gated too.
+    pub group: GroupName,
+    /// How many of its instances.
+    pub instances: usize,
 }
 
 /// Limits common to all groups.

@@ -20,11 +20,12 @@ use std::path::Path;
 
 use collect::Wanted;
 use open::{Opener, Place};
+use passed::Unsettled;
 use templates::Globs;
 pub use texts::{Contents, Withheld};
 use trouble::Trouble;
 
-pub use passed::{FRESH_MS, Passed, times_are_kept};
+pub use passed::{Care, FRESH_MS, Passed, times_are_kept};
 
 use crate::{
     glob::Ignore,
@@ -135,33 +136,33 @@ pub fn read_with(
 /// A difference that is certain makes it `fail`; else one that shows that something could not be told (unreadable, or not
 /// standing still) makes it `unknown`. An entry that differs in two ways is two differences, and one entry in the reason.
 pub fn check(tree: &Tree, root: &Path, progress: &dyn Progress) -> Outcome {
-    check_at(tree, Place::Here(root), progress, None, i64::MAX).0
+    check_at(tree, Place::Here(root), progress, None, Unsettled::NONE).0
 }
 
-/// The same, at `began_ms` of the wall clock; what looks as it did when the tree passed `last` is not read again. And how it
-/// looks now, if it passes.
+/// The same, at `began_ms` of the wall clock; what looks as it did when the tree passed `last` is not read again, with due care.
+/// And how it looks now, if it passes.
 pub fn check_again(
     tree: &Tree,
     root: &Path,
     progress: &dyn Progress,
-    last: Option<&Passed>,
+    last: Option<(&Passed, Care)>,
     began_ms: u64,
 ) -> (Outcome, Option<Passed>) {
-    check_at(tree, Place::Here(root), progress, last, passed::fresh_from_ns(began_ms))
+    check_at(tree, Place::Here(root), progress, last, Unsettled::of(began_ms))
 }
 
 /// Compares the tree's root as it is in an image that is mounted at `image`. A link on the way there means what it will mean
 /// once that image runs; it never leads out of the image.
 pub fn check_image(tree: &Tree, image: &Path, progress: &dyn Progress) -> Outcome {
-    check_at(tree, Place::Inside { image, path: Path::new(&tree.root) }, progress, None, i64::MAX).0
+    check_at(tree, Place::Inside { image, path: Path::new(&tree.root) }, progress, None, Unsettled::NONE).0
 }
 
 fn check_at(
     tree: &Tree,
     place: Place<'_>,
     progress: &dyn Progress,
-    last: Option<&Passed>,
-    fresh_from_ns: i64,
+    last: Option<(&Passed, Care)>,
+    unsettled: Unsettled,
 ) -> (Outcome, Option<Passed>) {
     let ignore = match Ignore::new(&tree.ignore) {
         Ok(ignore) => ignore,
@@ -172,7 +173,7 @@ fn check_at(
     match opened {
         Ok((opener, stat, root)) => {
             let (ignore, opener, root) = (&ignore, &opener, &root);
-            compare::Comparison { tree, ignore, opener, root, progress, last, fresh_from_ns }.outcome(&stat)
+            compare::Comparison { tree, ignore, opener, root, progress, last, unsettled }.outcome(&stat)
         }
         Err(error) => (root::unopened(tree, place, error), None),
     }

@@ -17,6 +17,7 @@ use portcullis::{
     facts::Facts,
     manifest::{Check, CheckKind, Manifest},
     outcome::{Outcome, Status},
+    tree::Care,
 };
 use serde::{Deserialize, Serialize};
 
@@ -235,7 +236,7 @@ impl Checks {
 
     /// The same, of a manifest that is opened only if it has to be.
     pub(crate) fn run_all_of(&self, source: &Arc<Source>, facts: &Facts) -> Vec<Outcome> {
-        let mut outcomes = self.run_trees_of(source, facts);
+        let mut outcomes = self.run_trees_of(source, facts, Care::Check);
         if !self.options.trees_only {
             let manifest = match source.outline.checks.iter().any(|check| reads_entries(&check.kind)) {
                 true => source.manifest(),
@@ -250,8 +251,8 @@ impl Checks {
     }
 
     /// Trees alone.
-    pub(crate) fn run_trees_of(&self, source: &Arc<Source>, facts: &Facts) -> Vec<Outcome> {
-        (0..source.outline.trees.len()).map(|index| self.tree(source, index, facts)).collect()
+    pub(crate) fn run_trees_of(&self, source: &Arc<Source>, facts: &Facts, care: Care) -> Vec<Outcome> {
+        (0..source.outline.trees.len()).map(|index| self.tree(source, index, facts, care)).collect()
     }
 
     /// Looks again at every check that could not be told, as long as one of them is in its window: for whoever looks only
@@ -276,7 +277,7 @@ impl Checks {
         unknown.any(|(check, _)| seen.get(&check.name).is_some_and(|looked| looked.pending))
     }
 
-    fn tree(&self, source: &Arc<Source>, index: usize, facts: &Facts) -> Outcome {
+    fn tree(&self, source: &Arc<Source>, index: usize, facts: &Facts, care: Care) -> Outcome {
         let tree = &source.outline.trees[index];
         let cancelled = tree::Onlooker::new(&self.options);
         let job = isolated::Job {
@@ -288,7 +289,7 @@ impl Checks {
         };
         let (source, theirs, options) = (Arc::clone(source), cancelled.clone(), Arc::clone(&self.options));
         let facts = facts.clone();
-        let outcome = job.run(&self.busy, move || tree::check(&source, index, &facts, &options, &theirs));
+        let outcome = job.run(&self.busy, move || tree::check(&source, index, &facts, &options, care, &theirs));
         // If it merely was slow it ends now; if it hangs in the kernel it stays `busy`.
         cancelled.cancel();
         outcome

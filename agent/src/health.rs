@@ -5,7 +5,10 @@ use std::{
     future::ready,
     net::{IpAddr, SocketAddr},
     pin::pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -17,9 +20,10 @@ use hyper::{
     server::conn::http1,
     service::service_fn,
 };
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::{
-    net::{TcpListener, TcpStream},
+    io::{AsyncRead, AsyncWrite},
+    net::TcpListener,
     sync::watch,
     time::{sleep, timeout},
 };
@@ -64,7 +68,7 @@ pub(crate) async fn serve(listener: TcpListener, health: Arc<Health>) -> Infalli
         tokio::spawn(async move {
             // Answers are small: none is to wait for an acknowledgement of the one before.
             let _ = stream.set_nodelay(true);
-            answer(stream, peer, health).await;
+            answer(stream, peer, health, ASK_TIME_MAX).await;
             drop(place);
         });
     }
@@ -72,26 +76,36 @@ pub(crate) async fn serve(listener: TcpListener, health: Arc<Health>) -> Infalli
 
 /// Answers one connection until the client or the time is up. A request that is on its way then is still answered: a probe that
 /// is cut off looks like an instance that is down.
-async fn answer(stream: TcpStream, peer: SocketAddr, health: Arc<Health>) {
+async fn answer<S>(stream: S, peer: SocketAddr, health: Arc<Health>, ask_time_max: Duration)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let details = health.public_details || is_near(peer.ip());
+    // Since a while ago: nothing, what is answered at once, or more.
+    let asked = AtomicU8::new(NOTHING);
     let service = service_fn(|request: Request<Incoming>| {
-        let asked =
+        let question =
             Asked { method: request.method(), path: request.uri().path(), query: request.uri().query(), details };
         let standing = Arc::clone(&health.standing.borrow());
-        ready(Ok::<_, Infallible>(response(pages::page(asked, &standing, &health.metrics))))
+        let page = pages::page(question, &standing, &health.metrics);
+        asked.fetch_max(if page.body.len() > SMALL_BYTES { MUCH } else { LITTLE }, Relaxed);
+        ready(Ok::<_, Infallible>(response(page)))
     });
+    // Head and body in one buffer: most answers are small. No timer of hyper's, which would be set anew for each request.
     let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIME_MAX)
-        .max_headers(HEADERS_MAX)
         .max_buf_size(HEADER_BYTES_MAX)
+        .writev(false)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection);
-    // Too slow, or broken: the other side's business.
-    if timeout(CONNECTION_TIME_MAX, connection.as_mut()).await.is_err() {
-        connection.as_mut().graceful_shutdown();
-        let _ = timeout(ANSWER_TIME_MAX, connection).await;
+    for _ in 0..PERIODS_MAX {
+        // Too slow, or broken: the other side's business.
+        if timeout(ask_time_max, connection.as_mut()).await.is_ok() || asked.load(Relaxed) == NOTHING {
+            return;
+        }
+        let _ = asked.compare_exchange(LITTLE, NOTHING, Relaxed, Relaxed);
     }
+    connection.as_mut().graceful_shutdown();
+    let _ = timeout(ANSWER_TIME_MAX, connection).await;
 }
 
 fn response(page: Page) -> Response<Full<Bytes>> {
@@ -111,23 +125,53 @@ fn is_near(ip: IpAddr) -> bool {
     ip.to_canonical().is_loopback()
 }
 
-/// A connection that asks nothing is closed after [`HEADER_TIME_MAX`]; one that asks is answered in microseconds.
+/// A connection that asks nothing for [`ASK_TIME_MAX`] is closed; one that asks is answered in microseconds.
 const NEAR_MAX: usize = 64;
 const FAR_MAX: usize = 128;
 /// A load balancer probes with one connection at a time, from a few addresses.
 const FAR_CLIENT_MAX: usize = 16;
-const HEADER_TIME_MAX: Duration = Duration::from_secs(3);
-/// However often it asks: so that connections are shared out anew.
-const CONNECTION_TIME_MAX: Duration = Duration::from_secs(15);
+const ASK_TIME_MAX: Duration = Duration::from_secs(3);
+/// After 15 s a connection ends, however often it asks: so that connections are shared out anew.
+const PERIODS_MAX: u32 = 5;
+/// No whole request came.
+const NOTHING: u8 = 0;
+const LITTLE: u8 = 1;
+/// An answer may still be on its way, whatever is asked now.
+const MUCH: u8 = 2;
+/// What is surely sent at once: less than a socket's buffer.
+const SMALL_BYTES: usize = 4 << 10;
 /// A report of some megabytes over a slow terminal session.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(15);
-const HEADERS_MAX: usize = 64;
 const HEADER_BYTES_MAX: usize = 16 << 10;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
+
     use super::*;
+    use crate::standing::By;
+
+    /// Asks `path` over a connection that holds 1 KiB, and reads the answer only when the time to ask is long over.
+    async fn read_late(path: &str) -> String {
+        let ask_time_max = Duration::from_millis(20);
+        let (_told, standing) = watch::channel(Arc::new(Standing::new(By::Admission, vec!["w".repeat(1 << 16)])));
+        let health = Arc::new(Health { standing, metrics: Arc::default(), public_details: true });
+        let (mut client, server) = duplex(1 << 10);
+        client.write_all(format!("GET {path} HTTP/1.1\r\nHost: agent\r\n\r\n").as_bytes()).await.unwrap();
+        let answering = tokio::spawn(answer(server, ([127, 0, 0, 1], 1).into(), health, ask_time_max));
+        sleep(ask_time_max * 3).await;
+        let mut answer = Vec::new();
+        client.read_to_end(&mut answer).await.unwrap();
+        answering.await.unwrap();
+        String::from_utf8(answer).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_slow_reader_gets_a_large_answer_whole_and_every_connection_ends() {
+        assert!(read_late("/readyz").await.ends_with("\r\n\r\nno_manifest\n"));
+        assert!(read_late("/readyz?verbose").await.ends_with("www\n"));
+    }
 
     #[test]
     fn near_is_this_machine() {

@@ -5,6 +5,7 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use portcullis::instance::BootId;
@@ -96,10 +97,10 @@ impl From<ClientError> for RunError {
 /// an instance next to nothing.
 pub fn run(config: &Config) -> Result<(), RunError> {
     apply::at_start(&config.state_dir);
-    apply::watch(config.state_dir.clone());
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(BLOCKING_THREADS_MAX)
+        .thread_keep_alive(THREAD_KEEP_ALIVE)
         .build()?;
     let ended = runtime.block_on(main(config));
     // A check that is running is not waited for: what it started ends with the service.
@@ -134,6 +135,7 @@ async fn main(config: &Config) -> Result<(), RunError> {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
         never = health::serve(listener, Arc::new(health)) => match never {},
+        never = apply::watch(config.state_dir.clone()) => match never {},
         never = rounds.run() => match never {},
     }
     notify::stopping();
@@ -260,5 +262,7 @@ fn warnings(config: &Config) -> Vec<String> {
 const BELIEVED: &str = "believed.json";
 /// Checking, verifying and writing come one after the other; one more of each for what hangs.
 const BLOCKING_THREADS_MAX: usize = 8;
+/// Soon after, there is one thread again.
+const THREAD_KEEP_ALIVE: Duration = Duration::from_millis(100);
 /// The kernel's has 36.
 const BOOT_ID_BYTES_MAX: usize = 256;

@@ -7,6 +7,7 @@ mod list;
 mod offers;
 mod promote;
 mod publish;
+mod retire;
 mod show;
 mod sign;
 mod summary;
@@ -35,4 +36,5 @@ super::commands! {
     Publish(publish),
     List(list),
     Promote(promote),
+    Retire(retire),
 }

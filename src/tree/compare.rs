@@ -23,7 +23,7 @@ use super::{
     hash::{self, Feeder},
     identity::{Identity, Names, Stamp, Stamps, kind, listed_kind},
     open::{Opener, mount_of},
-    passed::Passed,
+    passed::{Care, Passed, Unsettled},
     still::Snapshot,
     walk::{Found, Stop, Visitor, walk},
 };
@@ -43,9 +43,9 @@ pub(super) struct Comparison<'a> {
     pub(super) root: &'a OwnedFd,
     pub(super) progress: &'a dyn Progress,
     /// How it looked when it passed, where that can be believed: what still looks so is not read.
-    pub(super) last: Option<&'a Passed>,
-    /// Files that changed at or after this will have to be read again next time.
-    pub(super) fresh_from_ns: i64,
+    pub(super) last: Option<(&'a Passed, Care)>,
+    /// Which files will have to be read again next time.
+    pub(super) unsettled: Unsettled,
 }
 
 impl Comparison<'_> {
@@ -69,9 +69,9 @@ impl Comparison<'_> {
     fn hashed(&self, root: &Stat, differences: &Mutex<Differences>) -> Result<Snapshot, Stop> {
         let entries = &self.tree.entries;
         let mount = mount_of(self.root.as_fd());
-        let stamps = self.last.map_or_else(Stamps::new, Passed::stamps).in_mount(mount);
+        let stamps = self.last.map_or_else(Stamps::new, |(last, _)| last.stamps()).in_mount(mount);
         let names = Names::of(self.tree, self.tree.extras);
-        let mut snapshot = Snapshot::with(stamps, self.fresh_from_ns, entries.len(), root, names);
+        let mut snapshot = Snapshot::with(stamps, self.unsettled, entries.len(), root, names);
         let done = |index: usize, hashed| judge(&entries[index], index, hashed, differences);
         hash::beside(self.opener, self.progress, &done, |feeder| {
             let mut merge = Merge { of: self, differences, feeder, snapshot: &mut snapshot, next: 0 };
@@ -192,8 +192,11 @@ impl<'a> Merge<'a> {
             }
             EntryKind::File { size, .. } => {
                 let was = Identity::of(stat);
-                if self.of.last.is_some_and(|last| last.holds(index, stamp)) {
+                if self.of.last.is_some_and(|(last, care)| last.holds(index, stamp, care)) {
                     // Read before, and untouched since.
+                    if self.of.last.is_some_and(|(last, _)| last.is_fresh(index)) {
+                        self.snapshot.believed(index);
+                    }
                 } else if was.size == *size {
                     self.feeder.feed(index, found, was);
                 } else {

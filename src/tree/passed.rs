@@ -6,7 +6,8 @@
 //! - The clock moves on in steps (up to 10 ms, 2 s on old file systems): a file may change after it was read and within the
 //!   step that its times already name. A mapping that is written to sets the times when its page is first made dirty, and
 //!   not again before that is written back (35 s unless somebody has tuned it). So files that changed within [`FRESH_MS`] before
-//!   they were read are *fresh*: read again each time, until they have settled.
+//!   they were read are *fresh*: read again each time, until they have settled. Who only looks for a difference, between checks
+//!   that read them ([`Care::Look`]), reads those alone that the clock's steps may hide: the *racy* ones.
 //! - The clock is set back: then times may come again. Whoever keeps a `Passed` compares clocks, and believes nothing that was
 //!   kept before one went backwards, nor in another boot.
 //! - An image is mounted in the place of another: its times are those that its builder gave it, and may be the same. So what is
@@ -43,11 +44,21 @@ use crate::{
 pub struct Passed {
     secret: Secret,
     sum: Sum,
-    /// Of each listed entry; 0 for those that are fresh.
+    /// Of each listed entry; 0 for those that are racy. The lowest bit is not of the stamp: it is set for those that are fresh.
     stamps: Vec<Stamp>,
     fresh_total: u64,
-    /// All that are fresh, or none if they are more than [`FRESH_MAX`].
+    racy_total: u64,
+    /// All that are fresh, or those that are racy, or none if they too are more than [`FRESH_MAX`].
     fresh: Vec<Fresh>,
+}
+
+/// How much of what looks as it did is believed without reading it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Care {
+    /// What nobody can have changed without a trace.
+    Check,
+    /// All but what the clock's steps may hide: for a look between two checks, which proves nothing.
+    Look,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,24 +66,28 @@ struct Fresh {
     path: Vec<u8>,
     size: u64,
     sha256: Digest,
+    racy: bool,
 }
 
 impl Passed {
     pub(super) fn new(entries: &[Entry], snapshot: Snapshot) -> Self {
         let sum = snapshot.sum();
         let (mut stamps, secret) = (snapshot.seen, snapshot.stamps.secret());
-        for &index in &snapshot.fresh {
-            stamps[index] = 0;
+        stamps.iter_mut().for_each(|stamp| *stamp &= !FRESH);
+        for &(index, racy) in &snapshot.fresh {
+            stamps[index] = if racy { 0 } else { stamps[index] | FRESH };
         }
-        let file = |&index: &usize| match &entries[index] {
+        let file = |&(index, racy): &(usize, bool)| match &entries[index] {
             Entry { path, kind: EntryKind::File { size, sha256, .. }, .. } => {
-                Some(Fresh { path: path.clone(), size: *size, sha256: *sha256 })
+                Some(Fresh { path: path.clone(), size: *size, sha256: *sha256, racy })
             }
             _ => None,
         };
-        let few = snapshot.fresh.len() <= FRESH_MAX;
-        let fresh = if few { snapshot.fresh.iter().filter_map(file).collect() } else { Vec::new() };
-        Self { secret, sum, stamps, fresh_total: snapshot.fresh.len() as u64, fresh }
+        let racy_total = snapshot.fresh.iter().filter(|(_, racy)| *racy).count();
+        let all = snapshot.fresh.len() <= FRESH_MAX;
+        let listed = snapshot.fresh.iter().filter(|(_, racy)| all || (*racy && racy_total <= FRESH_MAX));
+        let fresh = listed.filter_map(file).collect();
+        Self { secret, sum, stamps, fresh_total: snapshot.fresh.len() as u64, racy_total: racy_total as u64, fresh }
     }
 
     pub(super) fn stamps(&self) -> Stamps {
@@ -80,45 +95,60 @@ impl Passed {
     }
 
     /// Whether the listed entry `index` need not be read.
-    pub(super) fn holds(&self, index: usize, stamp: Stamp) -> bool {
-        self.stamps.get(index) == Some(&stamp)
+    pub(super) fn holds(&self, index: usize, stamp: Stamp, care: Care) -> bool {
+        let Some(&kept) = self.stamps.get(index) else { return false };
+        kept != 0 && kept & !FRESH == stamp & !FRESH && (kept & FRESH == 0 || care == Care::Look)
+    }
+
+    /// Whether it was fresh when it was last read.
+    pub(super) fn is_fresh(&self, index: usize) -> bool {
+        self.stamps.get(index).is_some_and(|kept| kept & FRESH != 0)
     }
 
     /// Whether the tree of `outline` (whose entries are not looked at) at `root` is as it was. `false` means that it has to be
     /// [checked](super::check_again), and nothing else.
-    pub fn is_unchanged(&self, outline: &Tree, root: &Path, progress: &dyn Progress) -> bool {
-        self.looked_at(outline, root, progress).unwrap_or(false)
+    pub fn is_unchanged(&self, outline: &Tree, root: &Path, progress: &dyn Progress, care: Care) -> bool {
+        self.looked_at(outline, root, progress, care).unwrap_or(false)
     }
 
-    fn looked_at(&self, outline: &Tree, root: &Path, progress: &dyn Progress) -> Option<bool> {
+    fn looked_at(&self, outline: &Tree, root: &Path, progress: &dyn Progress, care: Care) -> Option<bool> {
         let ignore = Ignore::new(&outline.ignore).ok()?;
         let (opener, root) = Opener::root(Place::Here(root), outline.root_link).ok()?;
         // Read first: the walk then shows that they stood still.
-        if !self.fresh_are_the_same(&opener, &root, progress) {
+        if !self.fresh_are_the_same(&opener, &root, progress, care) {
             return Some(false);
         }
         let names = Names::of(outline, outline.extras);
         let mut known = Vec::new();
         if names == Names::Listed {
-            if self.fresh_total > 0 {
+            if self.unsettled(care) > 0 {
                 return None;
             }
-            known.clone_from(&self.stamps);
+            known.extend(self.stamps.iter().map(|stamp| stamp & !FRESH));
             known.sort_unstable();
         }
-        let counts = |_: &[u8], stamp| known.binary_search(&stamp).is_ok();
+        let counts = |_: &[u8], stamp: Stamp| known.binary_search(&(stamp & !FRESH)).is_ok();
         let stamps = &self.stamps().in_mount(mount_of(root.as_fd()));
         let (opener, root, ignore) = (&opener, &root, &ignore);
         let sum = Summing { opener, root, ignore, progress, stamps, names, counts: &counts }.sum()?;
         Some(sum == self.sum)
     }
 
-    fn fresh_are_the_same(&self, opener: &Opener, root: &OwnedFd, progress: &dyn Progress) -> bool {
+    /// How many files are to be read, whatever they look like.
+    const fn unsettled(&self, care: Care) -> u64 {
+        match care {
+            Care::Check => self.fresh_total,
+            Care::Look => self.racy_total,
+        }
+    }
+
+    fn fresh_are_the_same(&self, opener: &Opener, root: &OwnedFd, progress: &dyn Progress, care: Care) -> bool {
         let is_same = |fresh: &Fresh| {
             let digest = digest_of(opener, root, &fresh.path, fresh.size, progress);
             digest.is_some_and(|digest| digest == fresh.sha256)
         };
-        self.fresh.len() as u64 == self.fresh_total && self.fresh.iter().all(is_same)
+        let unsettled = || self.fresh.iter().filter(|fresh| fresh.racy || care == Care::Check);
+        unsettled().count() as u64 == self.unsettled(care) && unsettled().all(is_same)
     }
 
     /// For a file that nobody else can write to.
@@ -126,10 +156,11 @@ impl Passed {
         let mut bytes = Vec::with_capacity(64 + self.stamps.len() * 8);
         bytes.extend_from_slice(MAGIC);
         bytes.extend_from_slice(&self.secret);
-        let numbers =
-            [self.sum.stamps, self.sum.entries, self.fresh_total, self.fresh.len() as u64, self.stamps.len() as u64];
+        let (fresh, stamps) = (self.fresh.len() as u64, self.stamps.len() as u64);
+        let numbers = [self.sum.stamps, self.sum.entries, self.fresh_total, self.racy_total, fresh, stamps];
         numbers.iter().chain(&self.stamps).for_each(|number| bytes.extend_from_slice(&number.to_le_bytes()));
-        for Fresh { path, size, sha256 } in &self.fresh {
+        for Fresh { path, size, sha256, racy } in &self.fresh {
+            bytes.push(u8::from(*racy));
             bytes.extend_from_slice(&size.to_le_bytes());
             bytes.extend_from_slice(sha256.as_bytes());
             bytes.extend_from_slice(&(path.len() as u64).to_le_bytes());
@@ -144,23 +175,25 @@ impl Passed {
         let mut rest = bytes.strip_prefix(MAGIC)?;
         let secret = *take(&mut rest)?;
         let sum = Sum { stamps: number(&mut rest)?, entries: number(&mut rest)? };
-        let (fresh_total, fresh, stamps) = (number(&mut rest)?, number(&mut rest)?, number(&mut rest)?);
+        let (fresh_total, racy_total) = (number(&mut rest)?, number(&mut rest)?);
+        let (fresh, stamps) = (number(&mut rest)?, number(&mut rest)?);
         // Each takes more room than its count says.
         if stamps.checked_mul(8)? > rest.len() as u64 || fresh > FRESH_MAX as u64 {
             return None;
         }
         let stamps = (0..stamps).map(|_| number(&mut rest)).collect::<Option<_>>()?;
         let fresh = (0..fresh).map(|_| Fresh::read(&mut rest)).collect::<Option<_>>()?;
-        rest.is_empty().then_some(Self { secret, sum, stamps, fresh_total, fresh })
+        rest.is_empty().then_some(Self { secret, sum, stamps, fresh_total, racy_total, fresh })
     }
 }
 
 impl Fresh {
     fn read(rest: &mut &[u8]) -> Option<Self> {
+        let [racy] = *take(rest)?;
         let (size, sha256, length) = (number(rest)?, Digest::from_bytes(*take(rest)?), number(rest)?);
         let (path, after) = rest.split_at_checked(usize::try_from(length).ok()?)?;
         *rest = after;
-        Some(Self { path: path.into(), size, sha256 })
+        Some(Self { path: path.into(), size, sha256, racy: racy != 0 })
     }
 }
 
@@ -174,9 +207,22 @@ fn take<'a, const N: usize>(rest: &mut &'a [u8]) -> Option<&'a [u8; N]> {
     Some(taken)
 }
 
-/// From which moment on a change is fresh for a check that begins at `began_ms` of the wall clock.
-pub(super) fn fresh_from_ns(began_ms: u64) -> i64 {
-    i64::try_from(began_ms.saturating_sub(FRESH_MS)).unwrap_or(i64::MAX).saturating_mul(1_000_000)
+/// From which moments on, in nanoseconds of the wall clock, a change is fresh, and racy.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Unsettled {
+    pub(super) fresh_from_ns: i64,
+    pub(super) racy_from_ns: i64,
+}
+
+impl Unsettled {
+    /// Where nothing is remembered.
+    pub(super) const NONE: Self = Self { fresh_from_ns: i64::MAX, racy_from_ns: i64::MAX };
+
+    /// For a check that begins at `began_ms` of the wall clock.
+    pub(super) fn of(began_ms: u64) -> Self {
+        let from = |back| i64::try_from(began_ms.saturating_sub(back)).unwrap_or(i64::MAX).saturating_mul(1_000_000);
+        Self { fresh_from_ns: from(FRESH_MS), racy_from_ns: from(RACY_MS) }
+    }
 }
 
 /// Whether the file system at `root` keeps change times that can be believed: the local ones whose code was written for it.
@@ -214,10 +260,16 @@ const LOCAL: &[u64] = &[
 /// after which the kernel writes back what a mapping made dirty, the 5 s between its looks, and some to spare.
 pub const FRESH_MS: u64 = 60_000;
 
+/// The same, if nobody writes through a mapping: two steps of the coarsest clock of those file systems (old ext3: 1 s).
+const RACY_MS: u64 = 2_000;
+
+/// In a kept stamp.
+const FRESH: Stamp = 1;
+
 /// More fresh files than this are not remembered one by one: the tree has just been written.
 const FRESH_MAX: usize = 1_000;
 
-const MAGIC: &[u8; 8] = b"pcpass\x00\x01";
+const MAGIC: &[u8; 8] = b"pcpass\x00\x02";
 
 #[cfg(test)]
 mod tests {
@@ -239,24 +291,25 @@ mod tests {
 
     #[test]
     fn bytes_there_and_back_and_nothing_else() {
-        let fresh = vec![Fresh { path: b"a/b".to_vec(), size: 3, sha256: Digest::of(b"abc") }];
+        let fresh = vec![Fresh { path: b"a/b".to_vec(), size: 3, sha256: Digest::of(b"abc"), racy: true }];
         let sum = Sum { stamps: 9, entries: 3 };
-        let passed = Passed { secret: [7; 16], sum, stamps: vec![1, 0, 3], fresh_total: 1, fresh };
+        let passed = Passed { secret: [7; 16], sum, stamps: vec![1, 0, 3], fresh_total: 1, racy_total: 1, fresh };
         let bytes = passed.to_bytes();
         assert_eq!(Passed::from_bytes(&bytes), Some(passed));
         for length in 0..bytes.len() {
             assert_eq!(Passed::from_bytes(&bytes[..length]), None, "{length}");
         }
         let mut absurd = bytes.clone();
-        absurd[24 + 32..24 + 40].fill(0xff);
+        absurd[24 + 40..24 + 48].fill(0xff);
         assert_eq!(Passed::from_bytes(&absurd), None);
         assert_eq!(Passed::from_bytes(&[bytes, vec![0]].concat()), None);
-        let one = Fresh { path: b"a".to_vec(), size: 3, sha256: Digest::of(b"abc") };
+        let one = Fresh { path: b"a".to_vec(), size: 3, sha256: Digest::of(b"abc"), racy: false };
         let fresh = |count| Passed {
             secret: [7; 16],
             sum: Sum { stamps: 9, entries: 3 },
             stamps: vec![0],
             fresh_total: 1,
+            racy_total: 0,
             fresh: vec![one.clone(); count],
         };
         assert_eq!(Passed::from_bytes(&fresh(FRESH_MAX).to_bytes()), Some(fresh(FRESH_MAX)));

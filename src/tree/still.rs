@@ -13,6 +13,7 @@ use super::{
     Progress, Trouble,
     identity::{Identity, Names, Stamp, Stamps},
     open::Opener,
+    passed::Unsettled,
     sum::{Sum, Summing},
     walk::{Found, Stop, Visitor, walk},
 };
@@ -31,10 +32,9 @@ pub(super) struct Snapshot {
     unlisted: u64,
     root: Stamp,
     names: Names,
-    /// Files that changed at or after this, in nanoseconds of the wall clock, are [`fresh`](Self::fresh).
-    fresh_from_ns: i64,
-    /// Listed files of which nobody could say by their times alone whether they will have changed.
-    pub(super) fresh: Vec<usize>,
+    unsettled: Unsettled,
+    /// Listed files of which nobody could say by their times alone whether they will have changed; and whether they are racy.
+    pub(super) fresh: Vec<(usize, bool)>,
     /// Directories that were not looked into, though they are listed.
     pub(super) closed: BTreeSet<Vec<u8>>,
 }
@@ -42,18 +42,18 @@ pub(super) struct Snapshot {
 impl Snapshot {
     /// Before the first walk, of `entries` listed entries.
     pub(super) fn new(entries: usize, root: &Stat, names: Names) -> Self {
-        Self::with(Stamps::new(), i64::MAX, entries, root, names)
+        Self::with(Stamps::new(), Unsettled::NONE, entries, root, names)
     }
 
-    /// The same with stamps that can be compared with others', and a moment from which on files are fresh.
-    pub(super) fn with(stamps: Stamps, fresh_from_ns: i64, entries: usize, root: &Stat, names: Names) -> Self {
+    /// The same with stamps that can be compared with others', and the moments from which on files are fresh.
+    pub(super) fn with(stamps: Stamps, unsettled: Unsettled, entries: usize, root: &Stat, names: Names) -> Self {
         Self {
             root: stamps.stamp(b"", root, names),
             stamps,
             seen: vec![0; entries],
             unlisted: 0,
             names,
-            fresh_from_ns,
+            unsettled,
             fresh: Vec::new(),
             closed: BTreeSet::new(),
         }
@@ -68,10 +68,18 @@ impl Snapshot {
             None => self.seen.push(stamp),
         }
         let is_file = FileType::from_raw_mode(found.stat.st_mode) == FileType::RegularFile;
-        if is_file && Identity::of(&found.stat).newest_ns() >= self.fresh_from_ns {
-            self.fresh.push(index);
+        let newest_ns = Identity::of(&found.stat).newest_ns();
+        if is_file && newest_ns >= self.unsettled.fresh_from_ns {
+            self.fresh.push((index, newest_ns >= self.unsettled.racy_from_ns));
         }
         stamp
+    }
+
+    /// The listed entry `index` was not read, as it would have been by a check with full care: that is still to be done.
+    pub(super) fn believed(&mut self, index: usize) {
+        if self.fresh.last().is_none_or(|(last, _)| *last != index) {
+            self.fresh.push((index, false));
+        }
     }
 
     /// Something is there that is not listed.

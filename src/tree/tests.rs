@@ -354,7 +354,7 @@ fn the_same_without_openat2() {
         root: &root,
         progress: &NoProgress,
         last: None,
-        fresh_from_ns: i64::MAX,
+        unsettled: Unsettled::NONE,
     };
     assert_eq!(comparison.outcome(&stat).0.differences.len(), 1);
 }

@@ -142,6 +142,7 @@ pub(crate) fn policy(
         calls_per_turn_max: 8,
     };
     let group = |name: &GroupName| GroupPolicy {
+        promotion_needs: None,
         mode: if observing.contains(name) { Mode::Observe } else { Mode::Enforce },
         hook: crate::cloud::HOOK.into(),
         admission_deadline: seconds(100),

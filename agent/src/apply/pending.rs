@@ -1,12 +1,15 @@
 //! Changes that nobody waits for any more: whoever did was killed, or the machine was started anew.
 
 use std::{
+    convert::Infallible,
     ffi::OsStr,
     fs,
     path::{Path, PathBuf},
     thread,
     time::Duration,
 };
+
+use tokio::{task::spawn_blocking, time::sleep};
 
 use super::{
     ApplyError,
@@ -81,22 +84,39 @@ pub fn at_start(state_dir: &Path) {
 }
 
 /// For as long as the agent runs, sees to it that for each open change somebody waits to undo it, and tells the log what came of
-/// each.
-pub fn watch(state_dir: PathBuf) {
-    let watching = move || {
-        let (mut told, mut restored) = (open(&state_dir), 0);
-        restore::news(&state_dir, &mut restored);
-        loop {
-            thread::sleep(LOOK_EVERY);
-            wake(&state_dir);
-            told = tell(&state_dir, &told);
-            for line in restore::news(&state_dir, &mut restored) {
-                tracing::warn!("restore: {line}");
-            }
+/// each. On a thread for each look, which ends with it: a process with one thread answers probes for less.
+pub async fn watch(state_dir: PathBuf) -> Infallible {
+    let mut known = Known::default();
+    loop {
+        let state_dir = state_dir.clone();
+        known = spawn_blocking(move || known.look(&state_dir)).await.unwrap_or_else(|error| {
+            tracing::error!("open changes were not looked at: {error}");
+            Known::default()
+        });
+        sleep(LOOK_EVERY).await;
+    }
+}
+
+/// What the log was told.
+#[derive(Default)]
+struct Known {
+    /// `None`: nothing was looked at yet.
+    open: Option<Vec<String>>,
+    restored: usize,
+}
+
+impl Known {
+    fn look(mut self, state_dir: &Path) -> Self {
+        let Some(before) = self.open else {
+            restore::news(state_dir, &mut self.restored);
+            return Self { open: Some(open(state_dir)), ..self };
+        };
+        wake(state_dir);
+        let open = tell(state_dir, &before);
+        for line in restore::news(state_dir, &mut self.restored) {
+            tracing::warn!("restore: {line}");
         }
-    };
-    if let Err(error) = thread::Builder::new().name("changes".into()).stack_size(STACK_BYTES).spawn(watching) {
-        tracing::error!("nobody sees to open changes: {error}");
+        Self { open: Some(open), ..self }
     }
 }
 
@@ -185,4 +205,3 @@ const RETRY_EVERY: Duration = Duration::from_secs(30);
 const START_PATIENCE: Duration = Duration::from_secs(60);
 /// Settled changes that are kept, with what they replaced.
 const KEPT_MAX: usize = 20;
-const STACK_BYTES: usize = 256 << 10;

@@ -7,7 +7,7 @@ use std::{
     thread,
 };
 
-use portcullis::{manifest::Manifest, outcome::Outcome, signature::EnvelopeLimits, text};
+use portcullis::{manifest::Manifest, outcome::Outcome, signature::EnvelopeLimits, text, tree::Care};
 
 use super::exchange::{ANSWER_BYTES_MAX, Answer, Job, Order, Request, What};
 use crate::{
@@ -73,7 +73,7 @@ fn checked(order: Order, source: &Arc<Source>) -> Answer {
     let facts = checks.facts(&source.outline);
     let outcomes: Vec<Outcome> = match order.what {
         What::All => checks.run_all_of(source, &facts),
-        What::Trees => checks.run_trees_of(source, &facts),
+        What::Trees => checks.run_trees_of(source, &facts, Care::Look),
     };
     let outcomes = publish::fitting_outcomes(outcomes, ANSWER_BYTES_MAX);
     Answer::Checked { outcomes, facts, memory: checks.memory() }

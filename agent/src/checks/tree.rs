@@ -14,14 +14,21 @@ use std::{
 use portcullis::{
     facts::Facts,
     outcome::{Outcome, Status},
-    tree::{self, Progress},
+    tree::{self, Care, Progress},
 };
 
 use super::{Options, cache::Remembered, cap::Cap, source::Source};
 use crate::{calm, clock};
 
 /// Checks one tree of a manifest.
-pub(super) fn check(source: &Source, index: usize, facts: &Facts, options: &Options, cancelled: &Onlooker) -> Outcome {
+pub(super) fn check(
+    source: &Source,
+    index: usize,
+    facts: &Facts,
+    options: &Options,
+    care: Care,
+    cancelled: &Onlooker,
+) -> Outcome {
     if options.calm {
         // The threads that it starts are as calm.
         calm::this_thread();
@@ -31,7 +38,7 @@ pub(super) fn check(source: &Source, index: usize, facts: &Facts, options: &Opti
     let remembered = remembered.and_then(|(cache, digest)| Remembered::open(cache, digest, outline, facts));
     let root = Path::new(&outline.root);
     let last = remembered.as_ref().and_then(|remembered| remembered.passed.as_ref());
-    if last.is_some_and(|last| last.is_unchanged(outline, root, cancelled)) {
+    if last.is_some_and(|last| last.is_unchanged(outline, root, cancelled, care)) {
         return Outcome::new(&outline.name, "tree", Status::Pass, None);
     }
     let manifest = match source.manifest() {
@@ -42,7 +49,7 @@ pub(super) fn check(source: &Source, index: usize, facts: &Facts, options: &Opti
     if let Some(image) = &options.root {
         return tree::check_image(tree, image, cancelled);
     }
-    let (outcome, passed) = tree::check_again(tree, root, cancelled, last, clock::now().0);
+    let (outcome, passed) = tree::check_again(tree, root, cancelled, last.map(|last| (last, care)), clock::now().0);
     if let Some((remembered, passed)) = remembered.as_ref().zip(passed) {
         remembered.keep(&passed);
     }

@@ -162,6 +162,8 @@ pub struct Group {
     pub breaker_window: Option<Length>,
     /// See [`GroupPolicy::breaker_retry_after`].
     pub breaker_retry_after: Option<Length>,
+    /// See [`GroupPolicy::promotion_needs`].
+    pub promotion_needs: Option<PromotionNeeds>,
     /// See [`GroupPolicy::survivors_guard`].
     pub survivors_guard: Option<SurvivorsGuard>,
     /// See [`GroupPolicy::ready_min_percent`].
@@ -187,12 +189,25 @@ impl Group {
         policy.breaker_failures = self.breaker_failures.unwrap_or(policy.breaker_failures);
         set(&mut policy.stall_after, self.stall_after);
         set(&mut policy.silent_after, self.silent_after);
+        policy.promotion_needs =
+            self.promotion_needs.map(|PromotionNeeds { group, instances }| policy::PromotionNeeds { group, instances });
         set(&mut policy.breaker_window, self.breaker_window);
         set(&mut policy.breaker_retry_after, self.breaker_retry_after);
         policy.survivors_guard = self.survivors_guard.unwrap_or(policy.survivors_guard);
         policy.ready_min_percent = self.ready_min_percent.unwrap_or(policy.ready_min_percent);
         policy
     }
+}
+
+/// `[groups.NAME.promotion_needs]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PromotionNeeds {
+    /// The group where a release must have been proven.
+    pub group: GroupName,
+    /// By how many of its instances.
+    #[serde(default = "one")]
+    pub instances: usize,
 }
 
 /// `[limits]`: see [`policy::Limits`] for each.
@@ -272,6 +287,12 @@ pub(super) fn policy(groups: BTreeMap<GroupName, Group>, limits: &Limits) -> Res
         }
         if group.ready_min_percent > 100 {
             return Err(refused(&format!("groups.{name}.ready_min_percent"), "must not be more than 100"));
+        }
+    }
+    for (name, needs) in groups.iter().filter_map(|(name, group)| Some((name, group.promotion_needs.as_ref()?))) {
+        if needs.group == *name || !groups.contains_key(&needs.group) || needs.instances == 0 {
+            let because = "`group` must be another gated group, and `instances` must not be zero";
+            return Err(refused(&format!("groups.{name}.promotion_needs"), because));
         }
     }
     Ok(Policy { groups, limits, sinks: Vec::new() })

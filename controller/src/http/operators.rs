@@ -12,7 +12,7 @@ use axum::{
     routing::{get, post},
 };
 use portcullis::{
-    api::{Acknowledge, Event, Override, Pause, Promote, Retry},
+    api::{Acknowledge, Event, Override, Pause, Promote, Retire, Retry},
     digest::Digest,
     instance::{GroupName, InstanceId},
     json::{self, Limits},
@@ -39,6 +39,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v1/events", get(events))
         .route("/v1/releases", get(releases).post(publish))
         .route("/v1/groups/{group}/promote", post(promote))
+        .route("/v1/groups/{group}/retire", post(retire))
         .route("/v1/groups/{group}/pause", post(pause))
         .route("/v1/groups/{group}/retry", post(retry))
         .route("/v1/groups/{group}/acknowledge", post(acknowledge))
@@ -184,6 +185,18 @@ async fn promote(
 ) -> Response {
     change(app, name, body, move |app, wish: &Promote, operator| {
         promotion::promote(app, &GroupName(group), wish, operator)
+    })
+    .await
+}
+
+async fn retire(
+    State(app): State<Arc<App>>,
+    Extension(Operator(name)): Extension<Operator>,
+    Path(group): Path<String>,
+    body: Body,
+) -> Response {
+    change(app, name, body, move |app, wish: &Retire, operator| {
+        promotion::retire(app, &GroupName(group), wish, operator)
     })
     .await
 }

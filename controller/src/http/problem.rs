@@ -59,6 +59,8 @@ pub enum Kind {
     InvalidManifest,
     /// The release must not be promoted there.
     PromotionRefused,
+    /// The release must not be retired there.
+    RetirementRefused,
     /// There is nothing there that an operator's word could change.
     OverrideRefused,
     /// Somebody else wrote first: look again.
@@ -111,6 +113,7 @@ impl Kind {
             Self::NotAReport => ("not-a-report", 422, "the outcomes are not those of the manifest"),
             Self::InvalidManifest => ("invalid-manifest", 422, "the manifest is refused"),
             Self::PromotionRefused => ("promotion-refused", 409, "the release must not be promoted"),
+            Self::RetirementRefused => ("retirement-refused", 409, "the release must not be retired"),
             Self::OverrideRefused => ("override-refused", 409, "there is nothing that an operator's word could change"),
             Self::Conflict => ("conflict", 409, "somebody else wrote first"),
             Self::Unavailable => ("unavailable", 503, "the controller cannot answer now"),

@@ -3,4 +3,5 @@
 mod agents;
 mod enrolment;
 mod operators;
+mod promotion;
 mod world;

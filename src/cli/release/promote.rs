@@ -25,6 +25,9 @@ pub(crate) struct Args {
     /// Go back to an older release; needs a reason
     #[arg(long, requires = "reason")]
     rollback: bool,
+    /// Promote what was not proven in the group that the policy names; needs a reason
+    #[arg(long, requires = "reason")]
+    force: bool,
     /// Why, for the audit
     #[arg(long)]
     reason: Option<String>,
@@ -37,7 +40,8 @@ pub(crate) struct Args {
 
 /// Runs `release promote`.
 pub(crate) fn run(args: &Args) -> anyhow::Result<Answer> {
-    let wish = Promote { release: args.release.clone(), rollback: args.rollback, reason: args.reason.clone() };
+    let (release, reason) = (args.release.clone(), args.reason.clone());
+    let wish = Promote { release, rollback: args.rollback, force: args.force, reason };
     let client = Client::new(&args.controller)?;
     let record: GroupRecord = match client.post(&["groups", &args.group, "promote"], serde_json::to_vec(&wish)?)? {
         Said::Done(record) => record,

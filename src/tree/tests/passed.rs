@@ -37,15 +37,24 @@ fn passed_at(fixture: &Fixture, began_ms: u64) -> Passed {
 }
 
 fn is_unchanged(fixture: &Fixture, passed: &Passed) -> (bool, u64) {
+    looks_unchanged(fixture, passed, Care::Check)
+}
+
+fn looks_unchanged(fixture: &Fixture, passed: &Passed, care: Care) -> (bool, u64) {
     let (reads, outline) = (Reads::default(), Tree { entries: vec![], ..fixture.tree.clone() });
-    (passed.is_unchanged(&outline, fixture.dir.path(), &reads), reads.0.into_inner())
+    (passed.is_unchanged(&outline, fixture.dir.path(), &reads, care), reads.0.into_inner())
 }
 
 /// The status of a check that reads as little as it may, and how many files it read.
 fn again(fixture: &Fixture, passed: &Passed) -> (Status, u64) {
+    looked_again(fixture, passed, Care::Check)
+}
+
+fn looked_again(fixture: &Fixture, passed: &Passed, care: Care) -> (Status, u64) {
     let reads = Reads::default();
     let at_ms = now_ms() + 2 * FRESH_MS;
-    let outcome = check_again(&fixture.tree, fixture.dir.path(), &reads, Some(passed), at_ms).0;
+    let (outcome, kept) = check_again(&fixture.tree, fixture.dir.path(), &reads, Some((passed, care)), at_ms);
+    assert_eq!(kept.is_some(), outcome.status == Status::Pass);
     assert_eq!(outcome.status, fixture.check().status, "what is remembered must change no outcome");
     (outcome.status, reads.0.into_inner())
 }
@@ -74,7 +83,7 @@ fn a_panic_keeps_nobody_waiting() {
     let passed = passed(&fixture);
     let (sender, ended) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
-        let look = || passed.is_unchanged(&fixture.tree, fixture.dir.path(), &Panics);
+        let look = || passed.is_unchanged(&fixture.tree, fixture.dir.path(), &Panics, Care::Check);
         sender.send(std::panic::catch_unwind(std::panic::AssertUnwindSafe(look)).is_err())
     });
     assert_eq!(ended.recv_timeout(Duration::from_secs(30)), Ok(true));
@@ -182,10 +191,43 @@ fn what_has_just_been_written_is_read_each_time() {
     assert!(!is_unchanged(&fixture, &unseen).0, "the looks are those of now, the bytes are not");
 }
 
+/// Between two checks, only what the clock may hide is read: what was left alone for a moment, although no mapping's minute has
+/// passed, is believed by its looks.
+#[test]
+fn a_look_between_checks_reads_what_was_written_just_before() {
+    for (left_alone_ms, racy) in [(0, 5), (200, 5), (3_000, 0), (59_000, 0)] {
+        for extras in [Extras::Refuse, Extras::Allow] {
+            let fixture = fixture().built().with(|tree| tree.extras = extras);
+            let passed = passed_at(&fixture, now_ms() + left_alone_ms);
+            let passed = Passed::from_bytes(&passed.to_bytes()).unwrap();
+            let by_walk = extras == Extras::Refuse || racy == 0;
+            assert_eq!(looks_unchanged(&fixture, &passed, Care::Look), (by_walk, racy), "{left_alone_ms}");
+            assert_eq!(looked_again(&fixture, &passed, Care::Look), (Status::Pass, racy), "{left_alone_ms}");
+            assert_eq!(again(&fixture, &passed), (Status::Pass, 5), "{left_alone_ms}");
+            for later_ms in [3_000, 2 * FRESH_MS] {
+                let (last, at_ms) = (Some((&passed, Care::Look)), now_ms() + left_alone_ms + later_ms);
+                let looked = check_again(&fixture.tree, fixture.dir.path(), &NoProgress, last, at_ms).1.unwrap();
+                let looks = looks_unchanged(&fixture, &looked, Care::Look);
+                assert_eq!(looks, (true, 0), "what was racy was read once more");
+                let settled = if racy == 5 && later_ms == 2 * FRESH_MS { 0 } else { 5 };
+                assert_eq!(
+                    again(&fixture, &looked),
+                    (Status::Pass, settled),
+                    "a look proves nothing of what it did not read"
+                );
+            }
+            a_moment();
+            fs::write(fixture.at("a/b.txt"), "HELLO").unwrap();
+            assert!(!looks_unchanged(&fixture, &passed, Care::Look).0);
+            assert_eq!(looked_again(&fixture, &passed, Care::Look), (Status::Fail, racy.max(1)), "{left_alone_ms}");
+        }
+    }
+}
+
 fn with_digests_of(looks: &Passed, bytes: &Passed) -> Passed {
     let (looks, bytes) = (looks.to_bytes(), bytes.to_bytes());
     // The fresh come after the stamps, and are as many and as long in both.
-    let fresh_at = 24 + 5 * 8 + 10 * 8;
+    let fresh_at = 24 + 6 * 8 + 10 * 8;
     Passed::from_bytes(&[&looks[..fresh_at], &bytes[fresh_at..]].concat()).unwrap()
 }
 

@@ -1,9 +1,12 @@
-//! Promoting a release: it becomes the wanted one of a group; the former ones stay accepted.
+//! Promoting a release: it becomes the wanted one of a group; the former ones stay accepted, until they are retired.
+
+use std::collections::BTreeSet;
 
 use portcullis::{
-    api::Promote,
+    api::{Promote, Retire},
+    decide::promotion,
     digest::Digest,
-    instance::GroupName,
+    instance::{GroupName, InstanceId},
     record::{GroupRecord, Key, Record},
     timestamp::Timestamp,
 };
@@ -35,14 +38,73 @@ pub(super) fn promote(app: &App, group: &GroupName, wish: &Promote, operator: &s
         return Ok(record);
     }
     check_order(app, &record, &release, wish)?;
+    check_proof(app, group, &digest, wish)?;
     record.accepted.retain(|accepted| *accepted != digest);
     record.accepted.insert(0, digest);
     record.accepted.truncate(ACCEPTED_MAX);
     record.at = app.clock.now();
     let write = records::put(path, revision, &Record::Group(record.clone()));
-    let event = line(app, group, operator, &text(wish, &digest, &release));
+    let event = line(app, group, operator, "promoted", &text(wish, &digest, &release));
     app.store.commit(Batch { writes: vec![write], events: vec![event] })?;
     Ok(record)
+}
+
+/// No longer accepts a former release in a group, and gives what the group accepts from now on.
+pub(super) fn retire(app: &App, group: &GroupName, wish: &Retire, operator: &str) -> Result<GroupRecord, Refusal> {
+    if !app.config.policy.groups.contains_key(group) {
+        return Err(Refusal::new(Kind::NotFound, format!("`{group}` is not a gated group")));
+    }
+    let (digest, release) = find(app, group, &wish.release)?;
+    let refused = |detail: String| Err(Refusal::new(Kind::RetirementRefused, detail));
+    let path = Key::Group(group.clone()).path();
+    let Some((revision, Record::Group(mut record))) = records::read(&*app.store, &path)? else {
+        return refused(format!("{group} accepts no release"));
+    };
+    match record.accepted.iter().position(|accepted| *accepted == digest) {
+        None => return refused(format!("{group} does not accept it")),
+        Some(0) => return refused("it is the wanted one: promote another first".into()),
+        Some(_) => {}
+    }
+    let serving = promotion::serving(&app.snapshot().observed, group, &digest);
+    let reason = wish.reason.as_deref().unwrap_or("").trim();
+    if !serving.is_empty() && (!wish.force || reason.is_empty()) {
+        return refused(format!("it still serves on {}: that needs `force`, with a reason", told(&serving)));
+    }
+    record.accepted.retain(|accepted| *accepted != digest);
+    record.at = app.clock.now();
+    let write = records::put(path, Some(revision), &Record::Group(record.clone()));
+    let words =
+        format!("retired {} {} ({digest}){}", release.product, release.release, because(wish.reason.as_deref()));
+    let event = line(app, group, operator, "retired", &words);
+    app.store.commit(Batch { writes: vec![write], events: vec![event] })?;
+    Ok(record)
+}
+
+/// How many there are, and the first of them.
+fn told(instances: &BTreeSet<InstanceId>) -> String {
+    let first: Vec<&str> = instances.iter().take(TOLD_MAX).map(InstanceId::as_str).collect();
+    let more = if instances.len() > TOLD_MAX { ", ..." } else { "" };
+    format!("{} ({}{more})", instances.len(), first.join(", "))
+}
+
+/// Only what was proven where the group's policy demands it, unless somebody answers for it. Going back needs no proof: what is
+/// gone back to was proven here.
+fn check_proof(app: &App, group: &GroupName, digest: &Digest, wish: &Promote) -> Result<(), Refusal> {
+    let policy = app.config.policy.groups.get(group);
+    let Some(needs) = policy.and_then(|policy| policy.promotion_needs.as_ref()) else { return Ok(()) };
+    let proven = promotion::proven(&app.snapshot().observed, &needs.group, digest);
+    let answered_for =
+        (wish.force || wish.rollback) && wish.reason.as_deref().is_some_and(|reason| !reason.trim().is_empty());
+    if proven.len() >= needs.instances || answered_for {
+        return Ok(());
+    }
+    let so_far = if proven.is_empty() { "0".into() } else { told(&proven) };
+    let detail = format!(
+        "{group} takes what {} instances of {} have proven, and this was proven by {so_far}: promote it there first, or say \
+         `force`, with a reason",
+        needs.instances, needs.group
+    );
+    Err(Refusal::new(Kind::PromotionRefused, detail))
 }
 
 /// A digest, or the name of exactly one published release.
@@ -100,15 +162,22 @@ fn check_order(app: &App, record: &GroupRecord, release: &Release, wish: &Promot
 }
 
 fn text(wish: &Promote, digest: &Digest, release: &Release) -> String {
-    let verb = if wish.rollback { "rolled back to" } else { "promoted" };
-    let reason = wish.reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
-    format!("{verb} {} {} ({digest}){reason}", release.product, release.release)
+    let verb = match (wish.rollback, wish.force) {
+        (true, _) => "rolled back to",
+        (false, true) => "promoted, proven elsewhere or not,",
+        (false, false) => "promoted",
+    };
+    format!("{verb} {} {} ({digest}){}", release.product, release.release, because(wish.reason.as_deref()))
 }
 
-fn line(app: &App, group: &GroupName, operator: &str, text: &str) -> Entry {
+fn because(reason: Option<&str>) -> String {
+    reason.map(|reason| format!(": {reason}")).unwrap_or_default()
+}
+
+fn line(app: &App, group: &GroupName, operator: &str, kind: &'static str, text: &str) -> Entry {
     Entry {
         at: app.clock.now(),
-        kind: "promoted",
+        kind,
         group: Some(group.clone()),
         instance: None,
         actor: operator.into(),
@@ -116,5 +185,7 @@ fn line(app: &App, group: &GroupName, operator: &str, text: &str) -> Entry {
     }
 }
 
+/// Instances that a refusal names.
+const TOLD_MAX: usize = 5;
 /// The wanted release and four former ones: more are not in service at once.
 const ACCEPTED_MAX: usize = 5;
