@@ -248,7 +248,7 @@ fn always_keeps_as_many_as_must_serve() {
         scene
     };
     let all = |mut scene: Scene| {
-        scene.group_policy().ready_min_percent = 100;
+        scene.group_policy().ready_min = Some(2);
         scene
     };
     check(&[
