@@ -118,14 +118,39 @@ impl Action {
 }
 
 impl AttemptKey {
+    /// Whether it is a call to the cloud. The store and the sinks are ours.
+    pub const fn is_call(&self) -> bool {
+        match self {
+            Self::Record(_) | Self::Tell(..) => false,
+            Self::Describe(_) | Self::Admit(..) | Self::KeepWaiting(..) | Self::GiveUp(..) | Self::Protect(..) => true,
+        }
+    }
+
+    /// How many requests it takes, of the one bucket that the cloud has for them all: a description asks for the group, its
+    /// hooks, its targets' health and, while too few serve, its activities.
+    pub const fn cost(&self) -> usize {
+        match self {
+            Self::Record(_) | Self::Tell(..) => 0,
+            Self::Admit(..) | Self::KeepWaiting(..) | Self::GiveUp(..) | Self::Protect(..) => 1,
+            Self::Describe(_) => 3,
+        }
+    }
+
     /// The instance it is about; `None` for what concerns a whole group.
     pub const fn instance(&self) -> Option<&InstanceId> {
         match self {
             Self::Record(
-                Key::Wait(id) | Key::Admission(id) | Key::Rejection(id) | Key::Dispute(id) | Key::Override(id),
+                Key::Wait(id)
+                | Key::Admission(id)
+                | Key::Rejection(id)
+                | Key::Dispute(id)
+                | Key::Override(id)
+                | Key::Trial(id),
             ) => Some(id),
             Self::Admit(id, _) | Self::KeepWaiting(id, _) | Self::GiveUp(id, _) => Some(id),
-            Self::Record(Key::Group(_) | Key::Pause(_) | Key::Breaker(_) | Key::Protection(_) | Key::Alert(_))
+            Self::Record(
+                Key::Group(_) | Key::Pause(_) | Key::Breaker(_) | Key::Protection(_) | Key::Alert(_) | Key::Detach(_),
+            )
             | Self::Describe(_)
             | Self::Protect(..)
             | Self::Tell(..) => None,

@@ -6,7 +6,10 @@ use core::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    check::certificate::margin,
     instance::{GroupName, InstanceId},
+    observation::OwnCertificate,
+    record::Warrant,
     text,
     timestamp::Timestamp,
 };
@@ -100,10 +103,34 @@ pub enum Alert {
         /// The sinks, by their names.
         sinks: Vec<String>,
     },
+    /// A certificate of the controller's own will end.
+    CertificateAging {
+        /// Which.
+        certificates: Vec<OwnCertificate>,
+    },
+    /// A certificate of the controller's own ends soon, or has ended: no agent will be heard.
+    CertificateExpiring {
+        /// Which.
+        certificates: Vec<OwnCertificate>,
+    },
+    /// What is in the controller's files for TLS cannot be used.
+    CertificateUnusable {
+        /// Which.
+        certificates: Vec<OwnCertificate>,
+    },
     /// Nothing is held, or the unproven get in without us.
     Unguarded {
         /// What is wrong with the group's hook.
         because: String,
+    },
+    /// An operator wants to do without the gate: all that waits is let in.
+    Detached {
+        /// Who, and why.
+        warrant: Warrant,
+        /// Since when.
+        since: Timestamp,
+        /// How many still wait at the hook.
+        waiting: usize,
     },
 }
 
@@ -121,7 +148,11 @@ impl Alert {
             Self::RefreshWaits { .. } => "refresh_waits",
             Self::Unprotected { .. } => "unprotected",
             Self::Deaf { .. } => "deaf",
+            Self::CertificateAging { .. } => "certificate_aging",
+            Self::CertificateExpiring { .. } => "certificate_expiring",
+            Self::CertificateUnusable { .. } => "certificate_unusable",
             Self::Unguarded { .. } => "unguarded",
+            Self::Detached { .. } => "detached",
         }
     }
 
@@ -131,13 +162,16 @@ impl Alert {
             Self::Stalled { .. } | Self::BreakerOpen { .. } | Self::Disputed { .. } | Self::Undescribed { .. } => {
                 Severity::Critical
             }
+            Self::CertificateExpiring { .. } | Self::CertificateUnusable { .. } => Severity::Critical,
+            Self::CertificateAging { .. } => Severity::Warning,
             Self::Bypassed { .. }
             | Self::Drifted { .. }
             | Self::Silent { .. }
             | Self::RefreshWaits { .. }
             | Self::Unprotected { .. }
             | Self::Deaf { .. }
-            | Self::Unguarded { .. } => Severity::Warning,
+            | Self::Unguarded { .. }
+            | Self::Detached { .. } => Severity::Warning,
         }
     }
 }
@@ -176,9 +210,41 @@ impl fmt::Display for Alert {
                 write!(f, "those that serve cannot be protected from scale-in: {}", text::visible(because))
             }
             Self::Deaf { sinks } => write!(f, "alerts are not taken by: {}", text::visible(&sinks.join(", "))),
+            Self::CertificateAging { certificates } | Self::CertificateExpiring { certificates } => {
+                each(f, certificates, |f, one| {
+                    let (path, until) = (text::visible(&one.path), margin::date(one.until_s));
+                    write!(f, "{}: `{path}` ends at {until}", one.listener)?;
+                    one.rewritten_at.map_or(Ok(()), |at| {
+                        write!(f, "; the file was written at {at}, with the same certificate in it")
+                    })
+                })
+            }
+            Self::CertificateUnusable { certificates } => each(f, certificates, |f, one| {
+                let because = text::visible(one.unusable.as_deref().unwrap_or_default());
+                write!(f, "{}: {because}; what was read before is still shown", one.listener)
+            }),
             Self::Unguarded { because } => f.write_str(because),
+            Self::Detached { warrant, since, waiting } => {
+                write!(f, "detached since {since} by {warrant}: the unproven get in; ")?;
+                match waiting {
+                    0 => f.write_str("none waits at the hook any more"),
+                    1 => f.write_str("1 still waits at the hook: do not delete it"),
+                    more => write!(f, "{more} still wait at the hook: do not delete it"),
+                }
+            }
         }
     }
+}
+
+fn each<T>(
+    f: &mut fmt::Formatter<'_>,
+    all: &[T],
+    one: impl Fn(&mut fmt::Formatter<'_>, &T) -> fmt::Result,
+) -> fmt::Result {
+    all.iter().enumerate().try_for_each(|(index, it)| {
+        f.write_str(if index > 0 { "; " } else { "" })?;
+        one(f, it)
+    })
 }
 
 /// Instances grouped by what is the matter with them: the cause that most have comes first.

@@ -54,6 +54,7 @@ mod retry;
 mod serving;
 mod survivors;
 mod tell;
+pub mod trial;
 mod waits;
 
 /// What to do now, and what to tell.
@@ -79,6 +80,7 @@ pub fn decide(observed: &Observed, policy: &Policy, now: Timestamp) -> Decision 
     let mut opinions = opinions(observed, policy, now);
     let mut wakes: BTreeSet<Timestamp> = opinions.values().filter_map(|opinion| opinion.wake_at).collect();
     let mut wishes = describe::due(observed, policy, now, &mut wakes);
+    wishes.extend(trial::due(observed, policy, now, &mut wakes));
     let breakers = breaker::veto(&mut opinions, observed, policy, now, &mut wishes, &mut wakes);
     pacing::one_each(&mut opinions, &breakers, observed, policy, now);
     let mut rulings = BTreeMap::new();

@@ -46,6 +46,13 @@ name!(
     BootId
 );
 
+impl GroupName {
+    /// Where alerts are told that are of no group, but of the controller itself. AWS allows no colon in a group's name.
+    pub fn controller() -> Self {
+        Self::from("portcullis:controller")
+    }
+}
+
 /// Which wait of an instance: the controller's own count, from 1. An instance can wait at its launch hook more than once
 /// (warm pools, a replaced root volume), and evidence of one wait proves nothing for the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -54,8 +54,29 @@ pub enum Observation {
         /// The end of the lease.
         until: Timestamp,
     },
+    /// What a listener of this controller shows by TLS was looked at.
+    Certificate(OwnCertificate),
     /// Time passed.
     Tick,
+}
+
+/// A certificate of the controller's own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnCertificate {
+    /// Whose: `agents` or `operators`.
+    pub listener: String,
+    /// Its file.
+    pub path: String,
+    /// The one that is shown is valid from then, in Unix seconds.
+    pub from_s: i64,
+    /// Until then.
+    pub until_s: i64,
+    /// Why what is in the files now cannot be shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unusable: Option<String>,
+    /// When its file was last written since it is shown, with the same certificate: somebody renews, and nothing comes of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rewritten_at: Option<Timestamp>,
 }
 
 /// How an attempt was answered.
@@ -126,8 +147,7 @@ pub struct Refresh {
 impl GroupFacts {
     /// Whether fewer instances serve than are wanted.
     pub fn is_short(&self) -> bool {
-        let serving = self.instances.iter().filter(|instance| instance.state == LifecycleState::InService);
-        serving.count() < self.desired as usize
+        self.instances.iter().filter(|instance| instance.serves()).count() < self.desired as usize
     }
 }
 
@@ -156,4 +176,15 @@ pub struct InstanceFacts {
     pub launch_template: Option<String>,
     /// Whether it is protected from scale-in.
     pub protected: bool,
+    /// Whether the load balancers of its group find it healthy; true where there are none. None when they could not be asked, and
+    /// of one that is not `InService`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub healthy: Option<bool>,
+}
+
+impl InstanceFacts {
+    /// Whether it gets traffic, as far as is known: in service is not yet that.
+    pub fn serves(&self) -> bool {
+        self.state == LifecycleState::InService && self.healthy != Some(false)
+    }
 }

@@ -9,7 +9,8 @@ use crate::{
     action::AttemptKey,
     attempt::Attempts,
     instance::{GroupName, InstanceId, LifecycleState},
-    observation::{GroupFacts, Observation},
+    observation::{GroupFacts, Observation, OwnCertificate},
+    pressure::Pressure,
     record::{Key, Record},
     report::Evidence,
     timestamp::Timestamp,
@@ -35,6 +36,10 @@ pub struct Observed {
     pub removed: BTreeMap<Key, u64>,
     /// What was tried.
     pub attempts: BTreeMap<AttemptKey, Attempts>,
+    /// How much of the budget of calls the cloud lets us have.
+    pub pressure: Pressure,
+    /// What this controller's listeners show, by their names.
+    pub certificates: BTreeMap<alloc::string::String, OwnCertificate>,
     /// The lease, if one was ever held: epoch and end.
     pub lease: Option<(u64, Timestamp)>,
     /// Since when this controller leads without a gap, and agents are listened to.
@@ -65,12 +70,21 @@ pub struct Instance {
     pub protected: bool,
     /// When that was asked for.
     pub described_at: Timestamp,
+    /// Whether its load balancers find it healthy, when they were last asked.
+    pub healthy: Option<bool>,
     /// Since when it serves, by descriptions without a break.
     pub serving_since: Option<Timestamp>,
     /// The newest report.
     pub evidence: Option<Evidence>,
     /// When the first of the present, unbroken run of passing reports came: of one boot, one wait, one manifest.
     pub passing_since: Option<Timestamp>,
+}
+
+impl Instance {
+    /// Whether it gets traffic, as far as is known.
+    pub fn serves(&self) -> bool {
+        self.state == LifecycleState::InService && self.healthy != Some(false)
+    }
 }
 
 impl Observed {
@@ -84,6 +98,7 @@ impl Observed {
             Observation::Sent { attempt, at } => self.sent(attempt, at),
             Observation::Answered { attempt, answer, at } => self.answered(attempt, answer, at),
             Observation::Lease { epoch, until } => self.leased(epoch, until, now),
+            Observation::Certificate(seen) => drop(self.certificates.insert(seen.listener.clone(), seen)),
             Observation::Tick => {}
         }
     }

@@ -148,7 +148,9 @@ pub struct Limits {
     pub undescribed_after: Duration,
     /// An alert that nobody acknowledged is told again after this. Default 30 min.
     pub alert_repeat_every: Duration,
-    /// At most this many calls to the cloud are under way at a time; the rest come in a later turn. Default 50.
+    /// At most this many calls to the cloud are under way at a time (a description counts as three); the rest come in a later
+    /// turn. While the cloud throttles, a share of it is the most for each second: halved each time, and growing slowly. Default
+    /// 50: a scale-out of hundreds within seconds, and little enough that AWS mostly takes it.
     pub calls_per_turn_max: usize,
 }
 

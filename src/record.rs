@@ -16,9 +16,10 @@ use crate::{
     timestamp::Timestamp,
 };
 
-/// Where a record is kept. Written as a path: `group/NAME`, `pause/NAME`, `breaker/NAME`, `protection/NAME`, `alert/CODE/NAME`,
+/// Where a record is kept. Written as a path: `group/NAME`, `pause/NAME`, `detach/NAME`, `breaker/NAME`, `protection/NAME`,
+/// `alert/CODE/NAME`,
 /// `wait/ID`, `admission/ID`, `rejection/ID`,
-/// `dispute/ID`, `override/ID`.
+/// `dispute/ID`, `override/ID`, `trial/ID`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Key {
@@ -42,6 +43,10 @@ pub enum Key {
     Dispute(InstanceId),
     /// What an operator said of an instance.
     Override(InstanceId),
+    /// What would have become of an instance whose group only observes.
+    Trial(InstanceId),
+    /// Whether an operator wants to do without the gate.
+    Detach(GroupName),
 }
 
 impl Key {
@@ -58,6 +63,8 @@ impl Key {
             Self::Rejection(id) => ("rejection/", &id.0),
             Self::Dispute(id) => ("dispute/", &id.0),
             Self::Override(id) => ("override/", &id.0),
+            Self::Trial(id) => ("trial/", &id.0),
+            Self::Detach(name) => ("detach/", &name.0),
         };
         [family, name].concat()
     }
@@ -79,6 +86,8 @@ impl Key {
             "rejection" => Some(Self::Rejection(name.into())),
             "dispute" => Some(Self::Dispute(name.into())),
             "override" => Some(Self::Override(name.into())),
+            "trial" => Some(Self::Trial(name.into())),
+            "detach" => Some(Self::Detach(name.into())),
             _ => None,
         }
     }
@@ -114,6 +123,10 @@ pub enum Record {
     Alert(AlertRecord),
     /// Under [`Key::Override`].
     Override(OverrideRecord),
+    /// Under [`Key::Trial`].
+    Trial(TrialRecord),
+    /// Under [`Key::Detach`].
+    Detach(DetachRecord),
 }
 
 /// What a group accepts: written by operators' promotions.
@@ -214,6 +227,22 @@ pub enum Word {
     Reject,
 }
 
+/// What a group that only observes would have done with a launch: written once, when that is known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrialRecord {
+    /// The group it was launched in.
+    pub group: GroupName,
+    /// Which wait.
+    pub wait: WaitId,
+    /// When the wait began.
+    pub since: Timestamp,
+    /// When it was proven; else when it would have been given up.
+    pub at: Timestamp,
+    /// Why it would have been given up, as [`Reason::causes`](crate::reason::Reason::causes) has it; none: it was proven.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub causes: Vec<String>,
+}
+
 /// An operator's word that nothing is to be done to the waiting instances of a group, for a time: they are kept waiting.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PauseRecord {
@@ -223,6 +252,19 @@ pub struct PauseRecord {
     pub at: Timestamp,
     /// When it is no longer in effect.
     pub until: Timestamp,
+}
+
+/// An operator's word that a group is to do without the gate: everything that waits in it is let in, proven or not, until the
+/// operator says otherwise. Without an end of its own, since it is how to leave.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DetachRecord {
+    /// Who said so, and why; or who ended it.
+    pub warrant: Warrant,
+    /// When it was said.
+    pub at: Timestamp,
+    /// When it was ended. None while it is in effect.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<Timestamp>,
 }
 
 /// That launches of a group keep failing: written when it stops replacing them, when another one failed all the same, and when

@@ -16,7 +16,7 @@ use http_body_util::Full;
 use hyper::{
     Request, Response,
     body::{Bytes, Incoming},
-    header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue},
+    header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue},
     server::conn::http1,
     service::service_fn,
 };
@@ -84,8 +84,9 @@ where
     // Since a while ago: nothing, what is answered at once, or more.
     let asked = AtomicU8::new(NOTHING);
     let service = service_fn(|request: Request<Incoming>| {
-        let question =
-            Asked { method: request.method(), path: request.uri().path(), query: request.uri().query(), details };
+        let (method, path, query) = (request.method(), request.uri().path(), request.uri().query());
+        let accept = request.headers().get(ACCEPT).and_then(|value| value.to_str().ok());
+        let question = Asked { method, path, query, accept, details };
         let standing = Arc::clone(&health.standing.borrow());
         let page = pages::page(question, &standing, &health.metrics);
         asked.fetch_max(if page.body.len() > SMALL_BYTES { MUCH } else { LITTLE }, Relaxed);

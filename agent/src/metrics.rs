@@ -1,6 +1,6 @@
 //! What is counted, and how it is written down for Prometheus.
 
-use std::fmt;
+use std::{fmt, sync::atomic::AtomicU64, time::Duration};
 
 use portcullis::{outcome::Status, timestamp::Timestamp};
 use prometheus_client::{
@@ -137,8 +137,9 @@ fn checks(registry: &mut Registry, checked: &Checked, details: bool) {
     gauge(registry, "checks_unknown", "Checks that could not be told in the last round", with(Status::Unknown));
     let began_s = seconds(checked.began_at);
     gauge(registry, "checked_timestamp_seconds", "When the last round began", began_s);
-    let took_ms = i64::try_from(checked.took_ms).unwrap_or(i64::MAX);
-    gauge(registry, "check_duration_milliseconds", "How long the last round took", took_ms);
+    let took = Gauge::<f64, AtomicU64>::default();
+    took.set(Duration::from_millis(checked.took_ms).as_secs_f64());
+    registry.register("check_duration_seconds", "How long the last round took", took);
     if !details {
         return;
     }

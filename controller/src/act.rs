@@ -12,11 +12,13 @@ use portcullis::{
     policy::Mode,
     record::{AdmissionRecord, GroupRecord, Key, Record, Word},
     report::{Evidence, Readiness},
+    timestamp::Timestamp,
 };
 use tokio::sync::{mpsc, watch};
 
 use crate::{
     alerts::Message,
+    audit,
     clock::Clock,
     metrics::Attempt,
     providers::Call,
@@ -25,13 +27,23 @@ use crate::{
     stores::{Batch, Entry, StoreError},
 };
 
-/// The right to act, by the monotonic clock.
+/// The right to act. It ends by whichever clock comes first: the monotonic one does not count the time for which a machine was
+/// suspended, and the wall clock may be set back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lease {
     /// Ascends with every holder.
     pub epoch: u64,
     /// Its end.
     pub until: Instant,
+    /// Its end, by the wall clock.
+    pub until_wall: Timestamp,
+}
+
+impl Lease {
+    /// What is left of it.
+    pub(crate) fn left(&self, now: Instant, now_wall: Timestamp) -> Duration {
+        self.until.saturating_duration_since(now).min(self.until_wall.since(now_wall))
+    }
 }
 
 /// Makes attempts.
@@ -55,7 +67,7 @@ impl Actor {
     /// Tells the audit what is about to be sent to the cloud.
     pub(crate) async fn announce(&self, action: &Action) {
         if let Some((concerns, words)) = call_in_words(action) {
-            self.audit("action", concerns, words).await;
+            self.parts.audit.record(self.line("action", concerns, words)).await;
         }
     }
 
@@ -63,6 +75,10 @@ impl Actor {
     pub(crate) async fn attempt(&self, action: Action) {
         let attempt = action.key();
         let answer = match &action {
+            // What was decided with the lease may come to be attempted without it; a description does no harm.
+            action if !self.holds_lease() && !matches!(action, Action::Describe(_)) => {
+                Answer::Refused { because: "not sent: the lease ends too soon".into() }
+            }
             Action::Record { key, revision, record } => self.record(key, *revision, record).await,
             Action::Describe(group) => return self.describe(vec![group.clone()]).await,
             Action::Admit(held) => self.admit(held).await,
@@ -74,25 +90,30 @@ impl Actor {
             }
         };
         if let Some((concerns, words)) = call_in_words(&action) {
-            self.audit("answer", concerns, format!("{words}: {}", in_words(&answer))).await;
-        }
-        if let (Answer::Accepted, Action::Admit(held) | Action::GiveUp(held)) = (&answer, &action) {
-            self.remember(held, &attempt).await;
+            let line = self.line("answer", concerns, format!("{words}: {}", in_words(&answer)));
+            match (&answer, &action) {
+                (Answer::Accepted, Action::Admit(held) | Action::GiveUp(held)) => {
+                    self.remember(held, &attempt, line).await;
+                }
+                _ => self.parts.audit.record(line).await,
+            }
         }
         self.answered(attempt, answer).await;
     }
 
-    /// Puts on record that a wait was ended. Without it, after a crash, the call is made once more and answered "no active
-    /// action": the answer may be lost at any moment all the same, so that losing the record is no error.
-    async fn remember(&self, held: &Held, attempt: &AttemptKey) {
+    /// Puts on record that a wait was ended, with its line in the audit. Without it, after a crash, the call is made once more
+    /// and answered "no active action": the answer may be lost at any moment all the same, so that losing the record is no error.
+    async fn remember(&self, held: &Held, attempt: &AttemptKey, line: Entry) {
         let (store, path) = (Arc::clone(&self.parts.store), records::ended_path(&held.instance));
         let ended = Ended { attempt: attempt.clone(), at: self.parts.clock.now() };
+        let event = line.clone();
         let kept = tokio::task::spawn_blocking(move || {
             let before = store.get(&path)?.map(|found| found.revision);
-            store.commit(Batch { writes: vec![records::put(path, before, &ended)], events: Vec::new() })
+            store.commit(Batch { writes: vec![records::put(path, before, &ended)], events: vec![event] })
         });
         if let Ok(Err(error)) = kept.await {
             tracing::warn!(instance = %held.instance, %error, "that its wait was ended is not on record");
+            self.parts.audit.record(line).await;
         }
     }
 
@@ -121,7 +142,7 @@ impl Actor {
     async fn record(&self, key: &Key, revision: Option<u64>, record: &Record) -> Answer {
         let write = records::put(key.path(), revision, record);
         let store = Arc::clone(&self.parts.store);
-        let batch = Batch { writes: vec![write], events: Vec::new() };
+        let batch = Batch { writes: vec![write], events: audit::line_of(key, record).into_iter().collect() };
         match tokio::task::spawn_blocking(move || store.commit(batch)).await {
             Ok(Ok(_)) => Answer::Accepted,
             Ok(Err(error @ StoreError::Conflict { .. })) => Answer::Refused { because: error.to_string() },
@@ -144,6 +165,7 @@ impl Actor {
         };
         let told = tokio::time::timeout(self.limit(), found.tell(message)).await;
         let answer = told.unwrap_or_else(|_| Answer::Unknown { because: "no answer in time".into() });
+        self.parts.heard.answered(sink, &answer);
         self.parts
             .audit
             .record(Entry {
@@ -168,8 +190,8 @@ impl Actor {
 
     /// The cloud takes no fencing token: whoever may lose the lease before an answer comes does not send.
     fn holds_lease(&self) -> bool {
-        let last_moment = Clock::monotonic() + self.limit();
-        self.lease.borrow().is_some_and(|lease| last_moment <= lease.until)
+        let (now, now_wall) = (Clock::monotonic(), self.parts.clock.now());
+        self.lease.borrow().is_some_and(|lease| lease.left(now, now_wall) >= self.limit())
     }
 
     /// Reads promotion, admission, evidence and binding from the store once more, and looks at the newest description.
@@ -183,6 +205,7 @@ impl Actor {
             Some(Word::Reject) => return Err("an operator gives it up".into()),
             Some(Word::Admit) => return self.still_waits(held),
             None if mode == Mode::Observe => return Ok(()),
+            None if self.is_detached(held).map_err(unreadable)? => return self.still_waits(held),
             None => self.is_not_paused(held)?,
         }
         let group = records::read(store, &Key::Group(held.group.clone()).path()).map_err(unreadable)?;
@@ -209,6 +232,12 @@ impl Actor {
             Some((_, Record::Override(said))) if said.wait == held.wait && now < said.until => Some(said.word),
             _ => None,
         })
+    }
+
+    /// Whether the group does without the gate, now.
+    fn is_detached(&self, held: &Held) -> Result<bool, StoreError> {
+        let record = records::read(&*self.parts.store, &Key::Detach(held.group.clone()).path())?;
+        Ok(matches!(record, Some((_, Record::Detach(detached))) if detached.ended_at.is_none()))
     }
 
     fn is_not_paused(&self, held: &Held) -> Result<(), String> {
@@ -267,16 +296,15 @@ impl Actor {
         self.parts.policy.limits.call_timeout
     }
 
-    async fn audit(&self, kind: &'static str, (group, instance): Concerns<'_>, text: String) {
-        let entry = Entry {
+    fn line(&self, kind: &'static str, (group, instance): Concerns<'_>, text: String) -> Entry {
+        Entry {
             at: self.parts.clock.now(),
             kind,
             group: Some(group.clone()),
             instance: instance.cloned(),
             actor: CONTROLLER.into(),
             text,
-        };
-        self.parts.audit.record(entry).await;
+        }
     }
 
     /// The loop outlives attempts but at the very end, when nobody needs the answer.

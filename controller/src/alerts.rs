@@ -14,6 +14,7 @@ use serde::Serialize;
 use crate::{config::SinkKind, providers::Pending};
 
 mod command;
+pub mod dead_man;
 mod webhook;
 
 /// Where alerts are told.

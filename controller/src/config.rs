@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     net::SocketAddr,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use portcullis::{
@@ -17,6 +18,7 @@ mod duration;
 mod written;
 
 pub use duration::Length;
+use written::ping_every;
 pub use written::{Agents, Alerts, Aws, Group, Limits, Operators, Tls, Token, Trust, Written};
 
 /// All that the controller is told, validated.
@@ -26,6 +28,8 @@ pub struct Config {
     pub audience: String,
     /// The store's file.
     pub store: PathBuf,
+    /// How many audit lines it keeps; older ones are dropped.
+    pub audit_lines_max: u64,
     /// Whether an identity document whose signature was not verified may enrol an agent.
     pub allow_unverified_identity: bool,
     /// Where agents are listened to.
@@ -42,8 +46,19 @@ pub struct Config {
     pub pins: BTreeMap<GroupName, Pin>,
     /// Where alerts are told, by name.
     pub sinks: BTreeMap<String, SinkKind>,
+    /// Who is pinged for as long as alerts would be told.
+    pub dead_man: DeadMan,
     /// What the decisions go by.
     pub policy: Policy,
+}
+
+/// The dead man's switch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadMan {
+    /// Who is pinged, if anybody: by `GET`, or by running it.
+    pub to: Option<SinkKind>,
+    /// How often.
+    pub every: Duration,
 }
 
 /// A place where alerts are told.
@@ -74,6 +89,8 @@ pub struct Listener {
     pub tls: Option<Tls>,
     /// Of one client address.
     pub requests_per_minute_max: u32,
+    /// Of one client address, at the same time.
+    pub connections_max: usize,
 }
 
 /// What may be promoted in a group.
@@ -155,12 +172,18 @@ impl Config {
         if written.audience.trim().is_empty() {
             return Err(refused("audience", "must name this controller, as agents address it"));
         }
+        if written.audit_lines_max < AUDIT_LINES_MIN {
+            return Err(refused("audit_lines_max", &format!("must be {AUDIT_LINES_MIN} at least")));
+        }
         let sinks = sinks(written.alerts, dir)?;
-        let Operators { listen, tls, requests_per_minute_max, tokens: operator_tokens } = written.operators;
-        let operators = Agents { listen, tls, requests_per_minute_max };
+        let dead_man = dead_man(written.dead_man, dir)?;
+        let Operators { listen, tls, requests_per_minute_max, connections_max, tokens: operator_tokens } =
+            written.operators;
+        let operators = Agents { listen, tls, requests_per_minute_max, connections_max };
         Ok(Self {
             audience: written.audience,
             store: dir.join(written.store),
+            audit_lines_max: written.audit_lines_max,
             allow_unverified_identity: written.allow_unverified_identity,
             agents: listener("agents", written.agents, dir)?,
             operators: listener("operators", operators, dir)?,
@@ -173,40 +196,70 @@ impl Config {
                 ..written::policy(written.groups, &written.limits)?
             },
             sinks,
+            dead_man,
         })
     }
 }
 
 /// Off loopback only with TLS: a challenge or a bearer token in the clear is anybody's.
 fn listener(name: &str, written: Agents, dir: &Path) -> Result<Listener, ConfigError> {
-    let Agents { listen, tls, requests_per_minute_max } = written;
+    let Agents { listen, tls, requests_per_minute_max, connections_max } = written;
     if requests_per_minute_max == 0 {
         return Err(refused(&format!("{name}.requests_per_minute_max"), "must not be zero"));
+    }
+    if connections_max == 0 {
+        return Err(refused(&format!("{name}.connections_max"), "must not be zero"));
     }
     if tls.is_none() && !listen.ip().is_loopback() {
         let because = format!("{listen} is not a loopback address: give `[{name}.tls]` with `cert` and `key`");
         return Err(refused(&format!("{name}.listen"), &because));
     }
     let tls = tls.map(|tls| Tls { cert: dir.join(tls.cert), key: dir.join(tls.key) });
-    Ok(Listener { listen, tls, requests_per_minute_max })
+    Ok(Listener { listen, tls, requests_per_minute_max, connections_max })
 }
 
 fn sinks(written: Vec<Alerts>, dir: &Path) -> Result<BTreeMap<String, SinkKind>, ConfigError> {
     let mut sinks = BTreeMap::new();
     for Alerts { name, webhook_file, command } in written {
-        let kind = match (webhook_file, command) {
-            (Some(file), None) => SinkKind::Webhook(read_text(&dir.join(file))?.trim().into()),
-            (None, Some(argv)) if argv.first().is_some_and(|program| program.starts_with('/')) => {
-                SinkKind::Command(argv)
-            }
-            (None, Some(_)) => return Err(refused("alerts.command", "must begin with the program's absolute path")),
-            _ => return Err(refused("alerts", &format!("`{name}` needs either `webhook_file` or `command`"))),
-        };
+        let kind = sink("alerts", webhook_file, command, dir)?
+            .ok_or_else(|| refused("alerts", &format!("`{name}` needs either `webhook_file` or `command`")))?;
         if name.trim().is_empty() || sinks.insert(name.clone(), kind).is_some() {
             return Err(refused("alerts.name", "must be there, and different for each"));
         }
     }
     Ok(sinks)
+}
+
+/// One of the two, or neither.
+fn sink(
+    table: &str,
+    file: Option<PathBuf>,
+    command: Option<Vec<String>>,
+    dir: &Path,
+) -> Result<Option<SinkKind>, ConfigError> {
+    match (file, command) {
+        (None, None) => Ok(None),
+        (Some(file), None) => Ok(Some(SinkKind::Webhook(read_text(&dir.join(file))?.trim().into()))),
+        (None, Some(argv)) if argv.first().is_some_and(|program| program.starts_with('/')) => {
+            Ok(Some(SinkKind::Command(argv)))
+        }
+        (None, Some(_)) => Err(refused(&format!("{table}.command"), "must begin with the program's absolute path")),
+        (Some(_), Some(_)) => Err(refused(table, "takes a file with a URL, or `command`, not both")),
+    }
+}
+
+fn dead_man(written: Option<written::DeadMan>, dir: &Path) -> Result<DeadMan, ConfigError> {
+    let Some(written::DeadMan { url_file, command, every }) = written else {
+        return Ok(DeadMan { to: None, every: ping_every() });
+    };
+    let every = every.map_or_else(ping_every, |Length(every)| every);
+    if every.is_zero() {
+        return Err(refused("dead_man.every", "must not be zero"));
+    }
+    match sink("dead_man", url_file, command, dir)? {
+        Some(to) => Ok(DeadMan { to: Some(to), every }),
+        None => Err(refused("dead_man", "needs either `url_file` or `command`")),
+    }
 }
 
 fn tokens(written: Vec<Token>, dir: &Path) -> Result<Vec<(Digest, String)>, ConfigError> {
@@ -254,6 +307,8 @@ pub(crate) fn refused(key: &str, because: &str) -> ConfigError {
     ConfigError::Refused { path: PathBuf::new(), key: key.into(), because: because.into() }
 }
 
+/// A busy day of a small fleet: whoever looks in the morning must find the night.
+const AUDIT_LINES_MIN: u64 = 1_000;
 /// Shorter ones can be guessed; `openssl rand -hex 32` gives 64.
 const TOKEN_CHARS_MIN: usize = 20;
 

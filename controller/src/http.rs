@@ -5,11 +5,12 @@
 
 use std::{
     collections::BTreeMap,
+    net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use axum::{Json, body::Body, response::IntoResponse as _, response::Response};
+use axum::{Json, response::IntoResponse as _, response::Response};
 use portcullis::{api::Answer, challenge::MacKey, digest::Digest, instance::InstanceId, timestamp::Timestamp};
 use serde::Serialize;
 use tokio::sync::{Semaphore, watch};
@@ -19,6 +20,7 @@ use crate::{
     clock::Clock,
     config::Config,
     metrics::{self, Metrics},
+    providers::Provider,
     reconcile::{Notices, Snapshot},
     stores::{Entry, Store},
 };
@@ -31,7 +33,7 @@ pub mod releases;
 pub mod serve;
 pub mod tls;
 
-use limits::Window;
+use limits::{Inflow, Limit, Offenders, Window};
 use problem::{Kind, Refusal};
 use releases::Releases;
 
@@ -39,6 +41,7 @@ use releases::Releases;
 pub struct App {
     pub(crate) config: Config,
     pub(crate) store: Arc<dyn Store>,
+    pub(crate) provider: Arc<dyn Provider>,
     pub(crate) clock: Clock,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) audit: Audit,
@@ -53,12 +56,17 @@ pub struct App {
     /// Lines about refusals that the audit takes: strangers must not fill the disk.
     refusal_lines: Window,
     bodies: Semaphore,
+    /// Held by whoever examines the set-up.
+    pub(crate) examining: tokio::sync::Mutex<()>,
+    pub(crate) offenders: Offenders,
 }
 
 /// What [`App::new`] needs, beside the configuration.
 pub struct AppParts {
     /// Where records are kept.
     pub store: Arc<dyn Store>,
+    /// The cloud: to be examined, nothing more.
+    pub provider: Arc<dyn Provider>,
     /// The time.
     pub clock: Clock,
     /// What is counted.
@@ -76,11 +84,12 @@ pub struct AppParts {
 impl App {
     /// The state of both listeners.
     pub fn new(config: Config, parts: AppParts) -> Arc<Self> {
-        let AppParts { store, clock, metrics, audit, notices, snapshots, mac } = parts;
+        let AppParts { store, provider, clock, metrics, audit, notices, snapshots, mac } = parts;
         let releases = Releases::new(Arc::clone(&store), config.trust.clone());
         Arc::new(Self {
             config,
             store,
+            provider,
             clock,
             metrics,
             audit,
@@ -92,6 +101,8 @@ impl App {
             refused: Mutex::default(),
             refusal_lines: Window::new(REFUSAL_LINES_PER_MINUTE_MAX),
             bodies: Semaphore::new(BODIES_MAX),
+            examining: tokio::sync::Mutex::default(),
+            offenders: Offenders::default(),
         })
     }
 
@@ -147,6 +158,11 @@ impl App {
         refusal.into_response()
     }
 
+    /// Counts and names a client that reached a limit.
+    pub(crate) fn offends(&self, listener: &'static str, client: IpAddr, limit: Limit) {
+        self.offenders.offends(&self.metrics, listener, client, limit, self.clock.now());
+    }
+
     /// Waits until the loop has decided on everything up to `revision`, for a moment at most.
     pub(crate) async fn decided(&self, revision: u64) -> Arc<Snapshot> {
         let mut snapshots = self.snapshots.clone();
@@ -157,14 +173,27 @@ impl App {
         }
     }
 
-    /// A body of at most `bytes_max`, in time; few are taken in at once, so that memory has a bound.
-    pub(crate) async fn body(&self, body: Body, bytes_max: usize) -> Result<Vec<u8>, Refusal> {
+    /// A body of at most `bytes_max`, in time; few are taken in at once, of one client fewer, so that memory has a bound and
+    /// who sends slowly waits for itself.
+    pub(crate) async fn body(&self, Inflow { body, client }: Inflow, bytes_max: usize) -> Result<Vec<u8>, Refusal> {
+        let _its_own = match &client {
+            Some(client) => Some(client.arrived.bodies.acquire().await),
+            None => None,
+        };
         let _permit = self.bodies.acquire().await;
         let read = tokio::time::timeout(BODY_TIMEOUT, axum::body::to_bytes(body, bytes_max)).await;
+        let offends = |limit| client.iter().for_each(|client| client.offends(limit));
         match read {
             Ok(Ok(bytes)) => Ok(bytes.into()),
-            Ok(Err(error)) if limits::is_too_large(&error) => Err(problem::too_large(bytes_max)),
-            Ok(Err(_)) | Err(_) => Err(problem::malformed("the body did not come whole, or not in time")),
+            Ok(Err(error)) if limits::is_too_large(&error) => {
+                offends(Limit::BodySize);
+                Err(problem::too_large(bytes_max))
+            }
+            Ok(Err(_)) => Err(problem::malformed("the body did not come whole")),
+            Err(_) => {
+                offends(Limit::BodyTime);
+                Err(problem::malformed("the body did not come in time"))
+            }
         }
     }
 }

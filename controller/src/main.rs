@@ -90,7 +90,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     // Asked for first: a signal during the start must not be lost.
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen to signals")?;
     let interrupt = tokio::spawn(async { tokio::signal::ctrl_c().await.is_ok() });
-    let store = Arc::new(RedbStore::open(&config.store)?);
+    let store = Arc::new(RedbStore::open_keeping(&config.store, config.audit_lines_max)?);
     let provider = Arc::new(AwsProvider::connect(&config.aws, config.policy.limits.call_timeout).await);
     let controller = Controller::start(config, store, provider, Clock::system()).await?;
     let line = format!("agents on {}, operators on {}", controller.agents, controller.operators);

@@ -5,7 +5,7 @@ use std::{
     sync::{Mutex, PoisonError, atomic::AtomicU64},
 };
 
-use portcullis::{decide::Decision, timestamp::Timestamp};
+use portcullis::{decide::Decision, observation::OwnCertificate, timestamp::Timestamp};
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
     metrics::{counter::Counter, family::Family, gauge::Gauge},
@@ -30,18 +30,40 @@ pub struct Metrics {
     pub described: Family<Group, Gauge<f64, AtomicU64>>,
     /// Observations that found the queue full; the next describing makes up for them.
     pub observations_dropped: Counter,
+    /// Messages in the queue of notices, by kind.
+    pub notices: Family<Kind, Counter>,
+    /// Requests to the queue of notices that failed.
+    pub notice_queue_failures: Counter,
+    /// Whether the queue of notices was reached the last time; 0 also where there is none.
+    pub notice_queue_reached: Gauge,
     /// Audit lines that found the queue full, or the store failing.
     pub audit_dropped: Counter,
+    /// Audit lines that were dropped because newer ones needed their room: `audit_lines_max`.
+    pub audit_expired: Counter,
+    /// The sequence of the newest audit line.
+    pub audit_sequence: Gauge,
     /// Enrolments on an identity document whose signature was not verified.
     pub unverified_identities: Counter,
     /// Whether this process holds the lease.
     pub lease_held: Gauge,
+    /// When what each listener shows ends, Unix seconds.
+    pub certificates: Family<Shown, Gauge>,
+    /// Whether what is in each listener's files can be shown.
+    pub certificates_usable: Family<Shown, Gauge>,
+    /// Requests and connections of clients that reached a limit; the first few clients are named.
+    pub limited: Family<Limited, Counter>,
+    /// Whether somebody would be told, if there were something to tell.
+    pub alerter_ok: Gauge,
+    /// When that was last so, Unix seconds.
+    pub alerter_last_ok: Gauge<f64, AtomicU64>,
+    /// When the dead man's switch was last pinged, Unix seconds.
+    pub dead_man_last_ping: Gauge<f64, AtomicU64>,
 }
 
-/// A label: the kind of a problem.
+/// A label: the kind of a problem, or of a notice.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct Kind {
-    /// The word after `urn:portcullis:problem:`.
+    /// For a problem, the word after `urn:portcullis:problem:`.
     pub kind: &'static str,
 }
 
@@ -63,6 +85,24 @@ pub struct Ruled {
     pub verdict: String,
     /// The reason's code.
     pub reason: &'static str,
+}
+
+/// Labels of a limit that was reached.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Limited {
+    /// `agents` or `operators`.
+    pub listener: &'static str,
+    /// Its address, or `others`.
+    pub client: String,
+    /// Which limit.
+    pub limit: &'static str,
+}
+
+/// A label: a listener.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Shown {
+    /// `agents` or `operators`.
+    pub listener: String,
 }
 
 /// A label: a group.
@@ -90,13 +130,40 @@ impl Metrics {
                 "Notices dropped by a full queue",
                 metrics.observations_dropped.clone(),
             );
+            of.register("notices", "Messages in the queue of notices, by kind", metrics.notices.clone());
+            of.register(
+                "notice_queue_failures",
+                "Requests to the queue of notices that failed",
+                metrics.notice_queue_failures.clone(),
+            );
+            of.register(
+                "notice_queue_reached",
+                "Whether the queue of notices was reached the last time",
+                metrics.notice_queue_reached.clone(),
+            );
             of.register("audit_dropped", "Audit lines lost", metrics.audit_dropped.clone());
+            of.register(
+                "audit_expired",
+                "Audit lines dropped at the limit of audit_lines_max, oldest first",
+                metrics.audit_expired.clone(),
+            );
+            of.register("audit_sequence", "Sequence of the newest audit line", metrics.audit_sequence.clone());
             of.register(
                 "unverified_identities",
                 "Enrolments on an identity document whose signature was not verified",
                 metrics.unverified_identities.clone(),
             );
             of.register("lease_held", "Whether this process acts", metrics.lease_held.clone());
+            let help = "When the certificate that a listener shows ends";
+            of.register("tls_not_after_timestamp_seconds", help, metrics.certificates.clone());
+            let help = "Whether what is in a listener's files for TLS can be shown";
+            of.register("tls_files_usable", help, metrics.certificates_usable.clone());
+            of.register("clients_limited", "Limits reached, by client", metrics.limited.clone());
+            of.register("alerter_ok", "Whether alerts would be told now", metrics.alerter_ok.clone());
+            let help = "When alerts would last have been told: the loop decides, and the sinks take what they are told";
+            of.register("alerter_last_ok_timestamp_seconds", help, metrics.alerter_last_ok.clone());
+            let help = "When the dead man's switch was last pinged; 0 for never";
+            of.register("dead_man_last_ping_timestamp_seconds", help, metrics.dead_man_last_ping.clone());
         }
         metrics
     }
@@ -115,9 +182,35 @@ impl Metrics {
     }
 
     /// Notes when a group was described.
-    #[expect(clippy::cast_precision_loss, reason = "milliseconds since 1970 fit in an f64 for 285,000 years")]
     pub(crate) fn described_at(&self, group: String, at: Timestamp) {
-        self.described.get_or_create(&Group { group }).set(at.0 as f64 / 1_000.0);
+        self.described.get_or_create(&Group { group }).set(seconds(at));
+    }
+
+    /// Notes what a listener shows.
+    pub(crate) fn shows(&self, seen: &OwnCertificate) {
+        let of = Shown { listener: seen.listener.clone() };
+        self.certificates.get_or_create(&of).set(seen.until_s);
+        self.certificates_usable.get_or_create(&of).set(seen.unusable.is_none().into());
+    }
+
+    /// Notes whether alerts would be told.
+    pub(crate) fn alerter_is(&self, ok: bool, at: Timestamp) {
+        self.alerter_ok.set(ok.into());
+        if ok {
+            self.alerter_last_ok.set(seconds(at));
+        }
+    }
+
+    /// Notes a ping that was taken.
+    pub(crate) fn pinged(&self, at: Timestamp) {
+        self.dead_man_last_ping.set(seconds(at));
+    }
+
+    /// Notes how far the audit has come, and what it no longer has.
+    pub(crate) fn audit_reaches(&self, newest: u64, kept: u64) {
+        self.audit_sequence.set(i64::try_from(newest).unwrap_or(i64::MAX));
+        let expired = newest.saturating_sub(kept);
+        self.audit_expired.inc_by(expired.saturating_sub(self.audit_expired.get()));
     }
 
     /// The page that Prometheus reads.
@@ -128,4 +221,9 @@ impl Metrics {
         let _ = encode(&mut page, &registry);
         page
     }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "milliseconds since 1970 fit in an f64 for 285,000 years")]
+fn seconds(at: Timestamp) -> f64 {
+    at.0 as f64 / 1_000.0
 }

@@ -3,13 +3,17 @@
 //! It is level-triggered: everything it acts on is in [`Observed`], and a lost notice costs only the time until the next
 //! describing. What attempts brought is never dropped; notices are, and counted, when the queue is full.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use portcullis::{
     action::Action,
     decide::{Decision, decide},
     instance::{GroupName, InstanceId},
-    observation::Observation,
+    observation::{Observation, OwnCertificate},
     observed::Observed,
     policy::Policy,
     timestamp::Timestamp,
@@ -22,13 +26,13 @@ use tokio::sync::{
 
 use crate::{
     act::{Actor, Lease},
-    alerts::Sinks,
+    alerts::{Sinks, dead_man::Heard},
     audit::Audit,
     clock::Clock,
     metrics::Metrics,
     providers::Provider,
-    records::{self, Epoch},
-    stores::{Batch, Entry, Store, StoreError},
+    records,
+    stores::{Entry, Store, StoreError, Tenure},
     sweep,
 };
 
@@ -58,20 +62,29 @@ impl Default for Snapshot {
 /// Where notices are dropped off for the loop.
 #[derive(Debug, Clone)]
 pub struct Notices {
-    queue: mpsc::Sender<GroupName>,
+    queue: mpsc::Sender<Observation>,
     metrics: Arc<Metrics>,
 }
 
 impl Notices {
     /// A queue, and its end for the loop.
-    pub fn new(metrics: Arc<Metrics>) -> (Self, mpsc::Receiver<GroupName>) {
+    pub fn new(metrics: Arc<Metrics>) -> (Self, mpsc::Receiver<Observation>) {
         let (queue, received) = mpsc::channel(NOTICES_MAX);
         (Self { queue, metrics }, received)
     }
 
     /// Says that something happened in a group. Dropping it is safe: describing makes up for it.
     pub fn notice(&self, group: GroupName) {
-        if self.queue.try_send(group).is_err() {
+        self.offer(Observation::Noticed(group));
+    }
+
+    /// Says what a listener shows. Dropping it is safe: it is looked at again.
+    pub(crate) fn certificate(&self, seen: OwnCertificate) {
+        self.offer(Observation::Certificate(seen));
+    }
+
+    fn offer(&self, observation: Observation) {
+        if self.queue.try_send(observation).is_err() {
             self.metrics.observations_dropped.inc();
         }
     }
@@ -86,6 +99,8 @@ pub struct Parts {
     pub provider: Arc<dyn Provider>,
     /// Where alerts are told.
     pub sinks: Arc<Sinks>,
+    /// What they said to it.
+    pub heard: Arc<Heard>,
     /// What decisions go by.
     pub policy: Policy,
     /// The time.
@@ -101,12 +116,15 @@ pub struct Reconciler {
     parts: Parts,
     observed: Observed,
     changes: broadcast::Receiver<crate::stores::Change>,
-    notices: mpsc::Receiver<GroupName>,
+    notices: mpsc::Receiver<Observation>,
     done: mpsc::Receiver<Observation>,
     actor: Arc<Actor>,
     snapshots: watch::Sender<Arc<Snapshot>>,
     lease: watch::Sender<Option<Lease>>,
-    epoch: u64,
+    /// What this process is called in the lease.
+    holder: String,
+    /// When the lease was last asked for.
+    asked_at: Option<Instant>,
     turn: u64,
     revision: u64,
     told: BTreeMap<InstanceId, Told>,
@@ -118,16 +136,15 @@ pub struct Reconciler {
 type Told = (Verdict, &'static str, bool);
 
 impl Reconciler {
-    /// Takes the lease and loads all records. `snapshots` is where turns are shown.
+    /// Loads all records. `snapshots` is where turns are shown.
     ///
     /// # Errors
-    /// When the store cannot be read or written.
+    /// When the store cannot be read.
     pub fn start(
         parts: Parts,
-        notices: mpsc::Receiver<GroupName>,
+        notices: mpsc::Receiver<Observation>,
         snapshots: watch::Sender<Arc<Snapshot>>,
     ) -> Result<Self, StoreError> {
-        let epoch = take_lease(&*parts.store)?;
         let (lease, held) = watch::channel(None);
         let (answers, done) = mpsc::channel(DONE_MAX);
         let actor = Arc::new(Actor::new(parts.clone(), held, snapshots.subscribe(), answers));
@@ -141,7 +158,8 @@ impl Reconciler {
             actor,
             snapshots,
             lease,
-            epoch,
+            holder: draw_name(),
+            asked_at: None,
             turn: 0,
             revision: 0,
             told: BTreeMap::new(),
@@ -155,18 +173,19 @@ impl Reconciler {
     /// Turns until `stop` says so.
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
         loop {
-            self.renew();
+            self.renew().await;
             let wait = self.turn().await;
             tokio::select! {
                 biased;
-                _ = stop.wait_for(|stop| *stop) => return,
+                _ = stop.wait_for(|stop| *stop) => break,
                 Some(observation) = self.done.recv() => self.observe(observation),
                 change = self.changes.recv() => self.changed(change),
-                Some(group) = self.notices.recv() => self.observe(Observation::Noticed(group)),
+                Some(observation) = self.notices.recv() => self.observe(observation),
                 () = tokio::time::sleep(wait) => self.observe(Observation::Tick),
             }
             self.drain();
         }
+        self.release().await;
     }
 
     /// Takes in what else has come, up to a bound: a flood must not keep the loop from deciding.
@@ -176,8 +195,8 @@ impl Reconciler {
                 self.observe(observation);
             } else if let Ok(change) = self.changes.try_recv() {
                 self.changed(Ok(change));
-            } else if let Ok(group) = self.notices.try_recv() {
-                self.observe(Observation::Noticed(group));
+            } else if let Ok(observation) = self.notices.try_recv() {
+                self.observe(observation);
             } else {
                 return;
             }
@@ -227,20 +246,61 @@ impl Reconciler {
         Ok(())
     }
 
-    /// Renews the lease well before it ends, by either clock: somebody may set the wall clock. The embedded store admits one
-    /// process, so there is nobody to ask.
-    fn renew(&mut self) {
-        let now = Clock::monotonic();
+    /// Takes the lease, or renews it well before it ends, by either clock: somebody may set the wall clock. A store that does not
+    /// answer lets it end, and somebody else's ends it at once.
+    async fn renew(&mut self) {
+        let (asked_at, asked_at_wall) = (Clock::monotonic(), self.parts.clock.now());
         let call_timeout = self.parts.policy.limits.call_timeout;
-        let left = self.lease.borrow().map_or(Duration::ZERO, |lease| lease.until.saturating_duration_since(now));
-        let left_by_wall = self.observed.lease.map_or(Duration::ZERO, |(_, until)| until.since(self.parts.clock.now()));
-        if left.min(left_by_wall) > call_timeout + LEASE_SPARE / 2 {
+        let left = self.lease.borrow().map_or(Duration::ZERO, |lease| lease.left(asked_at, asked_at_wall));
+        let asked_lately = |at| asked_at.saturating_duration_since(at) < LEASE_ASKED_AGAIN_AFTER;
+        if left > call_timeout + LEASE_SPARE / 2 || self.asked_at.is_some_and(asked_lately) {
             return;
         }
+        self.asked_at = Some(asked_at);
         let length = call_timeout + LEASE_SPARE;
-        self.lease.send_replace(Some(Lease { epoch: self.epoch, until: now + length }));
-        self.observe(Observation::Lease { epoch: self.epoch, until: self.parts.clock.now() + length });
-        self.parts.metrics.lease_held.set(1);
+        match self.ask(length).await {
+            // Counted from before it was asked for, so that it ends here no later than there.
+            Ok(Tenure::Held { epoch }) => {
+                let (until, until_wall) = (asked_at + length, asked_at_wall + length);
+                self.lease.send_replace(Some(Lease { epoch, until, until_wall }));
+                self.observe(Observation::Lease { epoch, until: until_wall });
+            }
+            Ok(Tenure::Others { holder }) => {
+                if self.lease.send_replace(None).is_some() {
+                    tracing::error!(%holder, "another controller has taken the lease: this one no longer acts");
+                }
+            }
+            Err(error) => tracing::error!(%error, left_s = left.as_secs(), "the lease could not be renewed"),
+        }
+        let held = self.lease.borrow().is_some_and(|lease| !lease.left(asked_at, asked_at_wall).is_zero());
+        self.parts.metrics.lease_held.set(held.into());
+    }
+
+    async fn ask(&self, length: Duration) -> Result<Tenure, StoreError> {
+        let (store, holder) = (Arc::clone(&self.parts.store), self.holder.clone());
+        let asked = tokio::task::spawn_blocking(move || store.lease(&holder, length));
+        match tokio::time::timeout(LEASE_ANSWER_MAX, asked).await {
+            Ok(Ok(tenure)) => tenure,
+            Ok(Err(error)) => Err(StoreError::Failed(error.to_string())),
+            Err(_) => Err(StoreError::Failed("no answer in time".into())),
+        }
+    }
+
+    /// Lets another take over at once, unless a call is still under way: then the lease ends by itself.
+    async fn release(self) {
+        let Self { actor, lease, parts, holder, .. } = self;
+        lease.send_replace(None);
+        let began = Clock::monotonic();
+        while Arc::strong_count(&actor) > 1 {
+            if Clock::monotonic().saturating_duration_since(began) > CALLS_END_MAX {
+                return;
+            }
+            tokio::time::sleep(TURN_MIN).await;
+        }
+        let released = tokio::task::spawn_blocking(move || parts.store.release(&holder)).await;
+        if let Ok(Err(error)) = released {
+            tracing::warn!(%error, "the lease was not given back; it ends by itself");
+        }
     }
 
     /// One decision: shown, told, and its actions sent. Gives how long it holds.
@@ -334,13 +394,9 @@ fn verdict_line(instance: &InstanceId, ruling: &Ruling, at: Timestamp) -> Entry 
     }
 }
 
-/// A new epoch for each start: what an earlier holder may still send is told apart.
-fn take_lease(store: &dyn Store) -> Result<u64, StoreError> {
-    let last = records::read::<Epoch>(store, "lease")?;
-    let epoch = last.map_or(0, |(_, last)| last.epoch) + 1;
-    let write = records::put("lease".into(), last.map(|(revision, _)| revision), &Epoch { epoch });
-    store.commit(Batch { writes: vec![write], events: Vec::new() })?;
-    Ok(epoch)
+/// Nobody else's. Without randomness from the system the process's number must do, which is enough on one machine.
+fn draw_name() -> String {
+    getrandom::u64().map_or_else(|_| std::process::id().to_string(), |random| format!("{random:016x}"))
 }
 
 /// Between 0.8 and 1.2. Without randomness from the system: no jitter, which is harmless.
@@ -364,3 +420,9 @@ const TURN_MAX: Duration = Duration::from_secs(5);
 const SWEEP_EVERY: Duration = Duration::from_secs(3_600);
 /// What the lease has beyond the longest call: six idle turns.
 const LEASE_SPARE: Duration = Duration::from_secs(30);
+/// Of a lease that another holds, or a store that fails.
+const LEASE_ASKED_AGAIN_AFTER: Duration = Duration::from_secs(1);
+/// Much less than the lease: the loop waits for it.
+const LEASE_ANSWER_MAX: Duration = Duration::from_secs(5);
+/// What is under way when the process is told to stop may take this long.
+const CALLS_END_MAX: Duration = Duration::from_secs(2);

@@ -2,7 +2,7 @@
 //!
 //! Every commit is one transaction with one revision; revisions ascend across the whole store. Whoever wants to know of
 //! changes [watches](Store::watch): a change names key and revision, and the reader reads the key again, so that a lost or
-//! swapped change costs nothing but time. Calls block for as long as the disk takes (a read: microseconds; a commit: one
+//! swapped change costs nothing but time. Only the holder of the [lease](Store::lease) may act. Calls block for as long as the disk takes (a read: microseconds; a commit: one
 //! fsync); handlers make them on blocking threads, the loop only reads.
 //!
 //! | path | what |
@@ -14,7 +14,7 @@
 //! | `release/DIGEST`, `manifest/DIGEST` | a published release, and its envelope exactly as published |
 //! | `secret/challenge`, `lease` | the key of challenges; the epoch of the last holder |
 
-use std::fmt;
+use std::{collections::BTreeSet, fmt, time::Duration};
 
 use portcullis::{
     api::Event,
@@ -23,6 +23,7 @@ use portcullis::{
 };
 use tokio::sync::{broadcast, watch};
 
+mod lease;
 pub mod memory;
 pub mod redb;
 
@@ -87,6 +88,32 @@ pub struct Batch {
     pub events: Vec<Entry>,
 }
 
+impl Batch {
+    /// A key may be written once in a batch: the second write could expect nothing that is true.
+    pub(crate) fn names_each_once(&self) -> Result<(), StoreError> {
+        let mut named = BTreeSet::new();
+        match self.writes.iter().find(|write| !named.insert(&write.path)) {
+            Some(again) => Err(StoreError::Conflict { path: again.path.clone() }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Whether the lease was had.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Tenure {
+    /// From the moment at which it was asked for, for the length that was asked for.
+    Held {
+        /// Ascends with every holder; renewing keeps it.
+        epoch: u64,
+    },
+    /// Somebody else has it.
+    Others {
+        /// Who.
+        holder: String,
+    },
+}
+
 /// A key was written or removed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
@@ -96,7 +123,7 @@ pub struct Change {
     pub revision: u64,
 }
 
-/// Versioned keys with compare-and-swap, and an audit.
+/// Versioned keys with compare-and-swap, an audit, and one lease. What each must hold is a test: `stores::tests::contract`.
 pub trait Store: Send + Sync + fmt::Debug {
     /// The value of a key.
     ///
@@ -127,6 +154,22 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// The sequence of the newest audit line, as it grows.
     fn audited(&self) -> watch::Receiver<u64>;
+
+    /// How many audit lines are kept: older ones are dropped, so that the disk does not fill in years of service.
+    fn audit_kept(&self) -> u64;
+
+    /// Takes the lease for `holder`, or renews it, for `length`. It ends by the store's own clock, and no earlier than `length`
+    /// after this was called; whoever asks counts from before it asked.
+    ///
+    /// # Errors
+    /// When the store cannot be read or written.
+    fn lease(&self, holder: &str, length: Duration) -> Result<Tenure, StoreError>;
+
+    /// Gives the lease back, so that another may take it at once.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    fn release(&self, holder: &str) -> Result<(), StoreError>;
 }
 
 /// The store did not do it.
@@ -175,8 +218,8 @@ impl Feed {
 /// Changes are small; a receiver this far behind does better to list again.
 const CHANGES_MAX: usize = 4_096;
 
-/// Audit lines that are kept; older ones are dropped, so that the disk does not fill in years of service.
-pub(crate) const EVENTS_KEPT: u64 = 500_000;
+/// Audit lines that are kept unless the configuration says otherwise (`audit_lines_max`): some 150 MB.
+pub const EVENTS_KEPT: u64 = 500_000;
 
 #[cfg(test)]
 mod tests;

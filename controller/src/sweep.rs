@@ -101,14 +101,18 @@ fn all_of(store: &dyn Store, instance: &InstanceId) -> Result<(Timestamp, Vec<Wr
 fn written_at(record: &Record) -> Timestamp {
     match record {
         // A group's record is no instance's: never swept.
-        Record::Group(_) | Record::Pause(_) | Record::Breaker(_) | Record::Protection(_) | Record::Alert(_) => {
-            Timestamp(u64::MAX)
-        }
+        Record::Group(_)
+        | Record::Pause(_)
+        | Record::Breaker(_)
+        | Record::Protection(_)
+        | Record::Alert(_)
+        | Record::Detach(_) => Timestamp(u64::MAX),
         Record::Override(said) => said.until,
         Record::Wait(wait) => wait.since,
         Record::Admission(admission) => admission.at,
         Record::Rejection(rejection) => rejection.at,
         Record::Dispute(dispute) => dispute.at,
+        Record::Trial(trial) => trial.at,
     }
 }
 

@@ -114,6 +114,43 @@ fn a_second_controller_on_the_same_store_is_refused() {
 }
 
 #[test]
+fn a_store_that_is_damaged_is_refused_and_left_as_it_is() {
+    let dir = set_up();
+    let path = dir.path().join("store.redb");
+    fs::write(&path, "this was a store once").unwrap();
+    let refused = ended(dir.path(), "run");
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert_eq!(refused.status.code(), Some(2), "{said}");
+    assert!(said.contains(path.to_str().unwrap()) && said.contains("move it away"), "{said}");
+    assert_eq!(fs::read_to_string(&path).unwrap(), "this was a store once");
+}
+
+#[test]
+fn promtool_finds_nothing_wrong_with_its_metrics() {
+    let dir = set_up();
+    let running = Running::start(dir.path());
+    assert!(running.ask("POST", "/v1/join-tokens", "nonsense").starts_with("HTTP/1.1 400"));
+    let page = loop {
+        let answer = running.ask("GET", "/metrics", "");
+        let (head, page) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.contains("text/plain; version=0.0.4"), "{head}");
+        // The cloud does not answer, which is counted.
+        if page.contains("portcullis_attempts_total{") {
+            break page.to_string();
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    };
+    assert!(page.contains("portcullis_refusals_total{kind=\"malformed\"} 1"), "{page}");
+    let mut promtool = Command::new("promtool");
+    promtool.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut promtool = promtool.spawn().unwrap();
+    promtool.stdin.take().unwrap().write_all(page.as_bytes()).unwrap();
+    let output = promtool.wait_with_output().unwrap();
+    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success() && said.is_empty(), "{said}\n{page}");
+}
+
+#[test]
 fn a_polite_end_is_a_success() {
     let dir = set_up();
     let mut running = Running::start(dir.path());

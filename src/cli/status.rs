@@ -1,7 +1,8 @@
 //! `portcullis status`: what is held, and why.
 
 use portcullis::{
-    api::{GroupStatus, InstanceStatus, ProtectedBy, Status},
+    api::{AlertStatus, GroupStatus, InstanceStatus, ProtectedBy, Status},
+    instance::{GroupName, LifecycleState},
     text::visible,
 };
 
@@ -49,7 +50,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Answer> {
     if args.json {
         output::json(&status)?;
     } else {
-        output::result(&status.groups.iter().map(group).collect::<String>())?;
+        let own = alerts(&status.alerts);
+        let own = if own.is_empty() { own } else { format!("{}:\n{own}", GroupName::controller()) };
+        output::result(&(own + &status.groups.iter().map(group).collect::<String>()))?;
     }
     Ok(Answer::Yes)
 }
@@ -61,15 +64,20 @@ fn group(group: &GroupStatus) -> String {
     for warning in &group.warnings {
         text.push_str(&format!("  warning: {}\n", visible(warning)));
     }
-    for alert in &group.alerts {
-        let whose =
-            alert.acknowledged.as_ref().map(|warrant| format!(" (acknowledged by {warrant})")).unwrap_or_default();
-        text.push_str(&format!("  alert {}: {}{whose}\n", visible(&alert.code), visible(&alert.text)));
-    }
+    text.push_str(&alerts(&group.alerts));
     for one in &group.instances {
         text.push_str(&instance(one));
     }
     text
+}
+
+fn alerts(alerts: &[AlertStatus]) -> String {
+    let line = |alert: &AlertStatus| {
+        let whose =
+            alert.acknowledged.as_ref().map(|warrant| format!(" (acknowledged by {warrant})")).unwrap_or_default();
+        format!("  alert {}: {}{whose}\n", visible(&alert.code), visible(&alert.text))
+    };
+    alerts.iter().map(line).collect()
 }
 
 fn instance(one: &InstanceStatus) -> String {
@@ -81,5 +89,7 @@ fn instance(one: &InstanceStatus) -> String {
         None => "",
     };
     let (id, state) = (one.instance.to_string(), one.state.to_string());
-    format!("  {id:<19}  {state:<15}  {verdict:<9}  {}{deadline}{protected}\n", visible(&one.because))
+    let sick = one.state == LifecycleState::InService && !one.in_service;
+    let sick = if sick { "unhealthy behind its load balancer; " } else { "" };
+    format!("  {id:<19}  {state:<15}  {verdict:<9}  {sick}{}{deadline}{protected}\n", visible(&one.because))
 }

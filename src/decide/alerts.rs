@@ -12,14 +12,16 @@ use crate::{
     instance::{GroupName, InstanceId, LifecycleState},
     observed::{Group, Instance, Observed},
     policy::{GroupPolicy, Limits, Policy},
-    record::{Key, Record},
+    record::{DetachRecord, Key, Record},
     timestamp::Timestamp,
     verdict::Ruling,
 };
 
 mod broken;
 mod bypassed;
+mod certificates;
 mod deaf;
+mod detached;
 mod disputed;
 mod drifted;
 mod refresh_waits;
@@ -45,7 +47,7 @@ pub(super) struct Scope<'a> {
 
 type Rule = fn(&Scope<'_>, &mut BTreeSet<Timestamp>) -> Option<Alert>;
 
-const RULES: [Rule; 11] = [
+const RULES: [Rule; 12] = [
     stalled::rule,
     broken::rule,
     bypassed::rule,
@@ -55,9 +57,13 @@ const RULES: [Rule; 11] = [
     deaf::rule,
     undescribed::rule,
     unguarded::rule,
+    detached::rule,
     refresh_waits::rule,
     unprotected::rule,
 ];
+
+/// Of the controller itself.
+const OWN_RULES: [Rule; 4] = [certificates::aging, certificates::expiring, certificates::unusable, deaf::rule];
 
 /// All that fires; and when that changes by time alone.
 pub(super) fn firing(
@@ -79,6 +85,12 @@ pub(super) fn firing(
             firing.insert(AlertKey { group: name.clone(), code: alert.code().into() }, alert);
         }
     }
+    let (name, group_policy) = (GroupName::controller(), GroupPolicy::default());
+    let (group, breaker, guard, limits) = (None, None, Guard::default(), &policy.limits);
+    let own = Scope { name: &name, group, policy: &group_policy, limits, observed, rulings, breaker, guard, now };
+    for alert in OWN_RULES.iter().filter_map(|rule| rule(&own, wakes)) {
+        firing.insert(AlertKey { group: name.clone(), code: alert.code().into() }, alert);
+    }
     firing
 }
 
@@ -90,6 +102,14 @@ impl<'a> Scope<'a> {
 
     fn serving(&self) -> impl Iterator<Item = (&'a InstanceId, &'a Instance)> + use<'a> {
         self.members().filter(|(_, instance)| instance.state == LifecycleState::InService)
+    }
+
+    /// The word that the group does without the gate, while it is in effect.
+    fn detached(&self) -> Option<&'a DetachRecord> {
+        match self.observed.records.get(&Key::Detach(self.name.clone())) {
+            Some((_, Record::Detach(detached))) if detached.ended_at.is_none() => Some(detached),
+            _ => None,
+        }
     }
 
     /// When the present wait of an instance began.

@@ -10,7 +10,10 @@ use crate::{
     observation::{GroupFacts, Hook},
     observed::{Instance, Observed},
     policy::{GroupPolicy, Limits, Mode, Policy},
-    record::{AdmissionRecord, DisputeRecord, Key, OverrideRecord, PauseRecord, Record, RejectionRecord, WaitRecord},
+    record::{
+        AdmissionRecord, DetachRecord, DisputeRecord, Key, OverrideRecord, PauseRecord, Record, RejectionRecord,
+        WaitRecord,
+    },
     timestamp::Timestamp,
 };
 
@@ -106,6 +109,14 @@ impl<'a> Case<'a> {
     pub(super) fn pause(&self) -> Option<&'a PauseRecord> {
         match self.observed.records.get(&Key::Pause(self.instance.group.clone())) {
             Some((_, Record::Pause(pause))) if self.now < pause.until => Some(pause),
+            _ => None,
+        }
+    }
+
+    /// The word that its group does without the gate, while it is in effect.
+    pub(super) fn detached(&self) -> Option<&'a DetachRecord> {
+        match self.observed.records.get(&Key::Detach(self.instance.group.clone())) {
+            Some((_, Record::Detach(detached))) if detached.ended_at.is_none() => Some(detached),
             _ => None,
         }
     }

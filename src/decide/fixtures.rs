@@ -21,8 +21,8 @@ use crate::{
     policy::{GroupPolicy, Mode, Policy},
     reason::Reason,
     record::{
-        AdmissionRecord, BreakerRecord, DisputeRecord, GroupRecord, Key, OverrideRecord, PauseRecord, ProtectionRecord,
-        Record, RejectionRecord, WaitRecord, Warrant, Word,
+        AdmissionRecord, BreakerRecord, DetachRecord, DisputeRecord, GroupRecord, Key, OverrideRecord, PauseRecord,
+        ProtectionRecord, Record, RejectionRecord, WaitRecord, Warrant, Word,
     },
     report::{Cause, Evidence, Readiness},
     timestamp::Timestamp,
@@ -124,12 +124,25 @@ impl Scene {
         self
     }
 
+    /// Its balancer finds it unhealthy.
+    pub(super) fn unhealthy(mut self) -> Self {
+        self.observed.instances.values_mut().for_each(|instance| instance.healthy = Some(false));
+        self
+    }
+
     /// Another instance of the group.
     pub(super) fn beside(mut self, id: &str, state: LifecycleState) -> Self {
         let (group, described_at) = (web(), at(0));
-        let (protected, serving_since) = (false, None);
-        let instance =
-            Instance { group, state, protected, described_at, serving_since, evidence: None, passing_since: None };
+        let instance = Instance {
+            group,
+            state,
+            protected: false,
+            described_at,
+            healthy: None,
+            serving_since: None,
+            evidence: None,
+            passing_since: None,
+        };
         self.observed.instances.insert(id.into(), instance);
         self
     }
@@ -228,6 +241,12 @@ impl Scene {
     pub(super) fn paused(self, until: u64) -> Self {
         let record = PauseRecord { warrant: warrant(), at: at(1), until: at(until) };
         self.stored(Key::Pause(web()), Record::Pause(record))
+    }
+
+    /// Its group was detached at the first, and attached again at the second.
+    pub(super) fn detached(self, since: u64, ended: Option<u64>) -> Self {
+        let record = DetachRecord { warrant: warrant(), at: at(since), ended_at: ended.map(at) };
+        self.stored(Key::Detach(web()), Record::Detach(record))
     }
 
     /// A promotion at that time.

@@ -5,9 +5,13 @@
 //! proof is worth more where there is one. A paused group keeps what waits: nothing is admitted and nothing given up, except
 //! on a word about the instance itself. Where a group only observes, there is nothing to pause: it never keeps anybody waiting.
 //!
+//! A detached group does without the gate: all that waits is let in (by `admit`), nothing is given up, and a pause means nothing.
+//! A word about the instance itself still counts.
+//!
 //! A word is for one wait, and ends: nobody remembers at noon what was said at night. What is rejected stays so.
 //!
-//! Planted bugs (tests/simulation): `word_for_ever`, `word_for_any_wait`, `hold_ignored`, `pause_ignored`.
+//! Planted bugs (tests/simulation): `word_for_ever`, `word_for_any_wait`, `hold_ignored`, `pause_ignored`,
+//! `detach_ignored`, `detached_for_ever`.
 
 use super::{case::Case, give_up, hold::kept, opinion::Opinion};
 use crate::{
@@ -21,7 +25,9 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Opinion> {
         Some(said) if said.word == Word::Hold => Some(holds(case, wait, said)),
         Some(said) if said.word == Word::Reject => Some(rejects(case, wait, said)),
         Some(_) => None,
-        None => case.pause().filter(|_| case.enforces()).map(|pause| paused(case, wait, pause)),
+        None => {
+            case.pause().filter(|_| case.enforces() && case.detached().is_none()).map(|pause| paused(case, wait, pause))
+        }
     }
 }
 
@@ -71,6 +77,18 @@ mod tests {
                 (proven().said(Word::Admit, 1, 99, 900), 100, "not ours"),
                 (in_state(LifecycleState::InService).wait(1, false).said(Word::Hold, 1, 50, 900), 100, "not ours"),
                 (in_state(LifecycleState::PendingWait).said(Word::Hold, 1, 50, 900), 100, "not ours"),
+            ],
+        );
+    }
+
+    #[test]
+    fn a_detached_group_is_not_paused() {
+        check(
+            rule,
+            &[
+                (proven().paused(900).detached(50, None), 100, "not ours"),
+                (proven().paused(900).detached(50, Some(99)), 100, "held paused, until 125+"),
+                (waiting().detached(50, None).said(Word::Hold, 1, 60, 900), 100, "held operator_holds, until 600"),
             ],
         );
     }

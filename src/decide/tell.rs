@@ -12,6 +12,7 @@ use alloc::{collections::BTreeSet, vec::Vec};
 use crate::{
     action::{Action, AttemptKey, Told},
     alert::{Alert, AlertKey},
+    attempt::Attempts,
     observed::Observed,
     policy::Policy,
     record::{AlertRecord, Key, Record},
@@ -84,8 +85,11 @@ fn of_one(
             None => (Told::IsOver, kept.over_at.is_some() && !kept.told_over.contains(sink)),
         };
         all_know &= !wish;
-        // The news that it is over must not overtake the news that it fires.
-        let settled_at = attempts(Told::Fires).filter(|_| alert.is_none()).map(|it| it.settled_at(&policy.limits));
+        // The news that it is over must not overtake the news that it fires; nor the other way round, when it fires anew.
+        let settled_at = match alert {
+            None => attempts(Told::Fires).map(|it| it.settled_at(&policy.limits)),
+            Some(_) => last_ends(key, sink, observed).map(|it| it.settled_at(&policy.limits)).max(),
+        };
         if wish && !is_new && settled_at.is_none_or(|at| is_due(at, now, wakes)) {
             let alert = alert.unwrap_or(&kept.alert).clone();
             wishes.push(Action::Tell { key: key.clone(), sink: sink.clone(), told, alert, since: kept.since });
@@ -98,6 +102,14 @@ fn of_one(
     if changed {
         wishes.push(Action::Record { key: record_key, revision, record: Record::Alert(kept) });
     }
+}
+
+/// Attempts at telling a sink that it was over, of whatever time that it fired.
+fn last_ends<'a>(key: &'a AlertKey, sink: &'a str, observed: &'a Observed) -> impl Iterator<Item = &'a Attempts> {
+    let first = AttemptKey::Tell(key.clone(), sink.into(), Timestamp(0), Told::Fires);
+    let of_sink = move |of: &AttemptKey| matches!(of, AttemptKey::Tell(of, to, ..) if of == key && to == sink);
+    let all = observed.attempts.range(first..).take_while(move |(of, _)| of_sink(of));
+    all.filter(|(of, _)| matches!(of, AttemptKey::Tell(.., Told::IsOver))).map(|(_, attempts)| attempts)
 }
 
 /// It is over: first that goes on record, then everybody is told, then the record is closed; in the end also when one sink takes
@@ -171,6 +183,11 @@ mod tests {
         let mut record = AlertRecord::begun(key(), alert, at(seconds));
         change(&mut record);
         scene.stored(Key::Alert(key()), Record::Alert(record))
+    }
+
+    /// That an earlier time was over.
+    fn ended_before(sink: &str) -> AttemptKey {
+        AttemptKey::Tell(key(), sink.into(), at(100), Told::IsOver)
     }
 
     fn over(mut scene: Scene) -> Scene {
@@ -297,6 +314,18 @@ mod tests {
                 ended(is_over),
                 2_000,
                 vec!["record 100 mail 101 over 200 closed", "tell mail it is over", "tell pager it is over"],
+            ),
+            (
+                "it fires anew, and the last end is still on its way to one",
+                begun(firing(), 300, |_| ()).tried(ended_before("mail"), 299, None),
+                301,
+                vec!["tell pager"],
+            ),
+            (
+                "it has arrived, or was lost",
+                begun(firing(), 300, |_| ()).tried(ended_before("mail"), 299, None),
+                329,
+                vec!["tell mail", "tell pager"],
             ),
             ("it is closed", ended(|record| record.is_over = true), 201, vec![]),
             ("it fires again before that", begun(firing(), 100, is_over), 201, vec!["record 201"]),

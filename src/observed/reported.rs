@@ -124,6 +124,7 @@ mod tests {
             described_at: Timestamp(0),
             evidence: None,
             passing_since: None,
+            healthy: None,
             serving_since: None,
         }
     }

@@ -15,12 +15,12 @@ impl Observed {
         }
         self.attempts.remove(&AttemptKey::Record(key.clone()));
         if let (Key::Alert(alert), Some(Record::Alert(record))) = (&key, &record) {
-            // Of an earlier time that it fired, nothing matters any more.
-            self.attempts.retain(|attempt, _| {
+            // Of an earlier time that it fired, nothing matters any more, but what is still on its way and may arrive late.
+            self.attempts.retain(|attempt, attempts| {
                 let (AttemptKey::Tell(of, _, since, _), false) = (attempt, record.is_over) else {
                     return !matches!(attempt, AttemptKey::Tell(of, ..) if of == alert);
                 };
-                of != alert || *since == record.since
+                of != alert || *since == record.since || attempts.answered.is_none()
             });
         }
         if let Some(record) = record {

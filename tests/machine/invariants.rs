@@ -179,7 +179,7 @@ fn timeless(mut decision: Decision) -> (BTreeMap<InstanceId, Ruling>, Vec<Action
                     *since = Timestamp(0);
                 }
             }
-            Record::Group(_) | Record::Pause(_) | Record::Override(_) => {}
+            Record::Group(_) | Record::Pause(_) | Record::Override(_) | Record::Detach(_) => {}
         }
     }
     for ruling in decision.rulings.values_mut() {

@@ -138,8 +138,8 @@ impl Cloud {
         let members = self.instances.iter().filter(|(_, machine)| machine.group == *name);
         let listed = members.filter_map(|(id, machine)| {
             let state = machine.state_at(as_of)?.clone();
-            let protected = machine.was_protected(as_of);
-            Some(InstanceFacts { instance: id.clone(), state, launch_template: None, protected })
+            let (instance, protected) = (id.clone(), machine.was_protected(as_of));
+            Some(InstanceFacts { instance, state, launch_template: None, protected, healthy: None })
         });
         let instances = if complete { listed.collect() } else { listed.take(1).collect() };
         let hooks = [HOOK].into_iter().chain(group.other_hook.then_some(OTHER_HOOK));

@@ -25,6 +25,12 @@ pub(crate) struct Controller {
     pub(crate) alive: bool,
     /// Cut off from the store: it cannot renew its lease, nor see records.
     pub(crate) cut_off_until: u64,
+    /// How far its wall clock is ahead of the world's.
+    pub(crate) skew: u64,
+    /// When it was last set: what it measures across that moment is wrong.
+    pub(crate) clock_set_at: u64,
+    /// The end of its lease by the monotonic clock, which nobody sets.
+    pub(crate) leads_until: u64,
     pub(crate) observed: Observed,
     pub(crate) policy: Policy,
     pub(crate) wake_at: Option<u64>,
@@ -33,6 +39,8 @@ pub(crate) struct Controller {
     pub(crate) under_way: BTreeMap<AttemptKey, u64>,
     /// Ends of waits that it knows were taken.
     pub(crate) taken: BTreeMap<(InstanceId, WaitId), u64>,
+    /// When it was last told that the cloud throttles, and what its calls since then cost.
+    pub(crate) pressed: Option<(u64, usize)>,
     /// Whether it forgot an instance that a part of a description did not list.
     pub(crate) forgot: bool,
     pub(crate) bug: Option<Bug>,
@@ -44,12 +52,16 @@ impl Controller {
             life: 0,
             alive: true,
             cut_off_until: 0,
+            skew: 0,
+            clock_set_at: 0,
+            leads_until: 0,
             observed: Observed::default(),
             policy,
             wake_at: None,
             turn_pending: false,
             under_way: BTreeMap::new(),
             taken: BTreeMap::new(),
+            pressed: None,
             forgot: false,
             bug,
         }
@@ -57,19 +69,21 @@ impl Controller {
 
     /// All that it knew is lost.
     pub(crate) fn crashes(&mut self) {
-        let (policy, life, bug) = (self.policy.clone(), self.life + 1, self.bug);
-        *self = Self { life, alive: false, ..Self::new(policy, bug) };
+        let (policy, life, bug, skew) = (self.policy.clone(), self.life + 1, self.bug, self.skew);
+        let clock_set_at = self.clock_set_at;
+        *self = Self { life, skew, clock_set_at, alive: false, ..Self::new(policy, bug) };
     }
 
     pub(crate) fn folds(&mut self, observation: Observation, now: u64) {
         let part = matches!(&observation, Observation::Described(description) if !description.complete);
         let known = self.observed.instances.len();
         let observation = match self.bug {
-            Some(bug) => bug.observation(observation, Timestamp(now)),
+            Some(bug) => bug.observation(observation, self.local(now)),
             None => observation,
         };
         self.notes(&observation, now);
-        self.observed.fold(observation, Timestamp(now));
+        let local = self.local(now);
+        self.observed.fold(observation, local);
         self.forgot |= part && self.observed.instances.len() < known;
     }
 
@@ -78,12 +92,20 @@ impl Controller {
         match observation {
             Observation::Sent { attempt, .. } => {
                 self.under_way.insert(attempt.clone(), now);
+                if let Some((at, cost)) = &mut self.pressed
+                    && now < *at + 1_000
+                {
+                    *cost += attempt.cost();
+                }
                 if let AttemptKey::Admit(id, wait) = attempt {
                     self.taken.remove(&(id.clone(), *wait));
                 }
             }
             Observation::Answered { attempt, answer, .. } => {
                 self.under_way.remove(attempt);
+                if *answer == Answer::Throttled && attempt.is_call() {
+                    self.pressed = Some((now, 0));
+                }
                 if let (AttemptKey::Admit(id, wait), Answer::Accepted) = (attempt, answer) {
                     self.taken.insert((id.clone(), *wait), now);
                 }
@@ -96,14 +118,15 @@ impl Controller {
             | Observation::Noticed(_)
             | Observation::Reported(_)
             | Observation::Lease { .. }
+            | Observation::Certificate(_)
             | Observation::Tick => {}
         }
     }
 
     pub(crate) fn decides(&self, now: u64) -> Decision {
         match self.bug {
-            None => decide(&self.observed, &self.policy, Timestamp(now)),
-            Some(bug) => bug.decide(&self.observed, &self.policy, Timestamp(now)),
+            None => decide(&self.observed, &self.policy, self.local(now)),
+            Some(bug) => bug.decide(&self.observed, &self.policy, self.local(now)),
         }
     }
 
@@ -115,8 +138,15 @@ impl Controller {
         }
     }
 
-    pub(crate) fn leads_until(&self) -> u64 {
-        self.observed.lease.map_or(0, |(_, until)| until.0)
+    /// What its wall clock shows.
+    pub(crate) const fn local(&self, now: u64) -> Timestamp {
+        Timestamp(now + self.skew)
+    }
+
+    /// The last look before an action is attempted: whether the lease lasts until the answer, by the monotonic clock.
+    pub(crate) fn may_act(&self, now: u64) -> bool {
+        let last_moment = now + self.policy.limits.call_timeout.as_millis() as u64;
+        self.bug == Some(Bug::LeaseByWallClock) || last_moment <= self.leads_until
     }
 }
 

@@ -10,13 +10,14 @@ use portcullis::{
     instance::{GroupName, InstanceId, LifecycleState, WaitId},
     policy::{Mode, Policy},
     reason::Reason,
-    record::{Key, OverrideRecord, Record, RejectionRecord, Word},
+    record::{Key, OverrideRecord, Record, RejectionRecord, Warrant, Word},
     verdict::{Ruling, Verdict},
 };
 
 use crate::{
     cloud::{Cloud, Machine},
     controller::Controller,
+    world::SKEW_MAX,
 };
 
 mod survivors;
@@ -24,13 +25,15 @@ mod survivors;
 type Store = BTreeMap<Key, (u64, Record)>;
 
 /// How old the truth may be on which CONTINUE rests: a check and its way (4.5 s), the report's age (10 s), the call (4 s).
-const TRUTH_AGE_MAX: u64 = 18_500;
+const TRUTH_AGE_MAX: u64 = 18_500 + SKEW_MAX;
 /// A lease (15 s) less a call, in which a leader that is cut off from the store acts on what it knew; and the call.
 const PROMOTION_AGE_MAX: u64 = 16_000;
 /// From a decision to its effect.
 const CALL: u64 = 4_000;
 /// Until a leader knows what is so in the cloud: several descriptions, some of which are lost.
 const NOTICED: u64 = 40_000;
+/// The reason of whoever detaches a group.
+pub(crate) const LEAVING: &str = "we leave";
 /// More turns than that in a second are a treadmill.
 const TURNS_PER_SECOND_MAX: usize = 400;
 
@@ -41,6 +44,8 @@ pub(crate) struct Invariants {
     accepted: BTreeMap<GroupName, Vec<(u64, Vec<Digest>)>>,
     /// What operators said, and when the next word took its place.
     words: BTreeMap<InstanceId, Vec<(OverrideRecord, u64)>>,
+    /// When groups were detached, and attached again.
+    detached: BTreeMap<GroupName, Vec<(u64, u64)>>,
     given_up_at: BTreeMap<GroupName, u64>,
     /// Who was given up, when, and why; since the group was last proven or promoted.
     failed: BTreeMap<GroupName, Vec<(u64, Vec<String>)>>,
@@ -66,6 +71,7 @@ impl Invariants {
             healed_at: None,
             accepted: BTreeMap::new(),
             words: BTreeMap::new(),
+            detached: BTreeMap::new(),
             given_up_at: BTreeMap::new(),
             failed: BTreeMap::new(),
             admitted: BTreeMap::new(),
@@ -108,6 +114,27 @@ impl Invariants {
         let words = self.words.entry(id.clone()).or_default();
         words.last_mut().into_iter().for_each(|(_, ends)| *ends = said.at.0);
         words.push((said.clone(), u64::MAX));
+    }
+
+    pub(crate) fn detached(&mut self, group: &GroupName, begins: bool, now: u64) {
+        let times = self.detached.entry(group.clone()).or_default();
+        if begins {
+            times.push((now, u64::MAX));
+        } else if let Some((_, until)) = times.last_mut() {
+            *until = now;
+        }
+    }
+
+    /// Whether a group is detached, or somebody who leads may still take it for that.
+    fn may_be_detached(&self, group: &GroupName, now: u64) -> bool {
+        let mut times = self.detached.get(group).into_iter().flatten();
+        times.any(|(since, until)| *since <= now && now <= until.saturating_add(PROMOTION_AGE_MAX))
+    }
+
+    /// Whether everybody who leads knows that it is.
+    fn is_surely_detached(&self, group: &GroupName, now: u64) -> bool {
+        let mut times = self.detached.get(group).into_iter().flatten();
+        times.any(|(since, until)| since + PROMOTION_AGE_MAX < now && now < *until)
     }
 
     /// Whether a release was accepted at any time since.
@@ -220,16 +247,24 @@ impl Invariants {
         let limits = self.policy.limits.clone();
         let (lost_after, again_after) = (limits.call_timeout.as_millis(), limits.propagation_max.as_millis());
         let key = action.key();
-        let under_way = controller.under_way.get(&key).is_some_and(|at| u128::from(now - at) < lost_after);
+        let measured = |at: u64| controller.clock_set_at < at;
+        let under_way = controller.under_way.get(&key).filter(|at| measured(**at));
+        let under_way = under_way.is_some_and(|at| u128::from(now - at) < lost_after);
         self.must(!under_way, || format!("8: {key:?} is sent while it is under way"));
+        // Half of what there is; a description may take the last of it, and two more.
+        let pressed =
+            controller.pressed.is_some_and(|(at, cost)| now < at + 1_000 && cost >= limits.calls_per_turn_max / 2);
+        self.must(!pressed || !key.is_call(), || format!("{key:?} is sent although the cloud throttles"));
         if let AttemptKey::Admit(id, wait) = &key {
             let described_at = controller.observed.instances.get(id).map_or(0, |instance| instance.described_at.0);
-            let fresh = u128::from(now - described_at) <= limits.describe_age_max.as_millis();
+            let now_local = controller.local(now).0;
+            let fresh = u128::from(now_local.saturating_sub(described_at)) <= limits.describe_age_max.as_millis();
             self.must(fresh, || format!("1: CONTINUE for {id} is sent on an old description"));
             let taken = controller.taken.get(&(id.clone(), *wait));
             // Forgotten, when a description lagged so far that the instance was not in it: sent again, and no harm done.
             let known = controller.observed.attempts.contains_key(&key);
-            let taken = known && taken.is_some_and(|at| u128::from(now - at) < again_after);
+            let taken = taken.filter(|at| known && measured(**at));
+            let taken = taken.is_some_and(|at| u128::from(now - at) < again_after);
             self.must(!taken, || format!("8: CONTINUE for {id} is sent again after it was taken"));
         }
     }
@@ -248,8 +283,8 @@ impl Invariants {
         };
         self.must(record.is_some(), || format!("6: {id} was admitted, and no record says so"));
         self.is_not_held(held, store, now);
-        if record.is_some_and(|record| record.warrant.is_some()) {
-            return self.admitted_on_a_word(held, began_at, now);
+        if let Some(warrant) = record.and_then(|record| record.warrant.as_ref()) {
+            return self.admitted_on_a_word(held, warrant, began_at, now);
         }
         if !self.enforces(&held.group) {
             return;
@@ -274,8 +309,13 @@ impl Invariants {
     }
 
     /// 1: the one exception to proof: an operator's word on this wait, while it is in effect.
-    fn admitted_on_a_word(&mut self, held: &Held, began_at: u64, now: u64) {
+    fn admitted_on_a_word(&mut self, held: &Held, warrant: &Warrant, began_at: u64, now: u64) {
         let id = &held.instance;
+        if warrant.because == LEAVING {
+            let detached = self.may_be_detached(&held.group, now);
+            return self
+                .must(detached, || format!("1: {id} was admitted as detached, and its group is not, or no longer"));
+        }
         let known = |ends: u64| ends.saturating_add(PROMOTION_AGE_MAX) >= now;
         let words = self.words.get(id).into_iter().flatten();
         let mut words = words.filter(|(said, ends)| said.word == Word::Admit && said.wait == held.wait && known(*ends));
@@ -283,17 +323,27 @@ impl Invariants {
         self.must(said.is_some(), || format!("1: {id} was admitted on a word that is not, or no longer, in effect"));
     }
 
+    /// Whether an operator lets it in, or somebody who leads may still take it for that.
+    fn may_be_let_in(&self, held: &Held, now: u64) -> bool {
+        let mut words = self.words.get(&held.instance).into_iter().flatten();
+        words.any(|(said, ends)| {
+            let known = ends.saturating_add(PROMOTION_AGE_MAX) >= now;
+            said.word == Word::Admit && said.wait == held.wait && known
+        })
+    }
+
     /// What an operator holds, or a pause, is not let in: once it can be known.
     fn is_not_held(&mut self, held: &Held, store: &Store, now: u64) {
         let id = &held.instance;
-        let said = word_on(held, store).filter(|said| said.wait == held.wait && now < said.until.0);
+        let said = word_on(held, store).filter(|said| said.wait == held.wait && now + SKEW_MAX < said.until.0);
         let is_held = said.is_some_and(|said| said.word == Word::Hold && said.at.0 + PROMOTION_AGE_MAX < now);
         self.must(!is_held, || format!("{id} was admitted while an operator held it"));
         let paused = match store.get(&Key::Pause(held.group.clone())) {
-            Some((_, Record::Pause(pause))) => pause.at.0 + PROMOTION_AGE_MAX < now && now < pause.until.0,
+            Some((_, Record::Pause(pause))) => pause.at.0 + PROMOTION_AGE_MAX < now && now + SKEW_MAX < pause.until.0,
             _ => false,
         };
-        let excepted = said.is_some_and(|said| said.word == Word::Admit) || !self.enforces(&held.group);
+        let excepted = self.may_be_let_in(held, now) || self.may_be_detached(&held.group, now);
+        let excepted = excepted || !self.enforces(&held.group);
         self.must(!paused || excepted, || format!("{id} was admitted while its group was paused"));
     }
 
@@ -305,11 +355,16 @@ impl Invariants {
         if is_on_a_word(store.get(&Key::Rejection(id.clone()))) {
             return;
         }
+        let detached = self.is_surely_detached(&held.group, now);
+        self.must(!detached, || format!("{id} was given up in a group that is detached"));
         let enforces = self.enforces(&held.group);
         self.must(enforces, || format!("{id} was given up in a group that only observes"));
         let deadline = began_at + policy.admission_deadline.as_millis() as u64;
-        self.must(now >= deadline, || format!("5: {id} was given up {} ms before its deadline", deadline - now));
-        let paced = last.is_none_or(|last| u128::from(now - last) >= policy.abandon_interval_min.as_millis());
+        self.must(now + SKEW_MAX >= deadline, || {
+            format!("5: {id} was given up {} ms before its deadline", deadline.saturating_sub(now))
+        });
+        let paced =
+            last.is_none_or(|last| u128::from(now - last + SKEW_MAX) >= policy.abandon_interval_min.as_millis());
         self.must(paced, || format!("2: {id} was given up too soon after another of its group"));
         let on_record = match store.get(&Key::Rejection(id.clone())) {
             Some((_, Record::Rejection(record))) => record.wait == held.wait,
@@ -328,7 +383,7 @@ impl Invariants {
         let same = failed.iter().filter(|(_, causes)| causes.iter().any(|cause| rejection.causes.contains(cause)));
         let last = same.map(|(at, _)| *at).max();
         failed.push((now, rejection.causes.clone()));
-        let stopped = last.is_none_or(|last| now - last + CALL >= pause);
+        let stopped = last.is_none_or(|last| now - last + CALL + SKEW_MAX >= pause);
         self.must(stopped, || {
             format!("2: {id} was rejected soon after another, for the same cause: {:?}", rejection.causes)
         });
@@ -352,7 +407,7 @@ impl Invariants {
         }
         self.breaks_off(id, record, now);
         let listened = self.leads_since.get(&by).map_or(0, |since| now - since);
-        let heard = u128::from(listened) >= self.policy.limits.listen_min.as_millis();
+        let heard = u128::from(listened + SKEW_MAX) >= self.policy.limits.listen_min.as_millis();
         self.must(heard, || format!("6: {id} was rejected by one who had listened for {listened} ms only"));
     }
 

@@ -11,6 +11,7 @@ use portcullis::{
     observed::{Instance, Observed},
     outcome::Status,
     policy::{Policy, SurvivorsGuard},
+    pressure::Pressure,
     record::{AdmissionRecord, Key, ProtectionRecord, Record, Word},
     report::{Evidence, Readiness},
     timestamp::Timestamp,
@@ -51,6 +52,8 @@ pub(crate) enum Bug {
     ForgetInFlight,
     /// `decide`: the lease is not looked at.
     ActWithoutLease,
+    /// The last look before an attempt: the lease is taken to last by the wall clock, which somebody sets back.
+    LeaseByWallClock,
     /// `heartbeat`: none.
     NoHeartbeat,
     /// `describe`: only when somebody noticed something.
@@ -79,6 +82,12 @@ pub(crate) enum Bug {
     HoldIgnored,
     /// `operator`: a pause is not heard.
     PauseIgnored,
+    /// `admit`: that a group is detached is not heard.
+    DetachIgnored,
+    /// `admit`: a group that is attached again is not gated again.
+    DetachedForEver,
+    /// `budget`: that the cloud throttles is not heard.
+    ThrottlingIgnored,
     /// `survivors`: nobody is protected.
     GuardNeverProtects,
     /// `survivors`: nobody is let go.
@@ -92,7 +101,7 @@ pub(crate) enum Bug {
 }
 
 impl Bug {
-    pub(crate) const ALL: [Self; 35] = [
+    pub(crate) const ALL: &[Self] = &[
         Self::HoldForever,
         Self::NeverWake,
         Self::AdmitOnAnyReport,
@@ -109,6 +118,7 @@ impl Bug {
         Self::AbandonAfterRestartAtOnce,
         Self::ForgetInFlight,
         Self::ActWithoutLease,
+        Self::LeaseByWallClock,
         Self::NoHeartbeat,
         Self::DescribeOnNoticeOnly,
         Self::LastReportCounts,
@@ -123,6 +133,9 @@ impl Bug {
         Self::WordForAnyWait,
         Self::HoldIgnored,
         Self::PauseIgnored,
+        Self::DetachIgnored,
+        Self::DetachedForEver,
+        Self::ThrottlingIgnored,
         Self::GuardNeverProtects,
         Self::GuardNeverReleases,
         Self::GuardClearsUsers,
@@ -202,6 +215,9 @@ impl Bug {
             Self::GuardForgetsCalls => forget(known, |key, _| matches!(key, AttemptKey::Protect(_, true))),
             Self::ForgetInFlight => forget(known, |_, answered| !answered),
             Self::WordForEver | Self::WordForAnyWait | Self::HoldIgnored | Self::PauseIgnored => self.bend_words(known),
+            Self::DetachIgnored => known.records.retain(|key, _| !matches!(key, Key::Detach(_))),
+            Self::ThrottlingIgnored => known.pressure = Pressure::default(),
+            Self::DetachedForEver => detach_for_ever(known),
             Self::ShortForgotten => known.groups.values_mut().for_each(|group| group.short_since = group.asked_at),
             Self::ActWithoutLease => known.lease = Some((0, Timestamp(u64::MAX))),
             _ => {}
@@ -276,6 +292,14 @@ fn accept_all(known: &mut Observed) {
     for (_, record) in known.records.values_mut() {
         if let Record::Group(group) = record {
             group.accepted.extend(&seen);
+        }
+    }
+}
+
+fn detach_for_ever(known: &mut Observed) {
+    for (_, record) in known.records.values_mut() {
+        if let Record::Detach(detached) = record {
+            detached.ended_at = None;
         }
     }
 }

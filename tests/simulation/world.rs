@@ -30,6 +30,8 @@ pub(crate) const CHAOS: u64 = 150_000;
 /// When everything must have settled: a last look at a deadline (100 s), a breaker's time and one launch that is tried (200 s),
 /// three turns of abandons, a launch.
 const END: u64 = CHAOS + 700_000;
+/// How far two clocks are apart at most: far more than any that are kept in step.
+pub(crate) const SKEW_MAX: u64 = 5_000;
 const LEASE: u64 = 15_000;
 const LEASE_RENEWAL: u64 = 3_000;
 const REPORT_EVERY: u64 = 3_000;
@@ -56,6 +58,7 @@ enum Event {
     Crashes(usize),
     Starts(usize),
     CutOff(usize),
+    ClockSet(usize),
     Leases(usize),
     Turn(usize),
     Wakes(usize, u64),
@@ -99,6 +102,7 @@ pub(crate) struct Figures {
     pub(crate) protected: u64,
     pub(crate) released: u64,
     pub(crate) scaled_in: u64,
+    pub(crate) clocks_set: u64,
 }
 
 impl Figures {
@@ -120,6 +124,7 @@ impl Figures {
             protected: self.protected + other.protected,
             released: self.released + other.released,
             scaled_in: self.scaled_in + other.scaled_in,
+            clocks_set: self.clocks_set + other.clocks_set,
         }
     }
 
@@ -137,6 +142,7 @@ impl Figures {
             && self.protected > 0
             && self.released > 0
             && self.scaled_in > 0
+            && self.clocks_set > 0
     }
 }
 
@@ -276,6 +282,10 @@ impl World {
                 let at = self.random.between(1_000, CHAOS - 1);
                 self.after(at, Event::CutOff(index));
             }
+            for _ in 0..self.random.between(0, 4) {
+                let at = self.random.between(0, CHAOS - 1);
+                self.after(at, Event::ClockSet(index));
+            }
         }
         self.after(CHAOS, Event::Heals);
     }
@@ -354,6 +364,7 @@ impl World {
                 self.controllers[index].cut_off_until = self.now + length;
                 self.after(length, Event::Starts(index));
             }
+            Event::ClockSet(index) => self.clock_set(index),
             Event::Leases(index) => self.leases(index),
             Event::Turn(index) => self.turn(index),
             Event::Wakes(index, at) => {

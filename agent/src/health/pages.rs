@@ -1,7 +1,7 @@
 //! What each path answers: a pure function of the request and the standing.
 
 use hyper::{Method, StatusCode, body::Bytes};
-use portcullis::api::Problem;
+use portcullis::{api::Problem, exposition};
 
 use crate::{metrics::Metrics, standing::Standing};
 
@@ -11,6 +11,8 @@ pub(super) struct Asked<'a> {
     pub(super) method: &'a Method,
     pub(super) path: &'a str,
     pub(super) query: Option<&'a str>,
+    /// What kind of page is wanted, as the request's header says it.
+    pub(super) accept: Option<&'a str>,
     /// Whether the asker may see details: on this machine, or everybody may.
     pub(super) details: bool,
 }
@@ -33,7 +35,10 @@ pub(super) fn page(asked: Asked<'_>, standing: &Standing, metrics: &Metrics) -> 
         "/livez" => text(StatusCode::OK, Bytes::from_static(b"ok\n")),
         "/readyz" => readyz(standing, asked.details && is_verbose(asked.query)),
         "/metrics" => match metrics.write(standing, asked.details) {
-            Ok(metrics) => Page { status: StatusCode::OK, content_type: OPEN_METRICS, body: metrics.into() },
+            Ok(metrics) => {
+                let (content_type, metrics) = exposition::negotiated(metrics, asked.accept);
+                Page { status: StatusCode::OK, content_type, body: metrics.into() }
+            }
             Err(_) => problem(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the metrics cannot be written"),
         },
         "/v1/report" => report(standing, asked.details),
@@ -88,8 +93,6 @@ pub(super) fn problem(status: StatusCode, kind: &str, detail: &str) -> Page {
     Page { status, content_type: "application/problem+json", body }
 }
 
-const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,7 +105,7 @@ mod tests {
     fn ask(method: &Method, target: &str, details: bool) -> (u16, String) {
         let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
         let standing = Standing::new(By::Admission, vec!["a warning".into()]);
-        let page = page(Asked { method, path, query, details }, &standing, &Metrics::default());
+        let page = page(Asked { method, path, query, accept: None, details }, &standing, &Metrics::default());
         (page.status.as_u16(), String::from_utf8(page.body.into()).unwrap())
     }
 

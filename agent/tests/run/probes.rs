@@ -1,6 +1,13 @@
 //! The health port.
 
-use std::{fs, io::Write as _, net::TcpStream, thread, time::Duration};
+use std::{
+    fs,
+    io::Write as _,
+    net::TcpStream,
+    process::{Command, Stdio},
+    thread,
+    time::Duration,
+};
 
 use serde_json::Value;
 
@@ -38,6 +45,18 @@ fn pages() {
     for line in ["portcullis_agent_ready 1", "portcullis_agent_check_passed{check=\"site\",kind=\"tree\"} 1"] {
         assert!(metrics.contains(line), "{metrics}");
     }
+    promtool_finds_nothing_wrong(&metrics);
+}
+
+#[track_caller]
+fn promtool_finds_nothing_wrong(metrics: &str) {
+    let mut promtool = Command::new("promtool");
+    promtool.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut promtool = promtool.spawn().unwrap();
+    promtool.stdin.take().unwrap().write_all(metrics.as_bytes()).unwrap();
+    let output = promtool.wait_with_output().unwrap();
+    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success() && said.is_empty(), "{said}\n{metrics}");
 }
 
 #[test]

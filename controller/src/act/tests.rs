@@ -7,7 +7,7 @@ use portcullis::{
     instance::{LifecycleState, WaitId},
     observed::{Instance as Seen, Observed},
     policy::{GroupPolicy, Policy},
-    record::{OverrideRecord, PauseRecord, Warrant},
+    record::{DetachRecord, OverrideRecord, PauseRecord, Warrant},
     timestamp::Timestamp,
 };
 
@@ -41,10 +41,12 @@ struct Scene {
     admission: AdmissionRecord,
     word: Option<OverrideRecord>,
     pause: Option<PauseRecord>,
+    detached: Option<DetachRecord>,
     evidence: Evidence,
     binding: Binding,
     seen: Seen,
     lease_left: Duration,
+    lease_left_by_wall: Duration,
 }
 
 impl Scene {
@@ -75,6 +77,7 @@ impl Scene {
             },
             word: None,
             pause: None,
+            detached: None,
             binding: Binding {
                 instance: "i-1".into(),
                 group: None,
@@ -91,11 +94,13 @@ impl Scene {
                 protected: false,
                 described_at: now,
                 evidence: Some(evidence.clone()),
+                healthy: None,
                 serving_since: None,
                 passing_since: Some(now),
             },
             evidence,
             lease_left: Duration::from_secs(3_600),
+            lease_left_by_wall: Duration::from_secs(3_600),
         }
     }
 
@@ -103,6 +108,8 @@ impl Scene {
         let record = |key: Key, record: Record| records::put(key.path(), None, &record);
         let word = self.word.clone().map(|said| record(Key::Override("i-1".into()), Record::Override(said)));
         let pause = self.pause.clone().map(|pause| record(Key::Pause("web".into()), Record::Pause(pause)));
+        let detached = self.detached.clone();
+        let detached = detached.map(|detached| record(Key::Detach("web".into()), Record::Detach(detached)));
         let mut writes = vec![
             record(Key::Group("web".into()), Record::Group(self.group.clone())),
             record(Key::Admission("i-1".into()), Record::Admission(self.admission.clone())),
@@ -110,7 +117,7 @@ impl Scene {
             records::put(records::bound_path(&"i-1".into()), None, &"id"),
             records::put(records::binding_path("id"), None, &self.binding),
         ];
-        writes.extend(word.into_iter().chain(pause));
+        writes.extend(word.into_iter().chain(pause).chain(detached));
         writes
     }
 
@@ -137,9 +144,11 @@ impl Scene {
         let group = GroupPolicy { mode: self.mode, ..GroupPolicy::default() };
         let policy = Policy { groups: [("web".into(), group)].into(), ..Policy::default() };
         let sends = Arc::clone(&provider);
-        let parts = Parts { store, provider, sinks: Arc::default(), policy, clock: Clock::system(), metrics, audit };
+        let (sinks, heard, clock) = (Arc::default(), Arc::default(), Clock::system());
+        let parts = Parts { store, provider, sinks, heard, policy, clock, metrics, audit };
         let observed = Observed { instances: [("i-1".into(), self.seen)].into(), ..Observed::default() };
-        let (_lease, lease) = watch::channel(Some(Lease { epoch: 1, until: Clock::monotonic() + self.lease_left }));
+        let (until, until_wall) = (Clock::monotonic() + self.lease_left, clock_now() + self.lease_left_by_wall);
+        let (_lease, lease) = watch::channel(Some(Lease { epoch: 1, until, until_wall }));
         let (_shown, shown) = watch::channel(Arc::new(Snapshot { observed, ..Snapshot::default() }));
         let (done, mut answers) = mpsc::channel(8);
         Actor::new(parts, lease, shown, done).attempt(Action::Admit(held())).await;
@@ -147,6 +156,10 @@ impl Scene {
         let sent = sends.0.lock().unwrap().clone();
         (sent, answer)
     }
+}
+
+fn clock_now() -> Timestamp {
+    Clock::system().now()
 }
 
 fn held() -> Held {
@@ -164,7 +177,7 @@ type Change = fn(&mut Scene);
 async fn whatever_changed_is_seen_and_nothing_is_sent() {
     let long = Duration::from_secs(31);
     assert!(long > portcullis::policy::Limits::default().report_age_max);
-    let changes: [(&str, Change); 11] = [
+    let changes: [(&str, Change); 12] = [
         ("no longer accepted", |scene| scene.group.accepted.clear()),
         ("another wait", |scene| scene.evidence.wait = WaitId(0)),
         ("another wait", |scene| scene.admission.wait = WaitId(2)),
@@ -176,6 +189,7 @@ async fn whatever_changed_is_seen_and_nothing_is_sent() {
         ("description is too old", |scene| scene.seen.described_at = Timestamp(scene.now.0 - 11_000)),
         ("is InService", |scene| scene.seen.state = LifecycleState::InService),
         ("lease", |scene| scene.lease_left = Duration::from_secs(29)),
+        ("lease", |scene| scene.lease_left_by_wall = Duration::from_secs(29)),
     ];
     for (because, change) in changes {
         let mut scene = Scene::good();
@@ -231,9 +245,54 @@ async fn nothing_is_sent_for_a_paused_group_but_on_a_word() {
 }
 
 #[tokio::test]
+async fn for_a_detached_group_it_is_sent_without_proof_until_that_ends() {
+    let detached = |ended: bool| {
+        let mut scene = Scene::good().unproven();
+        let ended_at = ended.then_some(scene.now);
+        scene.detached = Some(DetachRecord { warrant: warrant(), at: scene.now, ended_at });
+        scene
+    };
+    assert_eq!(detached(false).admit().await.0, [Call::Admit(held())]);
+    assert_eq!(detached(true).admit().await.0, []);
+    let mut held_by_a_word = detached(false);
+    held_by_a_word.says(Word::Hold, 1, 60);
+    assert_eq!(held_by_a_word.admit().await.0, []);
+    let mut gone = detached(false);
+    gone.seen.state = LifecycleState::InService;
+    assert_eq!(gone.admit().await.0, []);
+}
+
+#[tokio::test]
 async fn a_group_that_only_observes_lets_everyone_in() {
     let mut scene = Scene { mode: Mode::Observe, ..Scene::good() };
     scene.admission.manifest = None;
     scene.group.accepted.clear();
     assert_eq!(scene.admit().await.0, [Call::Admit(held())]);
 }
+
+#[tokio::test]
+async fn a_decision_and_its_line_are_one_commit() {
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    let (provider, metrics) = (Arc::new(Counting::default()), Arc::new(Metrics::new()));
+    // Nobody writes what is dropped off there: a kill would lose it.
+    let (audit, writer) = Audit::start(Arc::new(MemoryStore::new()), Arc::clone(&metrics));
+    let (sinks, heard, clock, policy) = (Arc::default(), Arc::default(), Clock::system(), Policy::default());
+    let parts = Parts { store: Arc::clone(&store), provider, sinks, heard, policy, clock, metrics, audit };
+    let lease = Lease { epoch: 1, until: Clock::monotonic() + LONG, until_wall: clock_now() + LONG };
+    let (_lease, lease) = watch::channel(Some(lease));
+    let (_shown, shown) = watch::channel(Arc::default());
+    let (done, _answers) = mpsc::channel(8);
+    let actor = Actor::new(parts, lease, shown, done);
+    let record = Record::Admission(Scene::good().admission);
+    let revision = None;
+    actor.attempt(Action::Record { key: Key::Admission("i-1".into()), revision, record }).await;
+    actor.attempt(Action::GiveUp(held())).await;
+    let lines: Vec<_> = store.events(0, 9).unwrap().into_iter().map(|event| (event.kind, event.text)).collect();
+    let proven = format!("wait 1 may end: proven: {}", Digest::of(b"m"));
+    assert_eq!(lines, [("admission".into(), proven), ("answer".into(), "ABANDON: accepted".into())]);
+    assert_eq!(store.list("").unwrap().len(), 2, "with what they are about");
+    drop(actor);
+    writer.await.unwrap();
+}
+
+const LONG: Duration = Duration::from_secs(3_600);

@@ -29,16 +29,27 @@ impl Webhook {
     }
 }
 
+impl Webhook {
+    /// A request without a body: for pings.
+    pub(super) async fn get(&self) -> Answer {
+        understood(self.client.get(self.url.clone()).send().await)
+    }
+}
+
+fn understood(answered: reqwest::Result<reqwest::Response>) -> Answer {
+    match answered {
+        Ok(response) => meaning(response.status()),
+        Err(error) => Answer::Unknown { because: text::visible(&error.without_url().to_string()) },
+    }
+}
+
 impl Sink for Webhook {
     fn tell<'a>(&'a self, message: &'a Message) -> Pending<'a, Answer> {
         Box::pin(async move {
             let body = serde_json::to_vec(message).expect("a message has string keys only");
             let request =
                 self.client.post(self.url.clone()).header(header::CONTENT_TYPE, "application/json").body(body);
-            match request.send().await {
-                Ok(response) => meaning(response.status()),
-                Err(error) => Answer::Unknown { because: text::visible(&error.without_url().to_string()) },
-            }
+            understood(request.send().await)
         })
     }
 }

@@ -18,6 +18,9 @@ pub struct Written {
     pub audience: String,
     /// The store's file.
     pub store: PathBuf,
+    /// Audit lines that are kept.
+    #[serde(default = "audit_lines")]
+    pub audit_lines_max: u64,
     /// Whether identity documents are taken without verification of their signature.
     #[serde(default)]
     pub allow_unverified_identity: bool,
@@ -33,12 +36,19 @@ pub struct Written {
     /// Where alerts are told.
     #[serde(default)]
     pub alerts: Vec<Alerts>,
+    /// Who is pinged for as long as alerts would be told.
+    pub dead_man: Option<DeadMan>,
     /// The gated groups.
     #[serde(default)]
     pub groups: BTreeMap<GroupName, Group>,
     /// Limits common to all groups.
     #[serde(default)]
     pub limits: Limits,
+}
+
+/// Some 150 MB, months of an ordinary fleet.
+fn audit_lines() -> u64 {
+    crate::stores::EVENTS_KEPT
 }
 
 /// `[agents]`
@@ -52,6 +62,14 @@ pub struct Agents {
     /// Requests of one client address in a minute; the rest are refused.
     #[serde(default = "requests")]
     pub requests_per_minute_max: u32,
+    /// Connections of one client address at the same time; further ones are closed.
+    #[serde(default = "connections")]
+    pub connections_max: usize,
+}
+
+/// A quarter of all that a listener has: three faulty clients leave room for the others.
+fn connections() -> usize {
+    1_024
 }
 
 /// An agent that waits needs some 25 a minute, one that serves two; many may share one address translator.
@@ -71,6 +89,9 @@ pub struct Operators {
     /// Requests of one client address in a minute; the rest are refused.
     #[serde(default = "requests")]
     pub requests_per_minute_max: u32,
+    /// Connections of one client address at the same time; further ones are closed.
+    #[serde(default = "connections")]
+    pub connections_max: usize,
     /// Who may speak.
     #[serde(default)]
     pub tokens: Vec<Token>,
@@ -110,6 +131,8 @@ pub struct Aws {
     pub region: Option<String>,
     /// Endpoint of the Auto Scaling API; else `AWS_ENDPOINT_URL`, else AWS's own.
     pub endpoint_url: Option<String>,
+    /// URL of an SQS queue with notices of lifecycle actions. They only make things sooner.
+    pub lifecycle_queue_url: Option<String>,
 }
 
 /// `[trust]`
@@ -137,6 +160,23 @@ pub struct Alerts {
     pub webhook_file: Option<PathBuf>,
     /// Program and arguments; the message comes on standard input.
     pub command: Option<Vec<String>>,
+}
+
+/// `[dead_man]`: one of `url_file` and `command`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeadMan {
+    /// File with a URL that takes a `GET`.
+    pub url_file: Option<PathBuf>,
+    /// Program and arguments.
+    pub command: Option<Vec<String>>,
+    /// Time between two pings; 60 s.
+    pub every: Option<Length>,
+}
+
+/// A minute: what waits for it should allow for three before it shouts.
+pub(super) const fn ping_every() -> Duration {
+    Duration::from_secs(60)
 }
 
 /// `[groups.NAME]`
@@ -278,6 +318,9 @@ pub(super) fn policy(groups: BTreeMap<GroupName, Group>, limits: &Limits) -> Res
     }
     let groups: BTreeMap<_, _> = groups.into_iter().map(|(name, group)| (name, group.policy())).collect();
     for (name, group) in &groups {
+        if *name == GroupName::controller() {
+            return Err(refused(&format!("groups.{name}"), "that is what the controller calls itself"));
+        }
         if name.0.is_empty() || group.hook.is_empty() || group.admission_deadline.is_zero() {
             return Err(refused(&format!("groups.{name}"), "name, `hook` and `admission_deadline` must not be empty"));
         }

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use axum::{
     Router,
-    body::Body,
     extract::{Path, State},
     http::header,
     response::{IntoResponse as _, Response},
@@ -21,6 +20,7 @@ use portcullis::{
 
 use super::{
     App, answer, blocking,
+    limits::Inflow,
     problem::{Kind, Refusal, malformed},
 };
 use crate::{
@@ -45,7 +45,7 @@ pub fn router(app: Arc<App>) -> Router {
         .with_state(app)
 }
 
-async fn enrol(State(app): State<Arc<App>>, body: Body) -> Response {
+async fn enrol(State(app): State<Arc<App>>, body: Inflow) -> Response {
     let result = match app.body(body, MESSAGE_BYTES_MAX).await {
         Ok(bytes) => blocking(&app, move |app| enrol::enrol(app, &bytes)).await,
         Err(refusal) => Err(refusal),
@@ -53,7 +53,7 @@ async fn enrol(State(app): State<Arc<App>>, body: Body) -> Response {
     answer(&app, result, AGENT)
 }
 
-async fn challenge(State(app): State<Arc<App>>, body: Body) -> Response {
+async fn challenge(State(app): State<Arc<App>>, body: Inflow) -> Response {
     let result = match app.body(body, MESSAGE_BYTES_MAX).await {
         Ok(bytes) => blocking(&app, move |app| challenges::challenge(app, &bytes)).await,
         Err(refusal) => Err(refusal),
@@ -61,7 +61,7 @@ async fn challenge(State(app): State<Arc<App>>, body: Body) -> Response {
     answer(&app, result, AGENT)
 }
 
-async fn report(State(app): State<Arc<App>>, body: Body) -> Response {
+async fn report(State(app): State<Arc<App>>, body: Inflow) -> Response {
     let result = match app.body(body, REPORT_BYTES_MAX).await {
         Ok(bytes) => blocking(&app, move |app| reports::accept(app, &bytes)).await,
         Err(refusal) => Err(refusal),

@@ -4,27 +4,32 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     Extension, Router,
-    body::Body,
     extract::{Path, Query, Request, State, rejection::QueryRejection},
-    http::{StatusCode, header},
+    http::{HeaderMap, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse as _, Response},
     routing::{get, post},
 };
 use portcullis::{
-    api::{Acknowledge, Event, Override, Pause, Promote, Retire, Retry},
+    api::{Acknowledge, Detach, Event, Override, Pause, Promote, Retire, Retry},
     digest::Digest,
+    exposition,
     instance::{GroupName, InstanceId},
     json::{self, Limits},
     signature::EnvelopeLimits,
+    timestamp::Timestamp,
 };
 use serde::Deserialize;
 
 use super::{
     App, answer, blocking,
+    limits::Inflow,
     problem::{Kind, Refusal, malformed},
 };
+use crate::stores::{Store, StoreError};
 
+mod detach;
+mod doctor;
 mod overrides;
 mod promotion;
 mod publication;
@@ -37,11 +42,14 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v1/status", get(status))
         .route("/v1/instances/{id}", get(instance))
         .route("/v1/events", get(events))
+        .route("/v1/doctor", get(examine))
         .route("/v1/releases", get(releases).post(publish))
         .route("/v1/groups/{group}/promote", post(promote))
         .route("/v1/groups/{group}/retire", post(retire))
+        .route("/v1/groups/{group}/trial", get(trial))
         .route("/v1/groups/{group}/pause", post(pause))
         .route("/v1/groups/{group}/retry", post(retry))
+        .route("/v1/groups/{group}/detach", post(detach))
         .route("/v1/groups/{group}/acknowledge", post(acknowledge))
         .route("/v1/instances/{id}/override", post(override_instance))
         .route("/v1/join-tokens", post(join_token))
@@ -99,9 +107,11 @@ async fn readyz(State(app): State<Arc<App>>) -> Response {
     (StatusCode::SERVICE_UNAVAILABLE, "the loop has not made its first turn\n").into_response()
 }
 
-async fn metrics(State(app): State<Arc<App>>) -> Response {
-    ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], app.metrics.page())
-        .into_response()
+async fn metrics(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
+    app.metrics.audit_reaches(*app.store.audited().borrow(), app.store.audit_kept());
+    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+    let (media_type, page) = exposition::negotiated(app.metrics.page(), accept);
+    ([(header::CONTENT_TYPE, media_type)], page).into_response()
 }
 
 pub(super) async fn not_found() -> Response {
@@ -129,10 +139,17 @@ async fn instance(
     answer(&app, result, &name)
 }
 
+async fn examine(State(app): State<Arc<App>>, Extension(Operator(name)): Extension<Operator>) -> Response {
+    let result = doctor::examine(&app).await;
+    answer(&app, result, &name)
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct EventsQuery {
     after: Option<u64>,
+    /// RFC 3339.
+    since: Option<String>,
     limit: Option<usize>,
     wait_s: Option<u64>,
 }
@@ -149,18 +166,38 @@ async fn events(
     answer(&app, result, &name)
 }
 
-/// Lines after one that is known; without one, the newest. With `wait_s`, waits for the first that comes.
+/// Lines after one that is known, or of a time and later, or of both, oldest first; without either, the newest. With `wait_s`,
+/// waits for the first that comes.
 async fn read_events(app: &Arc<App>, query: EventsQuery) -> Result<Vec<Event>, Refusal> {
-    let limit = query.limit.unwrap_or(EVENTS_DEFAULT).min(EVENTS_MAX);
+    let limit = query.limit.unwrap_or(EVENTS_DEFAULT).clamp(1, EVENTS_MAX);
+    let moment = |text: &str| Timestamp::parse_rfc3339(text).ok_or_else(|| malformed("`since` must be RFC 3339"));
+    let since = query.since.as_deref().map(moment).transpose()?;
     let mut audited = app.store.audited();
     let newest = *audited.borrow();
-    let after = query.after.unwrap_or(newest.saturating_sub(limit as u64));
-    if let Some(wait_s) = query.wait_s {
-        let wait = Duration::from_secs(wait_s.min(EVENTS_WAIT_S_MAX));
-        // In time or not: what there is then is the answer.
-        let _ = tokio::time::timeout(wait, audited.wait_for(|newest| *newest > after)).await;
+    let first = if since.is_some() { 0 } else { newest.saturating_sub(limit as u64) };
+    let after = query.after.unwrap_or(first);
+    let since = since.unwrap_or_default();
+    let read = |after| blocking(app, move |app| Ok(events_since(&*app.store, after, since, limit)?));
+    let found = read(after).await?;
+    let Some(wait_s) = query.wait_s.filter(|_| found.is_empty()) else { return Ok(found) };
+    let (wait, seen) = (Duration::from_secs(wait_s.min(EVENTS_WAIT_S_MAX)), newest.max(after));
+    // In time or not: what there is then is the answer.
+    let _ = tokio::time::timeout(wait, audited.wait_for(|newest| *newest > seen)).await;
+    read(seen).await
+}
+
+/// Reads until there are enough: lines are in the order in which they were written, which is nearly, not quite, that of time.
+fn events_since(store: &dyn Store, mut after: u64, since: Timestamp, limit: usize) -> Result<Vec<Event>, StoreError> {
+    let mut found = Vec::new();
+    loop {
+        let page = store.events(after, EVENTS_MAX)?;
+        let Some(last) = page.last() else { return Ok(found) };
+        after = last.sequence;
+        found.extend(page.into_iter().filter(|event| event.at >= since).take(limit - found.len()));
+        if found.len() == limit {
+            return Ok(found);
+        }
     }
-    blocking(app, move |app| Ok(app.store.events(after, limit)?)).await
 }
 
 async fn releases(State(app): State<Arc<App>>, Extension(Operator(name)): Extension<Operator>) -> Response {
@@ -168,7 +205,11 @@ async fn releases(State(app): State<Arc<App>>, Extension(Operator(name)): Extens
     answer(&app, result, &name)
 }
 
-async fn publish(State(app): State<Arc<App>>, Extension(Operator(name)): Extension<Operator>, body: Body) -> Response {
+async fn publish(
+    State(app): State<Arc<App>>,
+    Extension(Operator(name)): Extension<Operator>,
+    body: Inflow,
+) -> Response {
     let operator = name.clone();
     let result = match app.body(body, EnvelopeLimits::MANIFEST.bytes_max).await {
         Ok(bytes) => blocking(&app, move |app| publication::publish(app, &bytes, &operator)).await,
@@ -181,7 +222,7 @@ async fn promote(
     State(app): State<Arc<App>>,
     Extension(Operator(name)): Extension<Operator>,
     Path(group): Path<String>,
-    body: Body,
+    body: Inflow,
 ) -> Response {
     change(app, name, body, move |app, wish: &Promote, operator| {
         promotion::promote(app, &GroupName(group), wish, operator)
@@ -193,7 +234,7 @@ async fn retire(
     State(app): State<Arc<App>>,
     Extension(Operator(name)): Extension<Operator>,
     Path(group): Path<String>,
-    body: Body,
+    body: Inflow,
 ) -> Response {
     change(app, name, body, move |app, wish: &Retire, operator| {
         promotion::retire(app, &GroupName(group), wish, operator)
@@ -201,11 +242,29 @@ async fn retire(
     .await
 }
 
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TrialQuery {
+    since: Option<Timestamp>,
+}
+
+async fn trial(
+    State(app): State<Arc<App>>,
+    Extension(Operator(name)): Extension<Operator>,
+    Path(group): Path<String>,
+    query: Result<Query<TrialQuery>, QueryRejection>,
+) -> Response {
+    let result = query.map_err(malformed).and_then(|Query(query)| {
+        view::trial(&app, &app.snapshot(), &GroupName(group), query.since.unwrap_or_default())
+    });
+    answer(&app, result, &name)
+}
+
 async fn pause(
     State(app): State<Arc<App>>,
     Extension(Operator(name)): Extension<Operator>,
     Path(group): Path<String>,
-    body: Body,
+    body: Inflow,
 ) -> Response {
     change(app, name, body, move |app, wish: &Pause, operator| overrides::pause(app, &GroupName(group), wish, operator))
         .await
@@ -215,9 +274,19 @@ async fn retry(
     State(app): State<Arc<App>>,
     Extension(Operator(name)): Extension<Operator>,
     Path(group): Path<String>,
-    body: Body,
+    body: Inflow,
 ) -> Response {
     change(app, name, body, move |app, wish: &Retry, operator| overrides::retry(app, &GroupName(group), wish, operator))
+        .await
+}
+
+async fn detach(
+    State(app): State<Arc<App>>,
+    Extension(Operator(name)): Extension<Operator>,
+    Path(group): Path<String>,
+    body: Inflow,
+) -> Response {
+    change(app, name, body, move |app, wish: &Detach, operator| detach::detach(app, &GroupName(group), wish, operator))
         .await
 }
 
@@ -225,7 +294,7 @@ async fn acknowledge(
     State(app): State<Arc<App>>,
     Extension(Operator(name)): Extension<Operator>,
     Path(group): Path<String>,
-    body: Body,
+    body: Inflow,
 ) -> Response {
     change(app, name, body, move |app, wish: &Acknowledge, operator| {
         overrides::acknowledge(app, &GroupName(group), wish, operator)
@@ -237,7 +306,7 @@ async fn override_instance(
     State(app): State<Arc<App>>,
     Extension(Operator(name)): Extension<Operator>,
     Path(id): Path<String>,
-    body: Body,
+    body: Inflow,
 ) -> Response {
     change(app, name, body, move |app, wish: &Override, operator| overrides::say(app, &InstanceId(id), wish, operator))
         .await
@@ -246,7 +315,7 @@ async fn override_instance(
 async fn join_token(
     State(app): State<Arc<App>>,
     Extension(Operator(name)): Extension<Operator>,
-    body: Body,
+    body: Inflow,
 ) -> Response {
     change(app, name, body, move |app, wish: &tokens::Wish, operator| tokens::create(app, wish, operator)).await
 }
@@ -255,7 +324,7 @@ async fn join_token(
 async fn change<W, T>(
     app: Arc<App>,
     name: String,
-    body: Body,
+    body: Inflow,
     work: impl FnOnce(&App, &W, &str) -> Result<T, Refusal> + Send + 'static,
 ) -> Response
 where
@@ -270,7 +339,7 @@ where
     answer(&app, result, &name)
 }
 
-async fn request<T: serde::de::DeserializeOwned>(app: &App, body: Body) -> Result<T, Refusal> {
+async fn request<T: serde::de::DeserializeOwned>(app: &App, body: Inflow) -> Result<T, Refusal> {
     let bytes = app.body(body, REQUEST_BYTES_MAX).await?;
     json::parse(&bytes, &Limits { bytes_max: REQUEST_BYTES_MAX, depth_max: 4 }).map_err(malformed)
 }

@@ -2,8 +2,11 @@
 
 use std::{
     convert::Infallible,
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -22,17 +25,18 @@ use tokio::{
 
 use super::{
     App,
-    limits::Clients,
+    limits::{Arrived, Clients, Limit},
     problem::{Kind, Refusal},
-    tls::{Acceptor, TlsError},
+    tls::{Acceptor, LOOK_EVERY, TlsError},
 };
 use crate::config::Listener;
 
 /// A bound listener, and what it serves.
 pub struct Server {
     listener: TcpListener,
+    name: &'static str,
     tls: Option<Arc<Acceptor>>,
-    requests_per_minute_max: u32,
+    clients: Arc<Clients>,
     router: Router,
     app: Arc<App>,
 }
@@ -58,13 +62,19 @@ impl Server {
     ///
     /// # Errors
     /// When either cannot be had.
-    pub async fn bind(listener: &Listener, router: Router, app: Arc<App>) -> Result<Self, BindError> {
-        let tls = listener.tls.clone().map(Acceptor::new).transpose()?.map(Arc::new);
-        let (address, requests_per_minute_max) = (listener.listen, listener.requests_per_minute_max);
+    pub async fn bind(
+        name: &'static str,
+        listener: &Listener,
+        router: Router,
+        app: Arc<App>,
+    ) -> Result<Self, BindError> {
+        let tls = listener.tls.clone().map(|tls| Acceptor::new(name, tls)).transpose()?.map(Arc::new);
+        let clients = Arc::new(Clients::new(listener.requests_per_minute_max, listener.connections_max));
+        let address = listener.listen;
         let listener = TcpListener::bind(address)
             .await
             .map_err(|error| BindError::Address { address, because: error.to_string() })?;
-        Ok(Self { listener, tls, requests_per_minute_max, router, app })
+        Ok(Self { listener, name, tls, clients, router, app })
     }
 
     /// `https://ADDRESS` or `http://ADDRESS`, with the port that was bound.
@@ -87,9 +97,11 @@ impl Server {
 
     async fn accept(self) {
         let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-        let clients = Arc::new(Clients::new(self.requests_per_minute_max));
         // Ends with this future: a stop cuts the connections too.
         let mut speaking = JoinSet::new();
+        if let Some(tls) = &self.tls {
+            speaking.spawn(watch_certificate(Arc::clone(tls), Arc::clone(&self.app)));
+        }
         loop {
             while speaking.try_join_next().is_some() {}
             let Ok(permit) = Arc::clone(&connections).acquire_owned().await else { return };
@@ -102,7 +114,12 @@ impl Server {
                     continue;
                 }
             };
-            let client = Client { address: peer.ip(), clients: Arc::clone(&clients), app: Arc::clone(&self.app) };
+            let Some(arrived) = self.clients.arrives(peer.ip(), self.app.clock.now()) else {
+                self.app.offends(self.name, peer.ip(), Limit::Connections);
+                continue;
+            };
+            let (clients, app) = (Arc::clone(&self.clients), Arc::clone(&self.app));
+            let client = Client { listener: self.name, arrived: Arc::new(arrived), clients, app };
             let (router, tls) = (self.router.clone(), self.tls.clone());
             speaking.spawn(async move {
                 connection(stream, tls, router, client).await;
@@ -112,7 +129,21 @@ impl Server {
     }
 }
 
-async fn first(a: impl Future<Output = ()> + Unpin, b: impl Future<Output = ()> + Unpin) {
+/// Tells what is shown, again and again.
+async fn watch_certificate(tls: Arc<Acceptor>, app: Arc<App>) {
+    let mut beat = tokio::time::interval(LOOK_EVERY);
+    loop {
+        beat.tick().await;
+        let tls = Arc::clone(&tls);
+        if let Ok(seen) = tokio::task::spawn_blocking(move || tls.look()).await {
+            app.metrics.shows(&seen);
+            app.notices.certificate(seen);
+        }
+    }
+}
+
+/// Until either ends.
+pub(crate) async fn first(a: impl Future<Output = ()> + Unpin, b: impl Future<Output = ()> + Unpin) {
     let (mut a, mut b) = (a, b);
     std::future::poll_fn(|context| {
         let a = std::pin::Pin::new(&mut a).poll(context);
@@ -128,8 +159,11 @@ async fn connection(stream: TcpStream, tls: Option<Arc<Acceptor>>, router: Route
         None => speak(stream, router, client).await,
         Some(tls) => {
             let handshake = tokio::time::timeout(HEADER_TIMEOUT, tls.current().accept(stream));
-            if let Ok(Ok(stream)) = handshake.await {
-                speak(stream, router, client).await;
+            match handshake.await {
+                Ok(Ok(stream)) => speak(stream, router, client).await,
+                // Somebody who believes another authority, or speaks no TLS: its own problem.
+                Ok(Err(_)) => {}
+                Err(_) => client.offends(Limit::Handshake),
             }
         }
     }
@@ -137,9 +171,12 @@ async fn connection(stream: TcpStream, tls: Option<Arc<Acceptor>>, router: Route
 
 async fn speak(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, router: Router, client: Client) {
     let router = TowerToHyperService::new(router);
-    let client = Arc::new(client);
-    let service = hyper::service::service_fn(move |request: Request<Incoming>| {
-        let (router, client) = (router.clone(), Arc::clone(&client));
+    let (client, served) = (Arc::new(client), Arc::new(AtomicBool::new(false)));
+    let (of, has_served) = (Arc::clone(&client), Arc::clone(&served));
+    let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
+        let (router, client) = (router.clone(), Arc::clone(&of));
+        has_served.store(true, Ordering::Relaxed);
+        request.extensions_mut().insert(Arc::clone(&client));
         async move {
             match client.refused() {
                 Some(refused) => Ok::<Response<Body>, Infallible>(refused),
@@ -149,24 +186,38 @@ async fn speak(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, rou
     });
     let mut server = http1::Builder::new();
     server.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(HEADER_BYTES_MAX);
-    // A client that breaks off, or speaks something else than HTTP, is its own problem.
-    let _ = server.serve_connection(TokioIo::new(stream), service).await;
+    // A client that breaks off, or speaks something else than HTTP, is its own problem. One that has been served and is idle is
+    // cut off by the same timer, and has done nothing wrong.
+    if let Err(error) = server.serve_connection(TokioIo::new(stream), service).await
+        && (error.is_timeout() || error.is_parse_too_large())
+        && !served.load(Ordering::Relaxed)
+    {
+        client.offends(Limit::Headers);
+    }
 }
 
 /// Whose connection it is.
-struct Client {
-    address: IpAddr,
+#[derive(Clone)]
+pub(crate) struct Client {
+    listener: &'static str,
+    pub(crate) arrived: Arc<Arrived>,
     clients: Arc<Clients>,
     app: Arc<App>,
 }
 
 impl Client {
     fn refused(&self) -> Option<Response<Body>> {
-        if self.clients.admits(self.address, self.app.clock.now()) {
+        let address = self.arrived.address;
+        if self.clients.admits(address, self.app.clock.now()) {
             return None;
         }
-        let detail = format!("more than {} requests in a minute from {}", self.clients.max(), self.address);
-        Some(self.app.refuse(Refusal::new(Kind::TooManyRequests, detail), &self.address.to_string()))
+        self.offends(Limit::Requests);
+        let detail = format!("more than {} requests in a minute from {address}", self.clients.requests_max());
+        Some(self.app.refuse(Refusal::new(Kind::TooManyRequests, detail), &address.to_string()))
+    }
+
+    pub(crate) fn offends(&self, limit: Limit) {
+        self.app.offends(self.listener, self.arrived.address, limit);
     }
 }
 

@@ -1,33 +1,42 @@
 //! A store that forgets everything: for tests.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use portcullis::api::Event;
 use tokio::sync::{broadcast, watch};
 
-use super::{Batch, Change, Feed, Store, StoreError, Versioned};
+use super::{Batch, Change, EVENTS_KEPT, Feed, Store, StoreError, Tenure, Versioned, lease::Tenancy};
 
 /// Keys and audit in memory.
 #[derive(Debug)]
 pub struct MemoryStore {
     inner: Mutex<Inner>,
     feed: Feed,
+    tenancy: Tenancy,
+    audit_kept: u64,
 }
 
 #[derive(Debug, Default)]
 struct Inner {
     revision: u64,
     keys: BTreeMap<String, Versioned>,
-    events: Vec<Event>,
+    sequence: u64,
+    events: VecDeque<Event>,
 }
 
 impl MemoryStore {
     /// An empty one.
     pub fn new() -> Self {
-        Self { inner: Mutex::default(), feed: Feed::new(0) }
+        Self::keeping(EVENTS_KEPT)
+    }
+
+    /// One that keeps so many audit lines.
+    pub fn keeping(audit_kept: u64) -> Self {
+        Self { inner: Mutex::default(), feed: Feed::new(0), tenancy: Tenancy::default(), audit_kept }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -53,6 +62,7 @@ impl Store for MemoryStore {
     }
 
     fn commit(&self, batch: Batch) -> Result<u64, StoreError> {
+        batch.names_each_once()?;
         let mut inner = self.lock();
         for write in &batch.writes {
             if inner.keys.get(&write.path).map(|old| old.revision) != write.expected {
@@ -70,10 +80,14 @@ impl Store for MemoryStore {
             paths.push(write.path);
         }
         for entry in batch.events {
-            let sequence = inner.events.len() as u64 + 1;
-            inner.events.push(entry.numbered(sequence));
+            inner.sequence += 1;
+            let line = entry.numbered(inner.sequence);
+            inner.events.push_back(line);
         }
-        self.feed.tell(paths, revision, inner.events.len() as u64);
+        while inner.events.len() as u64 > self.audit_kept {
+            inner.events.pop_front();
+        }
+        self.feed.tell(paths, revision, inner.sequence);
         Ok(revision)
     }
 
@@ -87,5 +101,18 @@ impl Store for MemoryStore {
 
     fn audited(&self) -> watch::Receiver<u64> {
         self.feed.audited()
+    }
+
+    fn audit_kept(&self) -> u64 {
+        self.audit_kept
+    }
+
+    fn lease(&self, holder: &str, length: Duration) -> Result<Tenure, StoreError> {
+        self.tenancy.claim(self, holder, length)
+    }
+
+    fn release(&self, holder: &str) -> Result<(), StoreError> {
+        self.tenancy.release(holder);
+        Ok(())
     }
 }

@@ -1,23 +1,61 @@
 //! The embedded store: one file, one process, on disk before it answers.
+//!
+//! | what may happen | what comes of it |
+//! |---|---|
+//! | the process is killed in the middle of a commit | all of the commit or nothing; redb mends the file when it is opened |
+//! | the file is cut off, garbled, empty, no store | refused by its name, and not written to ([`look`]) |
+//! | another process has it | refused |
+//! | the disk is full, or fails | the commit fails; redb then takes nothing more, so that the file is opened anew at once, and again until that works |
+//!
+//! After a commit that failed in the middle nobody knows whether it happened: the caller is told that it failed, and once the file
+//! is open again whoever watches is told of what it came to.
 
 use std::{
+    fs,
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError, RwLock},
+    time::{Duration, Instant},
 };
 
 use portcullis::api::Event;
-use redb::{Database, DatabaseError, ReadableDatabase as _, ReadableTable as _, TableDefinition, WriteTransaction};
+use redb::{
+    Builder, Database, DatabaseError, ReadableDatabase as _, ReadableTable as _, TableDefinition, WriteTransaction,
+};
 use tokio::sync::{broadcast, watch};
 
-use super::{Batch, Change, EVENTS_KEPT, Feed, Store, StoreError, Versioned};
+use super::{Batch, Change, EVENTS_KEPT, Feed, Store, StoreError, Tenure, Versioned, lease::Tenancy};
+use crate::clock::Clock;
+
+mod look;
 
 /// A redb file.
 #[derive(Debug)]
 pub struct RedbStore {
-    database: Database,
+    path: PathBuf,
+    audit_kept: u64,
+    opened: RwLock<Opened>,
     feed: Feed,
+    tenancy: Tenancy,
     /// Keeps changes in the order of their commits.
-    order: Mutex<()>,
+    order: Mutex<Order>,
+}
+
+/// The file, as long as it can be worked with.
+#[derive(Debug)]
+struct Opened {
+    database: Option<Database>,
+    /// Tells one opening from the next: of several that fail together only the first opens it anew.
+    generation: u64,
+    tried_at: Instant,
+}
+
+/// What was told of commits.
+#[derive(Debug, Default)]
+struct Order {
+    /// The newest revision that was told of.
+    revision: u64,
+    /// The keys of a commit that failed and may have happened.
+    in_doubt: Option<Vec<String>>,
 }
 
 /// The store's file could not be opened.
@@ -29,6 +67,18 @@ pub enum OpenError {
         /// The file.
         path: PathBuf,
     },
+    /// It is no store, or not a whole one.
+    #[error(
+        "the store `{}` cannot be used: {because}. It was not changed. Put back a copy of it; or move it away, and the \
+         controller begins with an empty one: publish and promote again, and every agent enrols again",
+        path.display()
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        because: String,
+    },
     /// Anything else.
     #[error("cannot open the store `{}`: {because}", path.display())]
     Failed {
@@ -39,60 +89,164 @@ pub enum OpenError {
     },
 }
 
+/// Why something was not done.
+enum Trouble {
+    Conflict(String),
+    Failed(redb::Error),
+    Unreadable(serde_json::Error),
+}
+
+impl<E: Into<redb::Error>> From<E> for Trouble {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
 impl RedbStore {
     /// Opens the file, or makes it. It holds secrets: only its owner may read it.
     ///
     /// # Errors
-    /// When another process has it open, or it is not a store, or the disk says no.
+    /// When another process has it open, it is not a whole store, or the disk says no. It is then as it was.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
-        let failed = |because: String| OpenError::Failed { path: path.into(), because };
-        make_private(path).map_err(|error| failed(error.to_string()))?;
-        let database = Database::create(path).map_err(|error| match error {
-            DatabaseError::DatabaseAlreadyOpen => OpenError::InUse { path: path.into() },
-            other => failed(other.to_string()),
-        })?;
-        let sequence = prepare(&database).map_err(|error| failed(error.to_string()))?;
-        Ok(Self { database, feed: Feed::new(sequence), order: Mutex::new(()) })
+        Self::open_keeping(path, EVENTS_KEPT)
     }
 
-    fn apply(&self, batch: Batch) -> Result<(Vec<String>, u64, u64), StoreError> {
-        let transaction = self.database.begin_write().map_err(failed)?;
-        let applied = apply(&transaction, batch)?;
-        transaction.commit().map_err(failed)?;
-        Ok(applied)
+    /// The same, with so many audit lines that are kept.
+    ///
+    /// # Errors
+    /// As [`RedbStore::open`].
+    pub fn open_keeping(path: &Path, audit_kept: u64) -> Result<Self, OpenError> {
+        let failed = |error: std::io::Error| OpenError::Failed { path: path.into(), because: error.to_string() };
+        if !path.try_exists().map_err(failed)? {
+            make(path)?;
+        }
+        look::look(path)?;
+        let (database, revision, sequence) = open(path)?;
+        let opened = Opened { database: Some(database), generation: 0, tried_at: Clock::monotonic() };
+        Ok(Self {
+            path: path.into(),
+            audit_kept,
+            opened: RwLock::new(opened),
+            feed: Feed::new(sequence),
+            tenancy: Tenancy::default(),
+            order: Mutex::new(Order { revision, in_doubt: None }),
+        })
+    }
+
+    fn order(&self) -> MutexGuard<'_, Order> {
+        self.order.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Works with the file; if that fails, it is opened anew for whoever comes next.
+    fn with<T>(&self, work: impl FnOnce(&Database) -> Result<T, Trouble>) -> Result<T, StoreError> {
+        let opened = self.opened.read().unwrap_or_else(PoisonError::into_inner);
+        let generation = opened.generation;
+        let Some(database) = &opened.database else {
+            drop(opened);
+            return self.open_anew(generation).and_then(|()| self.with(work));
+        };
+        match work(database) {
+            Ok(done) => Ok(done),
+            Err(Trouble::Conflict(path)) => Err(StoreError::Conflict { path }),
+            Err(Trouble::Unreadable(error)) => Err(self.failed(&error)),
+            Err(Trouble::Failed(error)) => {
+                drop(opened);
+                // Whether it can be is for whoever comes next.
+                let _ = self.open_anew(generation);
+                Err(self.failed(&error))
+            }
+        }
+    }
+
+    /// Lets go of the file, and opens it again; not too often, since that reads all of it.
+    fn open_anew(&self, generation: u64) -> Result<(), StoreError> {
+        let mut opened = self.opened.write().unwrap_or_else(PoisonError::into_inner);
+        if opened.generation != generation {
+            return Ok(());
+        }
+        let now = Clock::monotonic();
+        if opened.database.take().is_none() && now.saturating_duration_since(opened.tried_at) < OPEN_AGAIN_AFTER {
+            return Err(self.failed(&"it could not be opened again, and will be tried again in a second"));
+        }
+        opened.tried_at = now;
+        let (database, ..) = open(&self.path).map_err(|error| self.failed(&error))?;
+        opened.database = Some(database);
+        opened.generation += 1;
+        tracing::warn!(path = %self.path.display(), "the store's disk failed; its file was opened anew");
+        Ok(())
+    }
+
+    fn failed(&self, error: &dyn std::fmt::Display) -> StoreError {
+        StoreError::Failed(format!("`{}`: {error}", self.path.display()))
+    }
+
+    /// Tells of a commit that was taken for failed, if it happened.
+    fn settle(&self, order: &mut Order) -> Result<(), StoreError> {
+        let Some(paths) = &order.in_doubt else { return Ok(()) };
+        let (revision, sequence) = self.with(|database| Ok(newest(&database.begin_write()?)?))?;
+        if revision > order.revision {
+            self.feed.tell(paths.clone(), revision, sequence);
+        }
+        *order = Order { revision: order.revision.max(revision), in_doubt: None };
+        Ok(())
     }
 }
 
 impl Store for RedbStore {
     fn get(&self, path: &str) -> Result<Option<Versioned>, StoreError> {
-        let keys = self.database.begin_read().map_err(failed)?.open_table(KEYS).map_err(failed)?;
-        Ok(keys.get(path).map_err(failed)?.map(|found| versioned(found.value())))
+        self.with(|database| {
+            let keys = database.begin_read()?.open_table(KEYS)?;
+            Ok(keys.get(path)?.map(|found| versioned(found.value())))
+        })
     }
 
     fn list(&self, prefix: &str) -> Result<Vec<(String, Versioned)>, StoreError> {
-        let keys = self.database.begin_read().map_err(failed)?.open_table(KEYS).map_err(failed)?;
-        let mut all = Vec::new();
-        for item in keys.range(prefix..).map_err(failed)? {
-            let (path, value) = item.map_err(failed)?;
-            if !path.value().starts_with(prefix) {
-                break;
+        self.with(|database| {
+            let keys = database.begin_read()?.open_table(KEYS)?;
+            let mut all = Vec::new();
+            for item in keys.range(prefix..)? {
+                let (path, value) = item?;
+                if !path.value().starts_with(prefix) {
+                    break;
+                }
+                all.push((path.value().to_string(), versioned(value.value())));
             }
-            all.push((path.value().to_string(), versioned(value.value())));
-        }
-        Ok(all)
+            Ok(all)
+        })
     }
 
     fn commit(&self, batch: Batch) -> Result<u64, StoreError> {
-        let _order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
-        let (paths, revision, sequence) = self.apply(batch)?;
-        self.feed.tell(paths, revision, sequence);
-        Ok(revision)
+        batch.names_each_once()?;
+        let mut order = self.order();
+        self.settle(&mut order)?;
+        let paths: Vec<_> = batch.writes.iter().map(|write| write.path.clone()).collect();
+        match self.with(|database| commit(database, batch, self.audit_kept)) {
+            Ok((revision, sequence)) => {
+                order.revision = revision;
+                self.feed.tell(paths, revision, sequence);
+                Ok(revision)
+            }
+            Err(error) => {
+                if matches!(error, StoreError::Failed(_)) {
+                    order.in_doubt = Some(paths);
+                    // If it cannot be told now, then before the next commit.
+                    let _ = self.settle(&mut order);
+                }
+                Err(error)
+            }
+        }
     }
 
     fn events(&self, after: u64, limit: usize) -> Result<Vec<Event>, StoreError> {
-        let audit = self.database.begin_read().map_err(failed)?.open_table(AUDIT).map_err(failed)?;
-        let range = audit.range(after.saturating_add(1)..).map_err(failed)?;
-        range.take(limit).map(|item| serde_json::from_slice(item.map_err(failed)?.1.value()).map_err(failed)).collect()
+        self.with(|database| {
+            let audit = database.begin_read()?.open_table(AUDIT)?;
+            let range = audit.range(after.saturating_add(1)..)?;
+            let read = |item: Result<_, redb::StorageError>| {
+                let (_, line): (_, redb::AccessGuard<'_, &[u8]>) = item?;
+                serde_json::from_slice(line.value()).map_err(Trouble::Unreadable)
+            };
+            range.take(limit).map(read).collect()
+        })
     }
 
     fn watch(&self) -> broadcast::Receiver<Change> {
@@ -102,75 +256,124 @@ impl Store for RedbStore {
     fn audited(&self) -> watch::Receiver<u64> {
         self.feed.audited()
     }
+
+    fn audit_kept(&self) -> u64 {
+        self.audit_kept
+    }
+
+    fn lease(&self, holder: &str, length: Duration) -> Result<Tenure, StoreError> {
+        self.tenancy.claim(self, holder, length)
+    }
+
+    fn release(&self, holder: &str) -> Result<(), StoreError> {
+        self.tenancy.release(holder);
+        Ok(())
+    }
+}
+
+/// Makes an empty store beside its place, whole, and then puts it there: whatever is found in that place later was a store
+/// once, so that an empty file is damage.
+fn make(path: &Path) -> Result<(), OpenError> {
+    let failed = |error: std::io::Error| OpenError::Failed { path: path.into(), because: error.to_string() };
+    let mut new = path.as_os_str().to_owned();
+    new.push(format!(".new.{}", std::process::id()));
+    let new = PathBuf::from(new);
+    let _ = fs::remove_file(&new);
+    make_private(&new).map_err(failed)?;
+    let made = Builder::new().create(&new).map_err(redb::Error::from).and_then(|database| prepare(&database));
+    // A link, for it replaces nothing: another process may have made one meanwhile, which counts.
+    let placed = made.map_err(|error| error.to_string()).and_then(|_| match fs::hard_link(&new, path) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(error.to_string()),
+        _ => Ok(()),
+    });
+    let _ = fs::remove_file(&new);
+    placed.map_err(|because| OpenError::Failed { path: path.into(), because })?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)
 }
 
 /// Makes the file with 0600 before redb would make it with the umask's bits.
 fn make_private(path: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::OpenOptionsExt as _;
-    std::fs::OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path).map(drop)
+    fs::OpenOptions::new().read(true).append(true).create_new(true).mode(0o600).open(path).map(drop)
 }
 
-/// Makes the tables, so that reading never meets a missing one; gives the newest audit line's sequence.
-fn prepare(database: &Database) -> Result<u64, redb::Error> {
+/// Opens a file that is there; gives the newest revision and the newest audit line's sequence.
+fn open(path: &Path) -> Result<(Database, u64, u64), OpenError> {
+    let failed = |because: String| OpenError::Failed { path: path.into(), because };
+    let database = Builder::new().set_cache_size(CACHE_BYTES).open(path).map_err(|error| match error {
+        DatabaseError::DatabaseAlreadyOpen => OpenError::InUse { path: path.into() },
+        other => failed(other.to_string()),
+    })?;
+    let (revision, sequence) = prepare(&database).map_err(|error| failed(error.to_string()))?;
+    Ok((database, revision, sequence))
+}
+
+/// Makes the tables, so that reading never meets a missing one.
+fn prepare(database: &Database) -> Result<(u64, u64), redb::Error> {
     let transaction = database.begin_write()?;
-    let sequence = {
-        transaction.open_table(KEYS)?;
-        transaction.open_table(META)?;
-        newest(&transaction)?
-    };
+    transaction.open_table(KEYS)?;
+    let newest = newest(&transaction)?;
     transaction.commit()?;
-    Ok(sequence)
+    Ok(newest)
 }
 
-fn newest(transaction: &WriteTransaction) -> Result<u64, redb::Error> {
-    let audit = transaction.open_table(AUDIT)?;
-    let last = audit.last()?.map_or(0, |(sequence, _)| sequence.value());
-    Ok(last)
+/// The newest revision, and the newest audit line's sequence.
+fn newest(transaction: &WriteTransaction) -> Result<(u64, u64), redb::Error> {
+    let (meta, audit) = (transaction.open_table(META)?, transaction.open_table(AUDIT)?);
+    let revision = meta.get("revision")?.map_or(0, |found| found.value());
+    let sequence = audit.last()?.map_or(0, |(sequence, _)| sequence.value());
+    Ok((revision, sequence))
 }
 
-fn apply(transaction: &WriteTransaction, batch: Batch) -> Result<(Vec<String>, u64, u64), StoreError> {
-    let revision = next_revision(transaction)?;
-    let mut keys = transaction.open_table(KEYS).map_err(failed)?;
-    let mut paths = Vec::new();
+fn commit(database: &Database, batch: Batch, audit_kept: u64) -> Result<(u64, u64), Trouble> {
+    let transaction = database.begin_write()?;
+    let done = apply(&transaction, batch, audit_kept)?;
+    transaction.commit()?;
+    Ok(done)
+}
+
+fn apply(transaction: &WriteTransaction, batch: Batch, audit_kept: u64) -> Result<(u64, u64), Trouble> {
+    let (revision, mut sequence) = newest(transaction)?;
+    let revision = revision + 1;
+    transaction.open_table(META)?.insert("revision", revision)?;
+    let mut keys = transaction.open_table(KEYS)?;
     for write in batch.writes {
-        let found = keys.get(write.path.as_str()).map_err(failed)?.map(|found| found.value().0);
+        let found = keys.get(write.path.as_str())?.map(|found| found.value().0);
         if found != write.expected {
-            return Err(StoreError::Conflict { path: write.path });
+            return Err(Trouble::Conflict(write.path));
         }
         match &write.value {
-            Some(value) => drop(keys.insert(write.path.as_str(), (revision, value.as_slice())).map_err(failed)?),
-            None => drop(keys.remove(write.path.as_str()).map_err(failed)?),
+            Some(value) => drop(keys.insert(write.path.as_str(), (revision, value.as_slice()))?),
+            None => drop(keys.remove(write.path.as_str())?),
         }
-        paths.push(write.path);
     }
-    let mut sequence = newest(transaction).map_err(failed)?;
-    let mut audit = transaction.open_table(AUDIT).map_err(failed)?;
+    let mut audit = transaction.open_table(AUDIT)?;
     for entry in batch.events {
         sequence += 1;
-        let line = serde_json::to_vec(&entry.numbered(sequence)).map_err(failed)?;
-        audit.insert(sequence, line.as_slice()).map_err(failed)?;
-        if let Some(old) = sequence.checked_sub(EVENTS_KEPT) {
-            audit.remove(old).map_err(failed)?;
-        }
+        let line = serde_json::to_vec(&entry.numbered(sequence)).map_err(Trouble::Unreadable)?;
+        audit.insert(sequence, line.as_slice())?;
     }
-    Ok((paths, revision, sequence))
-}
-
-fn next_revision(transaction: &WriteTransaction) -> Result<u64, StoreError> {
-    let mut meta = transaction.open_table(META).map_err(failed)?;
-    let revision = meta.get("revision").map_err(failed)?.map_or(0, |found| found.value()) + 1;
-    meta.insert("revision", revision).map_err(failed)?;
-    Ok(revision)
+    // More than one when the limit was lowered; not all at once then.
+    let oldest_kept = (sequence + 1).saturating_sub(audit_kept);
+    for _ in 0..EXPIRED_MAX {
+        let oldest = audit.first()?.map(|(oldest, _)| oldest.value());
+        let Some(expired) = oldest.filter(|oldest| *oldest < oldest_kept) else { break };
+        drop(audit.remove(expired)?);
+    }
+    Ok((revision, sequence))
 }
 
 fn versioned((revision, value): (u64, &[u8])) -> Versioned {
     Versioned { revision, value: value.to_vec() }
 }
 
-fn failed(error: impl std::fmt::Display) -> StoreError {
-    StoreError::Failed(error.to_string())
-}
-
 const KEYS: TableDefinition<'_, &str, (u64, &[u8])> = TableDefinition::new("keys");
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 const AUDIT: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("audit");
+/// A fleet's records fit in it many times over; by default redb would take a gigabyte.
+const CACHE_BYTES: usize = 64 << 20;
+/// A file that could not be opened is tried again after this: a disk is not full for less.
+const OPEN_AGAIN_AFTER: Duration = Duration::from_secs(1);
+/// More than any batch has lines, so that a lowered limit is reached in time, and no commit takes long.
+const EXPIRED_MAX: usize = 10_000;

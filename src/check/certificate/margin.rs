@@ -67,6 +67,14 @@ impl Validity {
         }
     }
 
+    /// The moments at which [`standing`](Self::standing) changes by time alone, in Unix seconds.
+    pub fn turns_s(self, margins: Margins) -> [i64; 4] {
+        let before_end = |left: Span| self.until_s.saturating_sub(i64::try_from(left.ms / 1_000).unwrap_or(i64::MAX));
+        let just_after = |second: i64| second.saturating_add(1);
+        let (warn, fail) = (before_end(self.warn(margins)), before_end(self.fail(margins)));
+        [self.from_s, just_after(warn), just_after(fail), just_after(self.until_s)]
+    }
+
     fn fail(self, margins: Margins) -> Span {
         margins.fail.unwrap_or_else(|| self.share(10).unwrap_or(FAIL))
     }

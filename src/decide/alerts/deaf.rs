@@ -3,13 +3,22 @@
 use alloc::{collections::BTreeSet, string::String, vec::Vec};
 
 use super::Scope;
-use crate::{action::AttemptKey, alert::Alert, timestamp::Timestamp};
+use crate::{
+    action::AttemptKey,
+    alert::Alert,
+    record::{Key, Record},
+    timestamp::Timestamp,
+};
 
 /// Told in the group whose alert it did not take, since that is what somebody misses.
 pub(super) fn rule(scope: &Scope<'_>, _: &mut BTreeSet<Timestamp>) -> Option<Alert> {
     let failing = scope.observed.attempts.iter().filter_map(|(key, attempts)| match key {
-        AttemptKey::Tell(alert, sink, ..) if alert.group == *scope.name && attempts.sent >= FAILED_MIN => {
-            (!attempts.was_accepted()).then(|| sink.clone())
+        AttemptKey::Tell(alert, sink, since, _) if alert.group == *scope.name && attempts.sent >= FAILED_MIN => {
+            let present = match scope.observed.records.get(&Key::Alert(alert.clone())) {
+                Some((_, Record::Alert(record))) => record.since == *since,
+                _ => true,
+            };
+            (present && !attempts.was_accepted()).then(|| sink.clone())
         }
         _ => None,
     });

@@ -57,6 +57,7 @@ impl Scene {
             state: instance.state.clone(),
             launch_template: None,
             protected: false,
+            healthy: instance.healthy,
         });
         self.facts().instances = described.collect::<Vec<_>>();
         self
@@ -133,6 +134,8 @@ fn when_a_group_is_impaired() {
         (impaired().observing(), 100, "Off"),
         (guarding(impaired(), SurvivorsGuard::Off), 100, "Off"),
         (always(impaired()), 100, "Impaired, on record: i-1 i-2"),
+        (always(well()).detached(50, None), 100, "AtRest"),
+        (always(impaired()).detached(50, None), 100, "Impaired, on record: i-1 i-2"),
     ]);
 }
 

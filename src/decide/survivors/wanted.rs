@@ -24,6 +24,8 @@ impl<'a> Scope<'a> {
             _ if self.policy.mode == Mode::Observe => Guard::Off,
             _ if self.is_impaired() => Guard::Impaired,
             SurvivorsGuard::WhileImpaired => Guard::AtRest,
+            // Whoever leaves is not to find our protection there for ever.
+            SurvivorsGuard::Always if self.is_detached() => Guard::AtRest,
             SurvivorsGuard::Always if self.refresh_would_wait() => Guard::StandsAside,
             SurvivorsGuard::Always => Guard::Floor,
         }
@@ -40,6 +42,11 @@ impl<'a> Scope<'a> {
                 .collect(),
             Guard::Floor => self.floor(),
         }
+    }
+
+    fn is_detached(&self) -> bool {
+        let record = self.observed.records.get(&Key::Detach(self.name.clone()));
+        matches!(record, Some((_, Record::Detach(detached))) if detached.ended_at.is_none())
     }
 
     fn is_impaired(&self) -> bool {

@@ -108,6 +108,8 @@ pub struct Setup {
     pub admission_deadline: Duration,
     /// Further lines under `[limits]`.
     pub limits: &'static str,
+    /// Further lines under `[aws]`.
+    pub aws: String,
     /// Further lines of the group.
     pub group: &'static str,
 }
@@ -116,7 +118,7 @@ impl Default for Setup {
     /// Everything at its default, but looking at the cloud every second: the drill's cloud does not throttle.
     fn default() -> Self {
         let (admission_deadline, limits) = (Duration::from_secs(20 * 60), "describe_every = \"1s\"\n");
-        Self { mode: "enforce", admission_deadline, limits, group: "" }
+        Self { mode: "enforce", admission_deadline, limits, aws: String::new(), group: "" }
     }
 }
 
@@ -314,9 +316,10 @@ fn controller_config(release: &Release, cloud: &str, setup: &Setup) -> Result<St
         "audience = \"{AUDIENCE}\"\nstore = \"controller.redb\"\n\n\
          [agents]\nlisten = \"{ANY_PORT}\"\n\n[operators]\nlisten = \"{ANY_PORT}\"\n\n\
          [[operators.tokens]]\nname = \"drill\"\nfile = \"operator-token\"\n\n\
-         [aws]\nregion = \"eu-west-1\"\nendpoint_url = \"{cloud}\"\n\n[trust]\nkeys = [{:?}]\n\n\
+         [aws]\nregion = \"eu-west-1\"\nendpoint_url = \"{cloud}\"\n{}\n[trust]\nkeys = [{:?}]\n\n\
          [groups.{GROUP}]\nmode = \"{}\"\nhook = \"{HOOK}\"\nadmission_deadline = \"{}s\"\nproduct = \"shop\"\n{}\n\
          [limits]\n{}",
+        setup.aws,
         text(&release.trust)?,
         setup.mode,
         setup.admission_deadline.as_secs(),

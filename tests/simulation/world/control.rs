@@ -5,11 +5,12 @@ use portcullis::{
     alert::AlertKey,
     instance::GroupName,
     observation::{Answer, Observation},
-    record::{GroupRecord, Key, OverrideRecord, PauseRecord, Record, Warrant, Word},
+    record::{DetachRecord, GroupRecord, Key, OverrideRecord, PauseRecord, Record, Warrant, Word},
     timestamp::Timestamp,
 };
 
-use super::{Event, Fault, LEASE, LEASE_RENEWAL, Lease, World, release, told};
+use super::{Event, Fault, LEASE, LEASE_RENEWAL, Lease, SKEW_MAX, World, release, told};
+use crate::invariants::LEAVING;
 
 impl World {
     // --- operators and the store
@@ -35,6 +36,9 @@ impl World {
         if self.random.percent(25) {
             return self.writes(&Key::Pause(group.clone()), &Record::Pause(PauseRecord { warrant, at, until }));
         }
+        if self.random.percent(20) {
+            return self.operator_leaves(group);
+        }
         let waits = self.store.iter().filter_map(|(key, (_, record))| match (key, record) {
             (Key::Wait(id), Record::Wait(wait)) if wait.group == *group && !wait.over => Some((id.clone(), wait.wait)),
             _ => None,
@@ -48,6 +52,15 @@ impl World {
         let record = OverrideRecord { group: group.clone(), wait, word, warrant, at, until };
         self.invariants.said(&id, &record);
         self.writes(&Key::Override(id), &Record::Override(record));
+    }
+
+    /// Detaches the group; attaches it again, if it is detached.
+    fn operator_leaves(&mut self, group: &GroupName) {
+        let (key, at) = (Key::Detach(group.clone()), Timestamp(self.now));
+        let detached = matches!(self.store.get(&key), Some((_, Record::Detach(record))) if record.ended_at.is_none());
+        let warrant = Warrant { by: "ada".into(), because: LEAVING.into() };
+        self.invariants.detached(group, !detached, self.now);
+        self.writes(&key, &Record::Detach(DetachRecord { warrant, at, ended_at: detached.then_some(at) }));
     }
 
     fn writes(&mut self, key: &Key, record: &Record) {
@@ -80,6 +93,16 @@ impl World {
         }
     }
 
+    /// Somebody sets its clock, forward or back; it has been wrong before.
+    pub(super) fn clock_set(&mut self, index: usize) {
+        if !self.healed {
+            self.controllers[index].skew = self.random.between(0, SKEW_MAX);
+            self.controllers[index].clock_set_at = self.now;
+            self.figures.clocks_set += 1;
+            self.turn(index);
+        }
+    }
+
     /// Begins by reading the whole store; or sees it again.
     pub(super) fn starts(&mut self, index: usize) {
         if self.is_cut_off(index) {
@@ -101,9 +124,13 @@ impl World {
         }
         if self.lease.holder == index {
             self.lease.until = self.now + LEASE;
-            let observation = Observation::Lease { epoch: self.lease.epoch, until: Timestamp(self.lease.until) };
-            let controller = &self.controllers[index];
-            let led_already = controller.leads_until() > self.now;
+            let controller = &mut self.controllers[index];
+            let until = controller.local(self.lease.until);
+            let observation = Observation::Lease { epoch: self.lease.epoch, until };
+            // As the controller sees it, by its own clock: then it does not listen anew.
+            let local = controller.local(self.now);
+            let led_already = controller.observed.lease.is_some_and(|(_, until)| until > local);
+            controller.leads_until = self.lease.until;
             self.invariants.leased(index, controller.life, led_already, self.now);
             self.controllers[index].folds(observation, self.now);
             if !led_already {
@@ -141,7 +168,8 @@ impl World {
         for action in decision.actions {
             self.sends(index, action);
         }
-        self.controllers[index].wake_at = decision.wake_at.map(|at| at.0.max(now + 1));
+        let skew = self.controllers[index].skew;
+        self.controllers[index].wake_at = decision.wake_at.map(|at| at.0.saturating_sub(skew).max(now + 1));
         if let Some(at) = self.controllers[index].wake_at {
             self.after(at - now, Event::Wakes(index, at));
         }
@@ -150,7 +178,12 @@ impl World {
     fn sends(&mut self, index: usize, action: Action) {
         let (now, attempt) = (self.now, action.key());
         self.invariants.sends(&self.controllers[index], &action, now);
-        self.folds(index, Observation::Sent { attempt, at: Timestamp(now) });
+        let at = self.controllers[index].local(now);
+        self.folds(index, Observation::Sent { attempt: attempt.clone(), at });
+        if !self.controllers[index].may_act(now) {
+            let answer = Answer::Refused { because: "not sent: the lease ends too soon".into() };
+            return self.answers(index, self.controllers[index].life, attempt, answer);
+        }
         let life = self.controllers[index].life;
         let fault = self.fault();
         let latency = match action {
@@ -190,7 +223,7 @@ impl World {
 
     fn answers(&mut self, index: usize, life: u64, attempt: AttemptKey, answer: Answer) {
         let latency = self.latency().min(2_000);
-        let at = Timestamp(self.now + latency);
+        let at = self.controllers[index].local(self.now + latency);
         self.after(latency, Event::Tells(index, life, Observation::Answered { attempt, answer, at }));
     }
 
@@ -232,6 +265,7 @@ impl World {
         let asked_at = asked_at.copied().filter(|_| self.controllers[index].life == life).unwrap_or(self.now);
         let lag = if self.chaos(25) { self.random.between(0, 2_500) } else { self.random.between(0, 100) };
         let complete = !self.chaos(5);
+        let asked_at = self.controllers[index].local(asked_at).0;
         let description = self.cloud.describe(group, asked_at, self.now.saturating_sub(lag), complete);
         let latency = self.latency();
         self.after(latency, Event::Tells(index, life, Observation::Described(description.clone())));

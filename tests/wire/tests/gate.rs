@@ -154,6 +154,33 @@ async fn the_controller_is_killed_again_and_again() -> Result<()> {
     }
     assert!(!world.completions("CONTINUE").contains_key(&broken));
     assert!(world.scene.instances().iter().any(|view| view.id == broken && is_waiting(view)));
+    the_audit_has_it_all(&world.gate, &admitted).await
+}
+
+/// Six kills later: what operators did, and a decision with its proof for each that was let in, in the order of their numbers.
+async fn the_audit_has_it_all(gate: &Gate, admitted: &BTreeSet<String>) -> Result<()> {
+    let exported = gate.cli(&["events", "--after", "0", "--json"]).await?.done()?.stdout;
+    let lines: Vec<serde_json::Value> = exported.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+    for (index, line) in lines.iter().enumerate() {
+        assert_eq!(line["sequence"], index + 1, "a gap");
+    }
+    let first = |kind: &str, instance: Option<&str>, text: &str| {
+        let is_it = |line: &serde_json::Value| {
+            line["kind"] == kind
+                && instance.is_none_or(|id| line["instance"] == id)
+                && line["text"].as_str().is_some_and(|said| said.contains(text))
+        };
+        lines.iter().position(is_it).unwrap_or_else(|| panic!("no `{kind}` of {instance:?} in:\n{exported}"))
+    };
+    let acts = [first("published", None, ""), first("promoted", None, "")];
+    assert!(acts.is_sorted());
+    for id in admitted {
+        let told = [acts[1], first("enrolled", Some(id), ""), first("admission", Some(id), "proven: sha256:")];
+        assert!(told.is_sorted(), "{id}: {told:?} in:\n{exported}");
+        first("verdict", Some(id), "admitted");
+    }
+    let since = gate.cli(&["events", "--since", "1h", "--json"]).await?.done()?.stdout;
+    assert!(since.starts_with(&exported), "what is no older than an hour is all of it");
     Ok(())
 }
 

@@ -111,6 +111,20 @@ async fn status_and_events_tell_what_is_held() {
     let events: Vec<Event> = world.operator("GET", "/v1/events?after=0&limit=1000", b"").is(200).json();
     assert!(events.iter().map(|event| event.sequence).eq(1..=events.len() as u64));
     world.operator("GET", "/v1/events?after=x", b"").is_problem("malformed", 400);
+    world.operator("GET", "/v1/events?since=yesterday", b"").is_problem("malformed", 400);
+
+    // Since a time: what is no older, from the first page to the last.
+    let since = |at, more: &str| -> Vec<Event> {
+        world.operator("GET", &format!("/v1/events?since={at}{more}"), b"").is(200).json()
+    };
+    let promoted = events.iter().find(|event| event.kind == "promoted").unwrap();
+    let (first, all) = (since(promoted.at, "&limit=1"), since(promoted.at, ""));
+    assert_eq!(first[..], all[..1]);
+    assert!(all.contains(promoted) && all.iter().all(|event| event.at >= promoted.at));
+    assert!(events.iter().filter(|event| event.at >= promoted.at).all(|event| all.contains(event)));
+    let next = since(promoted.at, &format!("&after={}", first[0].sequence));
+    assert_eq!(next[0], all[1]);
+    assert_eq!(since(world.clock.now() + std::time::Duration::from_secs(60), ""), []);
 
     // Waiting for what comes: the answer comes with the event, not with the time-out.
     let (url, after) = (world.controller.operators.clone(), events.len());

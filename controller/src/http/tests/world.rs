@@ -69,7 +69,13 @@ impl FakeCloud {
             activities: vec![],
             refresh: None,
             instances: instances
-                .map(|(instance, state)| InstanceFacts { instance, state, launch_template: None, protected: false })
+                .map(|(instance, state)| InstanceFacts {
+                    instance,
+                    state,
+                    launch_template: None,
+                    protected: false,
+                    healthy: None,
+                })
                 .collect(),
         }
     }
@@ -112,6 +118,17 @@ impl World {
         Self::of(&CONFIG.replace("[agents]", &limit)).await
     }
 
+    /// With TLS for agents, by two files.
+    pub(super) async fn with_tls(cert: &Path, key: &Path) -> Self {
+        let tls = format!("[agents]\ntls = {{ cert = {cert:?}, key = {key:?} }}");
+        Self::of(&CONFIG.replace("[agents]", &tls)).await
+    }
+
+    /// With further lines for agents.
+    pub(super) async fn with_agents(lines: &str) -> Self {
+        Self::of(&CONFIG.replace("[agents]", &format!("[agents]\n{lines}"))).await
+    }
+
     /// With further tables.
     pub(super) async fn with_tables(tables: &str) -> Self {
         Self::of(&format!("{CONFIG}{tables}")).await
@@ -138,6 +155,14 @@ impl World {
         let config = Config::read(&dir.join("controller.toml")).unwrap();
         let provider = Arc::clone(cloud);
         Controller::start(config, Arc::clone(store), provider, clock.clone()).await.unwrap()
+    }
+
+    /// A second controller on the same store.
+    pub(super) async fn beside(&self) -> Self {
+        let controller = Self::controller(self.dir.path(), &self.store, &self.cloud, &self.clock).await;
+        let (store, cloud, clock) = (Arc::clone(&self.store), Arc::clone(&self.cloud), self.clock.clone());
+        let dir = tempfile::tempdir().unwrap();
+        Self { controller, store, cloud, clock, release_key: SigningKey::generate(&[7; 32]), dir }
     }
 
     /// The same store under a new controller.
@@ -221,9 +246,9 @@ impl World {
         .await;
     }
 
-    /// Everything in the store, but the audit.
+    /// Everything in the store, but the audit, and the lease, which the loop takes when it comes to it.
     pub(super) fn listing(&self) -> Vec<(String, crate::stores::Versioned)> {
-        self.store.list("").unwrap()
+        self.store.list("").unwrap().into_iter().filter(|(path, _)| path != "lease").collect()
     }
 }
 
