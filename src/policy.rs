@@ -81,15 +81,15 @@ pub struct GroupPolicy {
     pub breaker_retry_after: Duration,
     /// Default `while_impaired`: an old one must not go before a new one is proven, and otherwise scale-in is nobody's business.
     pub survivors_guard: SurvivorsGuard,
-    /// So much of what is wanted must serve, in percent. Default 50: half a fleet is slow, less of it is down.
-    pub ready_min_percent: u32,
+    /// See [`ready_min`](Self::ready_min).
+    pub ready_min: Option<u32>,
 }
 
 impl GroupPolicy {
-    /// How many must serve where so many are wanted: never none.
-    pub fn ready_min(&self, desired: u32) -> usize {
-        let ready = u64::from(desired).saturating_mul(u64::from(self.ready_min_percent)).div_ceil(100);
-        usize::try_from(ready).unwrap_or(usize::MAX).max(1)
+    /// So many proven instances must go on serving, whatever is done. By default half of those that are wanted, and one at least:
+    /// fewer would not carry the load.
+    pub fn ready_min(&self, desired: u32) -> u32 {
+        self.ready_min.unwrap_or(desired.div_ceil(2).max(1))
     }
 }
 
@@ -107,7 +107,7 @@ impl Default for GroupPolicy {
             breaker_window: Duration::from_secs(30 * 60),
             breaker_retry_after: Duration::from_secs(30 * 60),
             survivors_guard: SurvivorsGuard::WhileImpaired,
-            ready_min_percent: 50,
+            ready_min: None,
         }
     }
 }
@@ -183,11 +183,11 @@ mod tests {
 
     #[test]
     fn how_many_must_serve() {
-        for (desired, percent, ready_min) in
-            [(0, 50, 1), (1, 50, 1), (2, 50, 1), (3, 50, 2), (9, 50, 5), (9, 0, 1), (7, 100, 7)]
-        {
-            let policy = GroupPolicy { ready_min_percent: percent, ..GroupPolicy::default() };
-            assert_eq!(policy.ready_min(desired), ready_min, "{percent} % of {desired}");
+        let policy = GroupPolicy::default();
+        for (desired, ready_min) in [(0, 1), (1, 1), (2, 1), (3, 2), (9, 5), (10, 5)] {
+            assert_eq!(policy.ready_min(desired), ready_min, "of {desired}");
         }
+        let own = GroupPolicy { ready_min: Some(7), ..policy };
+        assert_eq!(own.ready_min(10), 7);
     }
 }

@@ -184,7 +184,7 @@ pub(crate) fn policy(
         breaker_window: seconds(150),
         breaker_retry_after: seconds(100),
         survivors_guard,
-        ready_min_percent: 50,
+        ready_min: None,
     };
     Policy {
         groups: groups.iter().map(|name| (name.clone(), group(name))).collect(),

@@ -42,7 +42,7 @@ fn what_is_not_written_has_its_default() {
         (web.admission_deadline, web.abandon_interval_min),
         (Duration::from_secs(600), Duration::from_secs(300))
     );
-    assert_eq!((web.survivors_guard, web.ready_min_percent), (SurvivorsGuard::WhileImpaired, 50));
+    assert_eq!((web.survivors_guard, web.ready_min(10)), (SurvivorsGuard::WhileImpaired, 5));
     assert_eq!(config.policy.limits.describe_every, Duration::from_secs(2));
     assert_eq!(config.policy.limits.report_age_max, Duration::from_secs(30));
     assert_eq!(config.operators.listen.to_string(), "127.0.0.1:7421");
@@ -69,7 +69,7 @@ fn refusals_name_file_and_key() {
         ("mode = \"enforce\"", "mode = \"perhaps\"", "mode"),
         ("\"10m\"", "\"0s\"", "groups.web"),
         ("mode = \"enforce\"", "survivors_guard = \"perhaps\"", "survivors_guard"),
-        ("mode = \"enforce\"", "ready_min_percent = 101", "ready_min_percent"),
+        ("mode = \"enforce\"", "ready_min = 0", "ready_min"),
         ("\"2s\"", "\"0s\"", "limits.describe_every"),
         ("\"2s\"", "\"2\"", "describe_every"),
     ] {

@@ -220,8 +220,8 @@ pub struct Group {
     pub promotion_needs: Option<PromotionNeeds>,
     /// See [`GroupPolicy::survivors_guard`].
     pub survivors_guard: Option<SurvivorsGuard>,
-    /// See [`GroupPolicy::ready_min_percent`].
-    pub ready_min_percent: Option<u32>,
+    /// See [`GroupPolicy::ready_min`].
+    pub ready_min: Option<u32>,
     /// See [`Pin::product`].
     pub product: Option<String>,
     /// See [`Pin::sequence_min`].
@@ -248,7 +248,7 @@ impl Group {
         set(&mut policy.breaker_window, self.breaker_window);
         set(&mut policy.breaker_retry_after, self.breaker_retry_after);
         policy.survivors_guard = self.survivors_guard.unwrap_or(policy.survivors_guard);
-        policy.ready_min_percent = self.ready_min_percent.unwrap_or(policy.ready_min_percent);
+        policy.ready_min = self.ready_min;
         policy
     }
 }
@@ -345,8 +345,11 @@ pub(super) fn policy(groups: BTreeMap<GroupName, Group>, limits: &Limits) -> Res
             let because = "`breaker_failures`, `breaker_window` and `breaker_retry_after` must not be zero";
             return Err(refused(&format!("groups.{name}"), because));
         }
-        if group.ready_min_percent > 100 {
-            return Err(refused(&format!("groups.{name}.ready_min_percent"), "must not be more than 100"));
+        if group.ready_min == Some(0) {
+            return Err(refused(
+                &format!("groups.{name}.ready_min"),
+                "must not be zero: `survivors_guard = \"off\"` keeps nobody",
+            ));
         }
     }
     for (name, needs) in groups.iter().filter_map(|(name, group)| Some((name, group.promotion_needs.as_ref()?))) {

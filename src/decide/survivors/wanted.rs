@@ -73,7 +73,7 @@ impl<'a> Scope<'a> {
             proven.map(|(id, _)| (self.is_behind(id), !self.is_kept(id), self.admitted_at(id), id)).collect();
         proven.sort_unstable();
         let desired = self.group.facts.as_ref().map_or(0, |facts| facts.desired);
-        proven.into_iter().take(self.policy.ready_min(desired)).map(|(.., id)| id).collect()
+        proven.into_iter().take(self.policy.ready_min(desired) as usize).map(|(.., id)| id).collect()
     }
 
     fn serving(&self) -> impl Iterator<Item = (&'a InstanceId, &'a Instance)> + use<'a> {
