@@ -7,7 +7,7 @@ use std::{
     path::PathBuf,
     process::{Child, Command, Stdio},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -16,6 +16,7 @@ use portcullis_cloud::{
     UpdateAutoScalingGroup, What,
 };
 use portcullis_drill::{
+    clock::Stopwatch,
     gate::{Gate, Release, Setup},
     scene::{self, Scratch},
     site::Site,
@@ -52,7 +53,7 @@ impl World {
     }
 
     async fn until<T>(&self, what: &str, group: &str, mut seen: impl FnMut(&Value) -> Option<T>) -> Result<T> {
-        let begun = Instant::now();
+        let begun = Stopwatch::start();
         loop {
             let found = self.group(group).await?;
             if let Some(seen) = seen(&found) {
@@ -179,7 +180,7 @@ async fn a_cloud_that_throttles_gets_fewer_calls_and_continue_first() -> Result<
     let world = World::set_up("throttled", options, &groups, Setup { limits, ..Setup::default() }).await?;
     tokio::time::sleep(Duration::from_secs(10)).await;
     world.wants("g07", 10)?;
-    let begun = Instant::now();
+    let begun = Stopwatch::start();
     world.until("all serve", "g07", |group| (in_service(group) == 10).then_some(())).await?;
     let (calls, took) = (world.calls(), begun.elapsed());
     let (taken, throttled) = calls.values().fold((0, 0), |sum, count| (sum.0 + count.0, sum.1 + count.1));
@@ -276,7 +277,7 @@ async fn a_notice_makes_it_sooner_and_the_queue_stays_empty() -> Result<()> {
     // The first notice shows the launch to the controller; what it does from there on it asks for itself.
     let let_in = |web: &Value| (instances(web).first()?["continue_accepted"] == true).then_some(());
     world.until("it is let in", "web", let_in).await?;
-    let begun = Instant::now();
+    let begun = Stopwatch::start();
     while moto.messages(&queue)? > 0 {
         ensure!(begun.elapsed() < PATIENCE, "{} messages are left", moto.messages(&queue)?);
         tokio::time::sleep(Duration::from_millis(200)).await;
