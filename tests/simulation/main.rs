@@ -51,7 +51,7 @@ fn nothing_is_found_in_what_is_meant_to_work() {
 fn every_planted_bug_is_found() {
     let only = std::env::var("PORTCULLIS_BUG").ok();
     let wanted = |bug: &Bug| only.as_ref().is_none_or(|only| format!("{bug:?}") == *only);
-    let bugs: Vec<Bug> = Bug::ALL.into_iter().filter(wanted).collect();
+    let bugs: Vec<Bug> = Bug::ALL.iter().copied().filter(wanted).collect();
     let found = each_seed(bugs.len() as u64, |index| {
         let bug = bugs[index as usize];
         let found = (0..SEEDS_FOR_A_BUG).find_map(|seed| Some((seed, run(seed, Some(bug)).err()?)));
