@@ -226,7 +226,9 @@ struct Symptom {
 /// Nothing at all is well.
 type Looked<'a> = Result<Vec<Symptom>, &'a Trouble>;
 
-const OF_A_GROUP: [(Topic, for<'a> fn(&Scope<'a>) -> Looked<'a>); 6] = [
+type OfAGroup = for<'a> fn(&Scope<'a>) -> Looked<'a>;
+
+const OF_A_GROUP: [(Topic, OfAGroup); 6] = [
     (Topic::Hook, hook::look),
     (Topic::Maintenance, maintenance::look),
     (Topic::Scaling, scaling::look),
@@ -235,7 +237,9 @@ const OF_A_GROUP: [(Topic, for<'a> fn(&Scope<'a>) -> Looked<'a>); 6] = [
     (Topic::Permission, permission::look),
 ];
 
-const OF_THE_CONTROLLER: [(Topic, fn(&Facts) -> Vec<Symptom>); 3] = [
+type OfTheController = fn(&Facts) -> Vec<Symptom>;
+
+const OF_THE_CONTROLLER: [(Topic, OfTheController); 3] = [
     (Topic::Permission, permission::of_instances),
     (Topic::Clock, clock::look),
     (Topic::Certificate, certificate::look),
@@ -246,7 +250,7 @@ fn of_group(scope: &Scope<'_>) -> Vec<Finding> {
         let mend = "name it in controller.toml as the cloud does, and look at `[aws] region`";
         return told(Some(scope.name), Topic::Group, vec![Symptom::mend("the cloud has no such group", mend)]);
     }
-    let look = |(topic, look): (Topic, for<'a> fn(&Scope<'a>) -> Looked<'a>)| {
+    let look = |(topic, look): (Topic, OfAGroup)| {
         let symptoms = look(scope).unwrap_or_else(|trouble| vec![Symptom::untold(trouble)]);
         told(Some(scope.name), topic, symptoms)
     };
