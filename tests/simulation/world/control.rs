@@ -97,6 +97,8 @@ impl World {
     pub(super) fn clock_set(&mut self, index: usize) {
         if !self.healed {
             self.controllers[index].skew = self.random.between(0, SKEW_MAX);
+            // A rate means nothing across a clock that was set.
+            self.controllers[index].pressed = None;
             self.controllers[index].clock_set_at = self.now;
             self.figures.clocks_set += 1;
             self.turn(index);
