@@ -227,7 +227,6 @@ struct Symptom {
 type Looked<'a> = Result<Vec<Symptom>, &'a Trouble>;
 
 type OfAGroup = for<'a> fn(&Scope<'a>) -> Looked<'a>;
-type OfTheController = fn(&Facts) -> Vec<Symptom>;
 
 const OF_A_GROUP: [(Topic, OfAGroup); 6] = [
     (Topic::Hook, hook::look),
@@ -237,6 +236,8 @@ const OF_A_GROUP: [(Topic, OfAGroup); 6] = [
     (Topic::Probe, probe::look),
     (Topic::Permission, permission::look),
 ];
+
+type OfTheController = fn(&Facts) -> Vec<Symptom>;
 
 const OF_THE_CONTROLLER: [(Topic, OfTheController); 3] = [
     (Topic::Permission, permission::of_instances),
@@ -249,7 +250,7 @@ fn of_group(scope: &Scope<'_>) -> Vec<Finding> {
         let mend = "name it in controller.toml as the cloud does, and look at `[aws] region`";
         return told(Some(scope.name), Topic::Group, vec![Symptom::mend("the cloud has no such group", mend)]);
     }
-    let look = |(topic, look): (Topic, for<'a> fn(&Scope<'a>) -> Looked<'a>)| {
+    let look = |(topic, look): (Topic, OfAGroup)| {
         let symptoms = look(scope).unwrap_or_else(|trouble| vec![Symptom::untold(trouble)]);
         told(Some(scope.name), topic, symptoms)
     };

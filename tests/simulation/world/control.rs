@@ -98,6 +98,8 @@ impl World {
         let ahead = skew > self.controllers[index].skew || !self.controllers[index].alive;
         if !self.healed && ahead {
             self.controllers[index].skew = skew;
+            // A rate means nothing across a clock that was set.
+            self.controllers[index].pressed = None;
             self.controllers[index].clock_set_at = self.now;
             self.figures.clocks_set += 1;
             self.turn(index);

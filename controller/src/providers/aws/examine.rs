@@ -107,7 +107,8 @@ impl AwsProvider {
 }
 
 fn settings(group: &AutoScalingGroup) -> Settings {
-    let percent = group.instance_maintenance_policy().and_then(InstanceMaintenancePolicy::min_healthy_percentage);
+    let policy = group.instance_maintenance_policy();
+    let percent = policy.and_then(InstanceMaintenancePolicy::min_healthy_percentage);
     Settings {
         healthy_percent_min: percent.and_then(|percent| u32::try_from(percent).ok()),
         suspended: group.suspended_processes().iter().filter_map(|one| one.process_name().map(Into::into)).collect(),
