@@ -143,10 +143,10 @@ impl Controller {
         Timestamp(now + self.skew)
     }
 
-    /// The last look before an action is attempted: whether the lease lasts until the answer, by the monotonic clock.
+    /// The last look before an action is attempted, which would hide a decision that does not look: whether the lease lasts until the answer, by the monotonic clock.
     pub(crate) fn may_act(&self, now: u64) -> bool {
         let last_moment = now + self.policy.limits.call_timeout.as_millis() as u64;
-        self.bug == Some(Bug::LeaseByAnothersClock) || last_moment <= self.leads_until
+        matches!(self.bug, Some(Bug::LeaseByAnothersClock | Bug::ActWithoutLease)) || last_moment <= self.leads_until
     }
 }
 
