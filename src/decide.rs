@@ -6,7 +6,7 @@
 //! of a group at a time (`pacing`), those that serve are protected while new ones are not proven (`survivors`), attempts under way and backoff
 //! (`retry`), the lease, and the budget of calls (`budget`).
 //!
-//! The order of the rules is an argument: what cannot be completed comes first (`no_hook`, `waits`), then what was done already
+//! The order of the rules is an argument: what can be held again comes first (`in_place`), what cannot be completed comes first (`no_hook`, `waits`), then what was done already
 //! and cannot be undone (`admitted`, `rejected`) and what an operator says (`operator`), then what proof allows (`admit`), then
 //! what its absence demands (`give_up`, `hold`). `hold` takes every waiting instance that is left, so none is without a reason.
 
@@ -43,6 +43,7 @@ mod fixtures;
 mod give_up;
 mod heartbeat;
 mod hold;
+mod in_place;
 mod no_hook;
 mod operator;
 mod opinion;
@@ -102,7 +103,8 @@ pub fn decide(observed: &Observed, policy: &Policy, now: Timestamp) -> Decision 
 type Rule = fn(&Case<'_>) -> Option<Opinion>;
 
 /// The first that answers wins.
-const RULES: [Rule; 9] = [
+const RULES: [Rule; 10] = [
+    in_place::rule,
     serving::rule,
     no_hook::rule,
     waits::rule,

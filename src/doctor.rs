@@ -226,7 +226,10 @@ struct Symptom {
 /// Nothing at all is well.
 type Looked<'a> = Result<Vec<Symptom>, &'a Trouble>;
 
-const OF_A_GROUP: [(Topic, for<'a> fn(&Scope<'a>) -> Looked<'a>); 6] = [
+type OfAGroup = for<'a> fn(&Scope<'a>) -> Looked<'a>;
+type OfTheController = fn(&Facts) -> Vec<Symptom>;
+
+const OF_A_GROUP: [(Topic, OfAGroup); 6] = [
     (Topic::Hook, hook::look),
     (Topic::Maintenance, maintenance::look),
     (Topic::Scaling, scaling::look),
@@ -235,7 +238,7 @@ const OF_A_GROUP: [(Topic, for<'a> fn(&Scope<'a>) -> Looked<'a>); 6] = [
     (Topic::Permission, permission::look),
 ];
 
-const OF_THE_CONTROLLER: [(Topic, fn(&Facts) -> Vec<Symptom>); 3] = [
+const OF_THE_CONTROLLER: [(Topic, OfTheController); 3] = [
     (Topic::Permission, permission::of_instances),
     (Topic::Clock, clock::look),
     (Topic::Certificate, certificate::look),

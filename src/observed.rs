@@ -57,6 +57,8 @@ pub struct Group {
     pub noticed_at: Option<Timestamp>,
     /// Since when fewer instances serve than are wanted, by whole descriptions without a break.
     pub short_since: Option<Timestamp>,
+    /// Since when a part of it cannot be seen, likewise.
+    pub unseen_since: Option<Timestamp>,
 }
 
 /// An instance as last described, with what its agent said.

@@ -126,6 +126,9 @@ pub struct PromotionNeeds {
 pub struct Limits {
     /// A report must be no older than this at CONTINUE. Default 30 s: six reports of a waiting agent.
     pub report_age_max: Duration,
+    /// Of a server that was let in and that a restart of its balancer holds again: to let it in once more, a report must be no
+    /// older than this. Default 90 s: a serving agent reports every 60 s, and takes its time.
+    pub serving_report_age_max: Duration,
     /// A description must be no older than this at CONTINUE. Default 10 s.
     pub describe_age_max: Duration,
     /// A group is described at least this often. Default 15 s (± 20 %, added by the loop): well below any deadline, and 4 calls
@@ -158,6 +161,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             report_age_max: Duration::from_secs(30),
+            serving_report_age_max: Duration::from_secs(90),
             describe_age_max: Duration::from_secs(10),
             describe_every: Duration::from_secs(15),
             heartbeat_every: Duration::from_secs(600),

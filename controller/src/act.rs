@@ -7,8 +7,8 @@ use std::{
 
 use portcullis::{
     action::{Action, AttemptKey, Held, Protection},
-    instance::{GroupName, InstanceId},
-    observation::{Answer, Description, Observation},
+    instance::{GroupName, InstanceId, LifecycleState, WaitId},
+    observation::{Answer, Custody, Description, Observation},
     policy::Mode,
     record::{AdmissionRecord, GroupRecord, Key, Record, Word},
     report::{Evidence, Readiness},
@@ -219,7 +219,11 @@ impl Actor {
         if store.get(&Key::Dispute(held.instance.clone()).path()).map_err(unreadable)?.is_some() {
             return Err("two keys claim to be this instance".into());
         }
-        self.agree(held, &group, &admission, &evidence)?;
+        if self.was_let_in(held)? {
+            self.stands(held, &group, &admission, &evidence)?;
+        } else {
+            self.agree(held, &group, &admission, &evidence)?;
+        }
         self.present_boot(&evidence).map_err(unreadable)?.then_some(()).ok_or("the instance has booted since")?;
         self.still_waits(held)
     }
@@ -270,6 +274,43 @@ impl Actor {
         checks.iter().find(|(holds, _)| !holds).map_or(Ok(()), |(_, because)| Err((*because).into()))
     }
 
+    /// Whether a balancer let it in in this wait, and holds it again because it was restarted.
+    fn was_let_in(&self, held: &Held) -> Result<bool, String> {
+        if !self.is_in_place(&held.group) {
+            return Ok(false);
+        }
+        let wait = records::read(&*self.parts.store, &Key::Wait(held.instance.clone()).path());
+        Ok(match wait.map_err(|error| error.to_string())? {
+            Some((_, Record::Wait(wait))) => wait.over && wait.wait == held.wait,
+            _ => false,
+        })
+    }
+
+    fn is_in_place(&self, group: &GroupName) -> bool {
+        let snapshot = self.snapshots.borrow();
+        let facts = snapshot.observed.groups.get(group).and_then(|group| group.facts.as_ref());
+        facts.is_some_and(|facts| facts.custody == Custody::InPlace)
+    }
+
+    /// As [`agree`](Self::agree), for what was let in before: what it says as it serves is good enough.
+    fn stands(
+        &self,
+        held: &Held,
+        group: &GroupRecord,
+        admission: &AdmissionRecord,
+        evidence: &Evidence,
+    ) -> Result<(), String> {
+        let age_max = self.parts.policy.limits.serving_report_age_max;
+        let checks = [
+            (admission.wait == held.wait && admission.manifest.is_some(), "it was not let in on proof"),
+            (evidence.wait == held.wait || evidence.wait == WaitId(0), "the last report is of another wait"),
+            (group.accepted.contains(&evidence.manifest), "the last report is for a release no longer accepted"),
+            (evidence.readiness == Readiness::Ready, "the last report is not ready"),
+            (self.parts.clock.now().since(evidence.received_at) <= age_max, "the last report is too old"),
+        ];
+        checks.iter().find(|(holds, _)| !holds).map_or(Ok(()), |(_, because)| Err((*because).into()))
+    }
+
     fn present_boot(&self, evidence: &Evidence) -> Result<bool, StoreError> {
         let store = &*self.parts.store;
         let Some((_, id)) = records::read::<String>(store, &records::bound_path(&evidence.instance))? else {
@@ -282,7 +323,8 @@ impl Actor {
     fn still_waits(&self, held: &Held) -> Result<(), String> {
         let snapshot = self.snapshots.borrow();
         let instance = snapshot.observed.instances.get(&held.instance).ok_or("the instance is gone")?;
-        if !instance.state.is_waiting() {
+        let held_somewhere = instance.state == LifecycleState::PendingProceed && self.is_in_place(&held.group);
+        if !instance.state.is_waiting() && !held_somewhere {
             return Err(format!("the instance is {}", instance.state));
         }
         let age = self.parts.clock.now().since(instance.described_at);

@@ -12,6 +12,7 @@ use portcullis::{
 use crate::{clock::Clock, sources::lifecycle_queue::Queue};
 
 pub mod aws;
+pub mod haproxy;
 
 /// What one `describe` brought, by group: facts (`None`: there is no such group), or how the call failed.
 pub type Described = BTreeMap<GroupName, Result<Option<GroupFacts>, Answer>>;

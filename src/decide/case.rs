@@ -7,7 +7,7 @@ use crate::{
     attempt::Attempts,
     digest::Digest,
     instance::InstanceId,
-    observation::{GroupFacts, Hook},
+    observation::{Custody, GroupFacts, Hook},
     observed::{Instance, Observed},
     policy::{GroupPolicy, Limits, Mode, Policy},
     record::{
@@ -44,6 +44,11 @@ impl<'a> Case<'a> {
 
     pub(super) fn enforces(&self) -> bool {
         self.policy.mode == Mode::Enforce
+    }
+
+    /// Whether it is held where it is, and can be held again.
+    pub(super) fn is_in_place(&self) -> bool {
+        self.facts.custody == Custody::InPlace
     }
 
     /// Our hook, as the cloud has it.

@@ -15,7 +15,7 @@ use crate::{
     attempt::Attempts,
     digest::Digest,
     instance::{GroupName, InstanceId, LifecycleState, WaitId},
-    observation::{Answer, GroupFacts, Hook, Refresh},
+    observation::{Answer, Custody, GroupFacts, Hook, Refresh},
     observed::{Group, Instance, Observed},
     outcome::Status,
     policy::{GroupPolicy, Mode, Policy},
@@ -127,6 +127,24 @@ impl Scene {
     /// Its balancer finds it unhealthy.
     pub(super) fn unhealthy(mut self) -> Self {
         self.observed.instances.values_mut().for_each(|instance| instance.healthy = Some(false));
+        self
+    }
+
+    /// Held where it is, by a balancer.
+    pub(super) fn in_place(mut self) -> Self {
+        self.facts().custody = Custody::InPlace;
+        self
+    }
+
+    /// Held by a hook, as anywhere else.
+    pub(super) fn at_launch(mut self) -> Self {
+        self.facts().custody = Custody::AtLaunch;
+        self
+    }
+
+    /// Described in another state.
+    pub(super) fn in_state(mut self, state: LifecycleState) -> Self {
+        self.observed.instances.insert(i1(), Instance { state, ..self.observed.instances[&i1()].clone() });
         self
     }
 

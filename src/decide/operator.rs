@@ -7,6 +7,7 @@
 //!
 //! A detached group does without the gate: all that waits is let in (by `admit`), nothing is given up, and a pause means nothing.
 //! A word about the instance itself still counts.
+//! Where a balancer holds them, nothing can be ended: to reject is to hold, for as long as the word counts.
 //!
 //! A word is for one wait, and ends: nobody remembers at noon what was said at night. What is rejected stays so.
 //!
@@ -22,7 +23,9 @@ use crate::{
 pub(super) fn rule(case: &Case<'_>) -> Option<Opinion> {
     let wait = case.wait().filter(|_| case.instance.state.is_waiting() && case.rejection().is_none())?;
     match case.operator(wait) {
-        Some(said) if said.word == Word::Hold => Some(holds(case, wait, said)),
+        Some(said) if said.word == Word::Hold || (said.word == Word::Reject && case.is_in_place()) => {
+            Some(holds(case, wait, said))
+        }
         Some(said) if said.word == Word::Reject => Some(rejects(case, wait, said)),
         Some(_) => None,
         None => {
@@ -62,6 +65,7 @@ mod tests {
             &[
                 (waiting(), 100, "not ours"),
                 (proven().said(Word::Hold, 1, 50, 900), 100, "held operator_holds, until 125+"),
+                (proven().in_place().said(Word::Reject, 1, 50, 900), 100, "held operator_holds, until 125+"),
                 (late().said(Word::Hold, 1, 50, 1_900), 1_300, "held operator_holds, until 1750"),
                 (late().said(Word::Hold, 1, 50, 1_700), 1_300, "held operator_holds, until 1700"),
                 (late().said(Word::Hold, 1, 50, 1_300), 1_300, "not ours"),

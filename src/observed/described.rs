@@ -39,6 +39,8 @@ impl Observed {
         let known = self.groups.entry(group).or_default();
         known.asked_at = Some(asked_at);
         known.short_since = is_short.then(|| known.short_since.unwrap_or(asked_at));
+        let is_unseen = facts.as_ref().is_some_and(|facts| !facts.unseen.is_empty());
+        known.unseen_since = is_unseen.then(|| known.unseen_since.unwrap_or(asked_at));
         known.facts = facts;
     }
 
@@ -146,6 +148,16 @@ mod tests {
         assert_eq!(short(&[at(10, false), part("web", 20, &serves)]), Some(10));
         let nobody = Description { facts: None, ..description("web", 30, &[]) };
         assert_eq!(short(&[at(10, false), nobody]), None);
+
+        let part_of = |asked_at| {
+            let mut seen = at(asked_at, true);
+            seen.facts.as_mut().expect("it has them").unseen.push("of balancer b".to_string());
+            seen
+        };
+        let unseen = |seen: &[Description]| folded(seen).groups[&"web".into()].unseen_since.map(|at| at.0);
+        assert_eq!(unseen(&[part_of(10), part_of(20)]), Some(10));
+        assert_eq!(unseen(&[part_of(10), at(20, true), part_of(30)]), Some(30));
+        assert_eq!(unseen(&[part_of(10), at(20, true)]), None);
 
         let since = |seen: &[Description]| folded(seen).instances[&"a".into()].serving_since.map(|at| at.0);
         assert_eq!(since(&[at(10, false)]), None);

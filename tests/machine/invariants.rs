@@ -168,6 +168,7 @@ fn timeless(mut decision: Decision) -> (BTreeMap<InstanceId, Ruling>, Vec<Action
             Record::Admission(admission) => admission.at = Timestamp(0),
             Record::Rejection(rejection) => rejection.at = Timestamp(0),
             Record::Dispute(dispute) => dispute.at = Timestamp(0),
+            Record::Trial(trial) => trial.at = Timestamp(0),
             Record::Breaker(breaker) => {
                 *breaker = BreakerRecord { cause: breaker.cause.clone(), ..BreakerRecord::default() }
             }

@@ -146,7 +146,7 @@ impl Controller {
     /// The last look before an action is attempted: whether the lease lasts until the answer, by the monotonic clock.
     pub(crate) fn may_act(&self, now: u64) -> bool {
         let last_moment = now + self.policy.limits.call_timeout.as_millis() as u64;
-        self.bug == Some(Bug::LeaseByWallClock) || last_moment <= self.leads_until
+        self.bug == Some(Bug::LeaseByAnothersClock) || last_moment <= self.leads_until
     }
 }
 
@@ -159,6 +159,7 @@ pub(crate) fn policy(
     let seconds = Duration::from_secs;
     let limits = Limits {
         report_age_max: seconds(10),
+        serving_report_age_max: seconds(30),
         describe_age_max: seconds(4),
         describe_every: seconds(6),
         heartbeat_every: seconds(30),

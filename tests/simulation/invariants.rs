@@ -15,7 +15,7 @@ use portcullis::{
 };
 
 use crate::{
-    cloud::{Cloud, Machine},
+    cloud::{Cloud, IN_PLACE, Machine},
     controller::Controller,
     world::SKEW_MAX,
 };
@@ -264,6 +264,9 @@ impl Invariants {
             let taken = controller.taken.get(&(id.clone(), *wait));
             // Forgotten, when a description lagged so far that the instance was not in it: sent again, and no harm done.
             let known = controller.observed.attempts.contains_key(&key);
+            // A balancer that forgot is told again at once.
+            let group = controller.observed.instances.get(id).map(|instance| &instance.group);
+            let known = known && group.is_none_or(|group| group.as_str() != IN_PLACE);
             let taken = taken.filter(|at| known && measured(**at));
             let taken = taken.is_some_and(|at| u128::from(now - at) < again_after);
             self.must(!taken, || format!("8: CONTINUE for {id} is sent again after it was taken"));
@@ -301,6 +304,51 @@ impl Invariants {
         self.failed.remove(&held.group);
         let first = self.admitted.insert((id.clone(), held.wait), now).is_none();
         self.must(first, || format!("8: two CONTINUE for wait {} of {id} were taken", held.wait));
+    }
+
+    /// The same behind a balancer, which may be told again when it forgot: then on what a serving agent said last.
+    pub(crate) fn let_in(&mut self, held: &Held, machine: &Machine, store: &Store, now: u64) {
+        let id = &held.instance;
+        let record = match store.get(&Key::Admission(id.clone())) {
+            Some((_, Record::Admission(record))) if record.wait == held.wait => Some(record),
+            _ => None,
+        };
+        self.must(record.is_some(), || format!("6: {id} was let in, and no record says so"));
+        self.is_not_held(held, store, now);
+        if let Some(warrant) = record.and_then(|record| record.warrant.as_ref()) {
+            return self.admitted_on_a_word(held, warrant, 0, now);
+        }
+        if !self.enforces(&held.group) {
+            return;
+        }
+        let again = self.admitted.insert((id.clone(), held.wait), now).is_some();
+        let serving_age_max = self.policy.limits.serving_report_age_max.as_millis() as u64;
+        let age_max = if again { TRUTH_AGE_MAX + serving_age_max } else { TRUTH_AGE_MAX };
+        let ready = machine.agent.was_ready(now.saturating_sub(age_max), now);
+        self.must(ready, || format!("1: {id} was let in (again: {again}), and is {:?}", machine.agent.kind));
+        let accepted = self.was_accepted(&held.group, &machine.agent.release, now.saturating_sub(PROMOTION_AGE_MAX));
+        self.must(accepted, || format!("1: {id} was let in with a release that is not accepted"));
+    }
+
+    /// 1: what is held and gets traffic all the same is held again, by whoever has led long enough.
+    pub(crate) fn nobody_slips(&mut self, by: (usize, u64), cloud: &Cloud, store: &Store, now: u64) {
+        let led_since = self.leads_since.get(&by).copied().unwrap_or(now);
+        for (id, machine) in &cloud.instances {
+            let serves = cloud.groups[&machine.group].in_place && machine.is(&LifecycleState::InService);
+            if !serves || !self.enforces(&machine.group) {
+                continue;
+            }
+            let wait = match store.get(&Key::Wait(id.clone())) {
+                Some((_, Record::Wait(wait))) if !wait.over => wait,
+                _ => continue,
+            };
+            let admitted = matches!(store.get(&Key::Admission(id.clone())), Some((_, Record::Admission(record)))
+                if record.wait == wait.wait);
+            let slipped_for = now - machine.since().max(led_since).max(wait.since.0);
+            self.must(admitted || slipped_for < 2 * NOTICED, || {
+                format!("1: {id} gets traffic for {slipped_for} ms though it is held")
+            });
+        }
     }
 
     /// Whether an admission is on an operator's word.

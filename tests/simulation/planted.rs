@@ -17,6 +17,8 @@ use portcullis::{
     timestamp::Timestamp,
 };
 
+use crate::{cloud::IN_PLACE, world::SKEW_MAX};
+
 /// What is planted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Bug {
@@ -52,8 +54,8 @@ pub(crate) enum Bug {
     ForgetInFlight,
     /// `decide`: the lease is not looked at.
     ActWithoutLease,
-    /// The last look before an attempt: the lease is taken to last by the wall clock, which somebody sets back.
-    LeaseByWallClock,
+    /// The lease ends by somebody else's clock, when it is taken as when it is looked at before an attempt.
+    LeaseByAnothersClock,
     /// `heartbeat`: none.
     NoHeartbeat,
     /// `describe`: only when somebody noticed something.
@@ -88,6 +90,10 @@ pub(crate) enum Bug {
     DetachedForEver,
     /// `budget`: that the cloud throttles is not heard.
     ThrottlingIgnored,
+    /// `in_place`: what gets traffic counts as let in.
+    SlipIgnored,
+    /// `in_place`: an admission stands, however old the last report is.
+    StandsForEver,
     /// `survivors`: nobody is protected.
     GuardNeverProtects,
     /// `survivors`: nobody is let go.
@@ -118,7 +124,7 @@ impl Bug {
         Self::AbandonAfterRestartAtOnce,
         Self::ForgetInFlight,
         Self::ActWithoutLease,
-        Self::LeaseByWallClock,
+        Self::LeaseByAnothersClock,
         Self::NoHeartbeat,
         Self::DescribeOnNoticeOnly,
         Self::LastReportCounts,
@@ -136,6 +142,8 @@ impl Bug {
         Self::DetachIgnored,
         Self::DetachedForEver,
         Self::ThrottlingIgnored,
+        Self::SlipIgnored,
+        Self::StandsForEver,
         Self::GuardNeverProtects,
         Self::GuardNeverReleases,
         Self::GuardClearsUsers,
@@ -154,6 +162,9 @@ impl Bug {
                     record.told.entry(sink.into()).or_insert(record.since);
                 }
                 Observation::Stored { key, revision, record: Some(Record::Alert(record)) }
+            }
+            (Self::LeaseByAnothersClock, Observation::Lease { epoch, until }) => {
+                Observation::Lease { epoch, until: until + Duration::from_millis(SKEW_MAX) }
             }
             (Self::PartIsWhole, Observation::Described(mut description)) => {
                 description.complete = true;
@@ -174,12 +185,18 @@ impl Bug {
             Self::EndUntold => {
                 decision.actions.retain(|action| !matches!(action, Action::Tell { told: Told::IsOver, .. }));
             }
+            Self::NoHeartbeat | Self::SlipIgnored => {
+                let is_held = |action: &Action| match (self, action) {
+                    (Self::SlipIgnored, Action::KeepWaiting(held)) => held.group.as_str() != IN_PLACE,
+                    (_, action) => !matches!(action, Action::KeepWaiting(_)),
+                };
+                decision.actions.retain(is_held);
+            }
             Self::GuardNeverReleases => {
                 decision
                     .actions
                     .retain(|action| !matches!(action, Action::Protect(Protection { protected: false, .. })));
             }
-            Self::NoHeartbeat => decision.actions.retain(|action| !matches!(action, Action::KeepWaiting(_))),
             _ => {}
         }
         decision
@@ -199,6 +216,7 @@ impl Bug {
         }
         match self {
             Self::StaleReportAccepted => policy.limits.report_age_max = Duration::from_secs(3_600),
+            Self::StandsForEver => policy.limits.serving_report_age_max = Duration::from_secs(3_600),
             Self::AbandonAfterRestartAtOnce => policy.limits.listen_min = Duration::ZERO,
             Self::DescribeOnNoticeOnly => policy.limits.describe_every = Duration::from_secs(3_600),
             _ => {}

@@ -5,9 +5,10 @@ use std::sync::Mutex;
 use portcullis::{
     digest::Digest,
     instance::{LifecycleState, WaitId},
-    observed::{Instance as Seen, Observed},
+    observation::GroupFacts,
+    observed::{Group, Instance as Seen, Observed},
     policy::{GroupPolicy, Policy},
-    record::{DetachRecord, OverrideRecord, PauseRecord, Warrant},
+    record::{DetachRecord, OverrideRecord, PauseRecord, WaitRecord, Warrant},
     timestamp::Timestamp,
 };
 
@@ -46,6 +47,8 @@ struct Scene {
     binding: Binding,
     seen: Seen,
     lease_left: Duration,
+    /// Held by a balancer; and whether its wait was over before.
+    in_place: Option<bool>,
     lease_left_by_wall: Duration,
 }
 
@@ -100,8 +103,21 @@ impl Scene {
             },
             evidence,
             lease_left: Duration::from_secs(3_600),
+            in_place: None,
             lease_left_by_wall: Duration::from_secs(3_600),
         }
+    }
+
+    /// It was let in, serves and says so once a minute; its balancer was restarted and holds it again.
+    fn restarted() -> Self {
+        let mut scene = Self { in_place: Some(true), ..Self::good() };
+        scene.evidence.wait = WaitId(0);
+        scene.evidence.received_at = Timestamp(scene.now.0 - 80_000);
+        scene.evidence.boot = "boot-2".into();
+        scene.binding.boot = "boot-2".into();
+        scene.evidence.manifest = Digest::of(b"deployed in place");
+        scene.group.accepted.push(scene.evidence.manifest);
+        scene
     }
 
     fn writes(&self) -> Vec<Write> {
@@ -117,7 +133,10 @@ impl Scene {
             records::put(records::bound_path(&"i-1".into()), None, &"id"),
             records::put(records::binding_path("id"), None, &self.binding),
         ];
-        writes.extend(word.into_iter().chain(pause).chain(detached));
+        let (group, wait, since) = ("web".into(), WaitId(1), self.now);
+        let wait = self.in_place.map(|over| Record::Wait(WaitRecord { group, wait, since, over }));
+        let wait = wait.map(|wait| record(Key::Wait("i-1".into()), wait));
+        writes.extend(word.into_iter().chain(pause).chain(detached).chain(wait));
         writes
     }
 
@@ -144,9 +163,12 @@ impl Scene {
         let group = GroupPolicy { mode: self.mode, ..GroupPolicy::default() };
         let policy = Policy { groups: [("web".into(), group)].into(), ..Policy::default() };
         let sends = Arc::clone(&provider);
+        let custody = self.in_place.map_or(Custody::AtLaunch, |_| Custody::InPlace);
+        let described = Group { facts: Some(GroupFacts { custody, ..GroupFacts::default() }), ..Group::default() };
+        let (instances, groups) = ([("i-1".into(), self.seen)].into(), [("web".into(), described)].into());
+        let observed = Observed { instances, groups, ..Observed::default() };
         let (sinks, heard, clock) = (Arc::default(), Arc::default(), Clock::system());
         let parts = Parts { store, provider, sinks, heard, policy, clock, metrics, audit };
-        let observed = Observed { instances: [("i-1".into(), self.seen)].into(), ..Observed::default() };
         let (until, until_wall) = (Clock::monotonic() + self.lease_left, clock_now() + self.lease_left_by_wall);
         let (_lease, lease) = watch::channel(Some(Lease { epoch: 1, until, until_wall }));
         let (_shown, shown) = watch::channel(Arc::new(Snapshot { observed, ..Snapshot::default() }));
@@ -268,6 +290,34 @@ async fn a_group_that_only_observes_lets_everyone_in() {
     scene.admission.manifest = None;
     scene.group.accepted.clear();
     assert_eq!(scene.admit().await.0, [Call::Admit(held())]);
+}
+
+#[tokio::test]
+async fn what_a_balancer_forgot_is_let_in_again_on_its_newest_report() {
+    assert_eq!(Scene::restarted().admit().await.0, [Call::Admit(held())]);
+    let mut partly = Scene::restarted();
+    partly.seen.state = LifecycleState::PendingProceed;
+    assert_eq!(partly.admit().await.0, [Call::Admit(held())]);
+    let changes: [(&str, Change); 10] = [
+        ("another wait", |scene| scene.in_place = Some(false)),
+        ("another wait", |scene| scene.in_place = None),
+        ("not let in on proof", |scene| scene.admission.manifest = None),
+        ("not let in on proof", |scene| scene.admission.wait = WaitId(2)),
+        ("another wait", |scene| scene.evidence.wait = WaitId(2)),
+        ("no longer accepted", |scene| scene.group.accepted.truncate(1)),
+        ("not ready", |scene| scene.evidence.readiness = Readiness::NotReady { causes: vec![] }),
+        ("too old", |scene| scene.evidence.received_at = Timestamp(scene.now.0 - 91_000)),
+        ("has booted since", |scene| scene.binding.boot = "boot-3".into()),
+        ("is InService", |scene| scene.seen.state = LifecycleState::InService),
+    ];
+    for (because, change) in changes {
+        let mut scene = Scene::restarted();
+        change(&mut scene);
+        let (sent, answer) = scene.admit().await;
+        assert_eq!(sent, [], "{because}");
+        let Answer::Refused { because: said } = answer else { panic!("{because}: {answer:?}") };
+        assert!(said.contains(because), "{because}: {said}");
+    }
 }
 
 #[tokio::test]

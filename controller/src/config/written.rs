@@ -29,8 +29,10 @@ pub struct Written {
     /// The operators' listener.
     pub operators: Operators,
     /// The cloud.
+    pub aws: Option<Aws>,
+    /// The balancers, where there is no cloud.
     #[serde(default)]
-    pub aws: Aws,
+    pub haproxy: Vec<Balancer>,
     /// Whose signatures count.
     pub trust: Trust,
     /// Where alerts are told.
@@ -135,6 +137,14 @@ pub struct Aws {
     pub lifecycle_queue_url: Option<String>,
 }
 
+/// `[[haproxy]]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Balancer {
+    /// Its Runtime API: a path, or a loopback address and port.
+    pub socket: String,
+}
+
 /// `[trust]`
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -202,6 +212,10 @@ pub struct Group {
     pub breaker_window: Option<Length>,
     /// See [`GroupPolicy::breaker_retry_after`].
     pub breaker_retry_after: Option<Length>,
+    /// See [`Pool::backends`](super::Pool::backends).
+    pub backends: Option<Vec<String>>,
+    /// See [`Pool::wanted`](super::Pool::wanted).
+    pub wanted: Option<u32>,
     /// See [`GroupPolicy::promotion_needs`].
     pub promotion_needs: Option<PromotionNeeds>,
     /// See [`GroupPolicy::survivors_guard`].
@@ -256,6 +270,7 @@ pub struct PromotionNeeds {
 #[expect(missing_docs, reason = "each is documented where it is used: `policy::Limits`")]
 pub struct Limits {
     pub report_age_max: Option<Length>,
+    pub serving_report_age_max: Option<Length>,
     pub describe_age_max: Option<Length>,
     pub describe_every: Option<Length>,
     pub heartbeat_every: Option<Length>,
@@ -273,6 +288,7 @@ impl Limits {
     fn policy(&self) -> policy::Limits {
         let mut limits = policy::Limits::default();
         set(&mut limits.report_age_max, self.report_age_max);
+        set(&mut limits.serving_report_age_max, self.serving_report_age_max);
         set(&mut limits.describe_age_max, self.describe_age_max);
         set(&mut limits.describe_every, self.describe_every);
         set(&mut limits.heartbeat_every, self.heartbeat_every);
@@ -299,6 +315,7 @@ pub(super) fn policy(groups: BTreeMap<GroupName, Group>, limits: &Limits) -> Res
     let limits = limits.policy();
     for (key, length) in [
         ("limits.report_age_max", limits.report_age_max),
+        ("limits.serving_report_age_max", limits.serving_report_age_max),
         ("limits.describe_age_max", limits.describe_age_max),
         ("limits.describe_every", limits.describe_every),
         ("limits.heartbeat_every", limits.heartbeat_every),

@@ -16,7 +16,7 @@ use aws_smithy_http_client::tls::{Provider as TlsProvider, rustls_provider::Cryp
 use portcullis::{
     action::Held,
     instance::{GroupName, InstanceId, LifecycleState},
-    observation::{Answer, GroupFacts, Hook, InstanceFacts},
+    observation::{Answer, Custody, GroupFacts, Hook, InstanceFacts},
     text,
 };
 
@@ -189,6 +189,8 @@ fn facts(group: &AutoScalingGroup, launch_hooks: Vec<Hook>) -> GroupFacts {
         suspended: group.suspended_processes().iter().filter_map(|one| one.process_name().map(Into::into)).collect(),
         instances: group.instances().iter().filter_map(instance_of).collect(),
         activities: Vec::new(),
+        custody: Custody::AtLaunch,
+        unseen: Vec::new(),
         refresh: None,
     }
 }

@@ -7,6 +7,7 @@ use crate::{
     decide::Breaker,
     digest::Digest,
     instance::{InstanceId, LifecycleState},
+    observation::Custody,
     observed::Instance,
     outcome::Status,
     policy::{Mode, SurvivorsGuard},
@@ -17,10 +18,13 @@ use crate::{
 };
 
 impl<'a> Scope<'a> {
-    /// A group that only observes is left as it is: nobody is held in it, so nobody has to be waited for.
+    /// A group that only observes is left as it is: nobody is held in it, so nobody has to be waited for. Behind a balancer
+    /// nothing is scaled in.
     pub(super) fn guard(&self) -> Guard {
+        let custody = self.group.facts.as_ref().map(|facts| facts.custody);
         match self.policy.survivors_guard {
             SurvivorsGuard::Off => Guard::Off,
+            _ if custody == Some(Custody::InPlace) => Guard::Off,
             _ if self.policy.mode == Mode::Observe => Guard::Off,
             _ if self.is_impaired() => Guard::Impaired,
             SurvivorsGuard::WhileImpaired => Guard::AtRest,

@@ -9,7 +9,7 @@ use portcullis::{
     timestamp::Timestamp,
 };
 
-use super::{Event, Fault, LEASE, LEASE_RENEWAL, Lease, SKEW_MAX, World, release, told};
+use super::{Event, Fault, LEASE, LEASE_RENEWAL, Lease, World, release, told};
 use crate::invariants::LEAVING;
 
 impl World {
@@ -93,10 +93,11 @@ impl World {
         }
     }
 
-    /// Somebody sets its clock, forward or back; it has been wrong before.
-    pub(super) fn clock_set(&mut self, index: usize) {
-        if !self.healed {
-            self.controllers[index].skew = self.random.between(0, SKEW_MAX);
+    /// Somebody sets its clock. The controller's own never goes back while the process lives: see its `Clock`.
+    pub(super) fn clock_set(&mut self, index: usize, skew: u64) {
+        let ahead = skew > self.controllers[index].skew || !self.controllers[index].alive;
+        if !self.healed && ahead {
+            self.controllers[index].skew = skew;
             self.controllers[index].clock_set_at = self.now;
             self.figures.clocks_set += 1;
             self.turn(index);
@@ -161,6 +162,7 @@ impl World {
         if self.lease.holder == index && self.lease.until > now {
             let by = (index, self.controllers[index].life);
             self.invariants.tells(by, &self.cloud, &decision, now);
+            self.invariants.nobody_slips(by, &self.cloud, &self.store, now);
         }
         if self.loud {
             decision.rulings.iter().for_each(|(id, ruling)| println!("            {index}: {id} {}", told(ruling)));
@@ -233,6 +235,8 @@ impl World {
         match action {
             Action::Record { key, revision, record } => self.records((index, life), &key, revision, &record),
             Action::Describe(group) => self.describes(index, life, &group),
+            Action::Admit(held) if self.is_in_place(&held.group) => self.lets_in(&held),
+            Action::KeepWaiting(held) if self.is_in_place(&held.group) => self.holds(&held),
             Action::KeepWaiting(held) => self.cloud.heartbeat(&held, self.now),
             Action::Admit(held) => self.ends(&held, true),
             Action::GiveUp(held) => self.ends(&held, false),

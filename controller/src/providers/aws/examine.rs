@@ -3,7 +3,7 @@
 
 use aws_sdk_autoscaling::{
     error::{ProvideErrorMetadata, SdkError},
-    types::{AutoScalingGroup, LifecycleHook},
+    types::{AutoScalingGroup, InstanceMaintenancePolicy, LifecycleHook},
 };
 use portcullis::{
     doctor::{Cloud, Group, Hook, Probe, Settings, Trouble},
@@ -107,7 +107,7 @@ impl AwsProvider {
 }
 
 fn settings(group: &AutoScalingGroup) -> Settings {
-    let percent = group.instance_maintenance_policy().and_then(|policy| policy.min_healthy_percentage());
+    let percent = group.instance_maintenance_policy().and_then(InstanceMaintenancePolicy::min_healthy_percentage);
     Settings {
         healthy_percent_min: percent.and_then(|percent| u32::try_from(percent).ok()),
         suspended: group.suspended_processes().iter().filter_map(|one| one.process_name().map(Into::into)).collect(),
