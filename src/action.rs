@@ -141,6 +141,26 @@ impl Action {
 }
 
 impl AttemptKey {
+    /// Whether it is a call to the cloud. The store and the sinks are ours.
+    pub const fn is_call(&self) -> bool {
+        match self {
+            Self::Record(_) | Self::Tell(..) => false,
+            Self::Describe(_) | Self::Admit(..) | Self::KeepWaiting(..) | Self::GiveUp(..) => true,
+            Self::Protect(..) | Self::Withdraw(..) | Self::Return(..) => true,
+        }
+    }
+
+    /// How many requests it takes, of the one bucket that the cloud has for them all: a description asks for the group, its
+    /// hooks, its targets' health and, while too few serve, its activities.
+    pub const fn cost(&self) -> usize {
+        match self {
+            Self::Record(_) | Self::Tell(..) => 0,
+            Self::Admit(..) | Self::KeepWaiting(..) | Self::GiveUp(..) => 1,
+            Self::Protect(..) | Self::Withdraw(..) | Self::Return(..) => 1,
+            Self::Describe(_) => 3,
+        }
+    }
+
     /// The instance it is about; `None` for what concerns a whole group.
     pub const fn instance(&self) -> Option<&InstanceId> {
         match self {
@@ -150,12 +170,19 @@ impl AttemptKey {
                 | Key::Rejection(id)
                 | Key::Dispute(id)
                 | Key::Override(id)
+                | Key::Trial(id)
                 | Key::Withdrawal(id),
             ) => Some(id),
             Self::Admit(id, _) | Self::KeepWaiting(id, _) | Self::GiveUp(id, _) => Some(id),
             Self::Withdraw(id, _) | Self::Return(id, _) => Some(id),
             Self::Record(
-                Key::Group(_) | Key::Pause(_) | Key::Breaker(_) | Key::Protection(_) | Key::Alert(_) | Key::Freeze(_),
+                Key::Group(_)
+                | Key::Pause(_)
+                | Key::Breaker(_)
+                | Key::Protection(_)
+                | Key::Alert(_)
+                | Key::Detach(_)
+                | Key::Freeze(_),
             )
             | Self::Describe(_)
             | Self::Protect(..)

@@ -9,6 +9,7 @@ use crate::{
     check::certificate::margin,
     instance::{GroupName, InstanceId},
     observation::OwnCertificate,
+    record::Warrant,
     text,
     timestamp::Timestamp,
 };
@@ -131,6 +132,15 @@ pub enum Alert {
         /// What is wrong with the group's hook.
         because: String,
     },
+    /// An operator wants to do without the gate: all that waits is let in.
+    Detached {
+        /// Who, and why.
+        warrant: Warrant,
+        /// Since when.
+        since: Timestamp,
+        /// How many still wait at the hook.
+        waiting: usize,
+    },
 }
 
 impl Alert {
@@ -152,6 +162,7 @@ impl Alert {
             Self::CertificateExpiring { .. } => "certificate_expiring",
             Self::CertificateUnusable { .. } => "certificate_unusable",
             Self::Unguarded { .. } => "unguarded",
+            Self::Detached { .. } => "detached",
         }
     }
 
@@ -171,7 +182,8 @@ impl Alert {
             | Self::RefreshWaits { .. }
             | Self::Unprotected { .. }
             | Self::Deaf { .. }
-            | Self::Unguarded { .. } => Severity::Warning,
+            | Self::Unguarded { .. }
+            | Self::Detached { .. } => Severity::Warning,
         }
     }
 }
@@ -228,6 +240,14 @@ impl fmt::Display for Alert {
                 write!(f, "{}: {because}; what was read before is still shown", one.listener)
             }),
             Self::Unguarded { because } => f.write_str(because),
+            Self::Detached { warrant, since, waiting } => {
+                write!(f, "detached since {since} by {warrant}: the unproven get in; ")?;
+                match waiting {
+                    0 => f.write_str("none waits at the hook any more"),
+                    1 => f.write_str("1 still waits at the hook: do not delete it"),
+                    more => write!(f, "{more} still wait at the hook: do not delete it"),
+                }
+            }
         }
     }
 }

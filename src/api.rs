@@ -197,6 +197,9 @@ pub struct InstanceStatus {
     pub deadline: Option<Timestamp>,
     /// Whether the cloud has taken our CONTINUE for this wait.
     pub continue_accepted: bool,
+    /// Whether it gets traffic: `InService`, and not found unhealthy by its load balancers.
+    #[serde(default)]
+    pub in_service: bool,
     /// Who protects it from scale-in; absent where nobody does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub protected_by: Option<ProtectedBy>,
@@ -220,6 +223,34 @@ pub enum ProtectedBy {
 
 fn known_reason<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Reason>, D::Error> {
     Ok(serde_json::from_value(serde_json::Value::deserialize(deserializer)?).ok())
+}
+
+/// `GET /v1/groups/{group}/trial`: what a group that only observes would have done with its launches.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trial {
+    /// Which group.
+    pub group: GroupName,
+    /// Launches whose wait began since then.
+    pub since: Timestamp,
+    /// How many were proven before their deadline: they would have been held so long, and admitted.
+    pub proven: u64,
+    /// How long that took, in seconds, for half of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proven_after_s_median: Option<u64>,
+    /// And for all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proven_after_s_max: Option<u64>,
+    /// Those that would have been given up, by what they have in common; the most first.
+    pub failures: Vec<TrialFailure>,
+}
+
+/// Launches that would have been given up for the same causes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrialFailure {
+    /// As reasons have them: `app: missing`, `no_report`.
+    pub causes: Vec<String>,
+    /// Which instances.
+    pub instances: Vec<InstanceId>,
 }
 
 /// One line of the audit, and of `GET /v1/events`.
@@ -262,6 +293,15 @@ pub struct ReleaseSummary {
     pub wanted_by: Vec<GroupName>,
     /// The groups that still accept it.
     pub accepted_by: Vec<GroupName>,
+}
+
+/// `GET /v1/doctor`: what is to be mended about the set-up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Examination {
+    /// When it was looked at, by the controller's clock.
+    pub examined_at: Timestamp,
+    /// At least one finding for each group and topic, and of the controller itself.
+    pub findings: Vec<crate::doctor::Finding>,
 }
 
 /// `POST /v1/groups/{group}/promote`: make a release the wanted one.
@@ -334,6 +374,17 @@ pub struct Pause {
     /// For how long, in seconds: up to [`WORD_S_MAX`]; 0 ends a pause.
     #[serde(default = "word_s_default")]
     pub for_s: u64,
+}
+
+/// `POST /v1/groups/{group}/detach`: let in all that waits in a group, proven or not; or, to attach it, no longer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Detach {
+    /// Why.
+    pub reason: String,
+    /// Whether to end it.
+    #[serde(default)]
+    pub attach: bool,
 }
 
 const fn word_s_default() -> u64 {

@@ -71,17 +71,6 @@ impl Attempts {
         self.answered.as_ref().map_or(self.lost_at(limits), |(_, at)| *at)
     }
 
-    /// Until when the other side wants fewer calls; `None` when it did not say so last.
-    pub fn throttled_until(&self, limits: &Limits) -> Option<Timestamp> {
-        match &self.answered {
-            Some((Answer::Throttled, at)) => Some(*at + self.backoff(limits)),
-            None
-            | Some((Answer::Accepted | Answer::NoActiveAction | Answer::Refused { .. } | Answer::Unknown { .. }, _)) => {
-                None
-            }
-        }
-    }
-
     /// Whether the last was accepted.
     pub fn was_accepted(&self) -> bool {
         matches!(self.answered, Some((Answer::Accepted, _)))
@@ -184,18 +173,17 @@ mod tests {
     #[test]
     fn each_answer_says_what_it_says() {
         let refused = || Answer::Refused { because: "no".into() };
-        for (answer, throttled, refusal) in [
-            (None, false, None),
-            (Some(Answer::Accepted), false, None),
-            (Some(Answer::Throttled), true, None),
-            (Some(Answer::NoActiveAction), false, None),
-            (Some(refused()), false, Some("no")),
-            (Some(unknown()), false, None),
+        for (answer, refusal) in [
+            (None, None),
+            (Some(Answer::Accepted), None),
+            (Some(Answer::Throttled), None),
+            (Some(Answer::NoActiveAction), None),
+            (Some(refused()), Some("no")),
+            (Some(unknown()), None),
         ] {
             let accepted = answer == Some(Answer::Accepted);
             let mut attempts = Attempts { sent: 2, ..Attempts::first(Timestamp(0)) };
             answer.into_iter().for_each(|answer| attempts.answered(answer, Timestamp(50)));
-            assert_eq!(attempts.throttled_until(&LIMITS()), throttled.then_some(Timestamp(2_050)));
             assert_eq!(attempts.was_accepted(), accepted);
             assert_eq!(attempts.refused.as_deref(), refusal);
             attempts.sent(Timestamp(60));

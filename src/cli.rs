@@ -7,8 +7,11 @@ use clap::Parser;
 
 mod acknowledge;
 mod answer;
+mod attach;
 mod client;
 mod clock;
+mod detach;
+mod doctor;
 mod events;
 mod explain;
 mod files;
@@ -23,6 +26,7 @@ mod resume;
 mod retry;
 mod status;
 mod token;
+mod trial;
 mod withdraw;
 
 use answer::Answer;
@@ -53,13 +57,17 @@ commands! {
     Status(status),
     Explain(explain),
     Events(events),
+    Doctor(doctor),
     Acknowledge(acknowledge),
     Override(r#override),
     Pause(pause),
     Resume(resume),
+    Detach(detach),
+    Attach(attach),
     Retry(retry),
     Withdraw(withdraw),
     Token(token),
+    Trial(trial),
     Rehearse(rehearse),
 }
 

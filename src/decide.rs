@@ -7,8 +7,8 @@
 //! beyond what its group may lose (`withdraw`), and they are protected while new ones are not proven (`survivors`). Last come
 //! attempts under way and backoff (`retry`), the lease, and the budget of calls (`budget`).
 //!
-//! The order of the rules is an argument: what is being withdrawn is so whatever its state (`withdrawn`), what cannot be completed
-//! comes first of what waits (`no_hook`, `waits`), then what was done already
+//! The order of the rules is an argument: what is being withdrawn is so whatever its state (`withdrawn`), what can be held again
+//! comes next (`in_place`), what cannot be completed comes first of what waits (`no_hook`, `waits`), then what was done already
 //! and cannot be undone (`admitted`, `rejected`) and what an operator says (`operator`), then what proof allows (`admit`), then
 //! what its absence demands (`give_up`, `hold`). `hold` takes every waiting instance that is left, so none is without a reason.
 
@@ -48,6 +48,7 @@ mod freeze;
 mod give_up;
 mod heartbeat;
 mod hold;
+mod in_place;
 mod no_hook;
 mod operator;
 mod opinion;
@@ -59,6 +60,7 @@ mod retry;
 mod serving;
 mod survivors;
 mod tell;
+pub mod trial;
 mod waits;
 mod withdraw;
 mod withdrawn;
@@ -88,6 +90,7 @@ pub fn decide(observed: &Observed, policy: &Policy, now: Timestamp) -> Decision 
     let mut opinions = opinions(observed, policy, now);
     let mut wakes: BTreeSet<Timestamp> = opinions.values().filter_map(|opinion| opinion.wake_at).collect();
     let mut wishes = describe::due(observed, policy, now, &mut wakes);
+    wishes.extend(trial::due(observed, policy, now, &mut wakes));
     let breakers = breaker::veto(&mut opinions, observed, policy, now, &mut wishes, &mut wakes);
     pacing::one_each(&mut opinions, &breakers, observed, policy, now);
     let freezes = freeze::of_each(observed, policy, now, &mut wishes, &mut wakes);
@@ -113,8 +116,9 @@ pub fn decide(observed: &Observed, policy: &Policy, now: Timestamp) -> Decision 
 type Rule = fn(&Case<'_>) -> Option<Opinion>;
 
 /// The first that answers wins.
-const RULES: [Rule; 10] = [
+const RULES: [Rule; 11] = [
     withdrawn::rule,
+    in_place::rule,
     serving::rule,
     no_hook::rule,
     waits::rule,

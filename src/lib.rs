@@ -14,6 +14,7 @@
 //! | [`check`], [`outcome`], [`report`], [`challenge`] | one thing to verify, what came of it, and the proof that it is fresh |
 //! | [`observation`], [`observed`], [`record`], [`attempt`] | what the controller knows, and how it came to know it |
 //! | [`policy`], [`decide`], [`action`], [`reason`], [`verdict`] | what it makes of that |
+//! | [`doctor`] | what is to be mended about a set-up, and how |
 //! | [`api`] | what travels between the programs |
 //! | [`reveal`] | what the configuration of a web server reveals, for hints and for the check of it |
 //! | `tree` | walking and hashing real files: the only IO here, behind the feature `tree` |
@@ -35,6 +36,7 @@ pub mod check;
 pub mod decide;
 pub mod diff;
 pub mod digest;
+pub mod doctor;
 pub mod duration;
 pub mod exposition;
 pub mod facts;
@@ -47,6 +49,7 @@ pub mod observation;
 pub mod observed;
 pub mod outcome;
 pub mod policy;
+pub mod pressure;
 pub mod reason;
 pub mod record;
 pub mod rehearse;

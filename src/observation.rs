@@ -128,9 +128,27 @@ pub struct GroupFacts {
     /// Why the cloud's last attempts at launching failed, in its words, newest first; asked for only while too few serve.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub activities: Vec<String>,
+    /// How its instances are held.
+    #[serde(default)]
+    pub custody: Custody,
+    /// What could not be seen of it, in words: one of its balancers does not answer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unseen: Vec<String>,
     /// The instance refresh that is under way; asked for only while an instance is protected from scale-in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refresh: Option<Refresh>,
+}
+
+/// How the instances of a group are held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Custody {
+    /// Once, when they are launched, by a hook with timers. What is past it is past; what is given up ends, and another comes.
+    #[default]
+    AtLaunch,
+    /// Where they are, by a balancer that sends them nothing. It lets them in and holds them again as often as it is told to,
+    /// forgets what it was told when it restarts, and can end nothing.
+    InPlace,
 }
 
 /// The cloud replaces all instances of a group, a few at a time.
@@ -147,8 +165,7 @@ pub struct Refresh {
 impl GroupFacts {
     /// Whether fewer instances serve than are wanted.
     pub fn is_short(&self) -> bool {
-        let serving = self.instances.iter().filter(|instance| instance.state == LifecycleState::InService);
-        serving.count() < self.desired as usize
+        self.instances.iter().filter(|instance| instance.serves()).count() < self.desired as usize
     }
 }
 
@@ -177,4 +194,15 @@ pub struct InstanceFacts {
     pub launch_template: Option<String>,
     /// Whether it is protected from scale-in.
     pub protected: bool,
+    /// Whether the load balancers of its group find it healthy; true where there are none. None when they could not be asked, and
+    /// of one that is not `InService`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub healthy: Option<bool>,
+}
+
+impl InstanceFacts {
+    /// Whether it gets traffic, as far as is known: in service is not yet that.
+    pub fn serves(&self) -> bool {
+        self.state == LifecycleState::InService && self.healthy != Some(false)
+    }
 }

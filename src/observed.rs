@@ -10,6 +10,7 @@ use crate::{
     attempt::Attempts,
     instance::{GroupName, InstanceId, LifecycleState},
     observation::{GroupFacts, Observation, OwnCertificate},
+    pressure::Pressure,
     record::{Key, Record},
     report::Evidence,
     timestamp::Timestamp,
@@ -35,6 +36,8 @@ pub struct Observed {
     pub removed: BTreeMap<Key, u64>,
     /// What was tried.
     pub attempts: BTreeMap<AttemptKey, Attempts>,
+    /// How much of the budget of calls the cloud lets us have.
+    pub pressure: Pressure,
     /// What this controller's listeners show, by their names.
     pub certificates: BTreeMap<alloc::string::String, OwnCertificate>,
     /// The lease, if one was ever held: epoch and end.
@@ -54,6 +57,8 @@ pub struct Group {
     pub noticed_at: Option<Timestamp>,
     /// Since when fewer instances serve than are wanted, by whole descriptions without a break.
     pub short_since: Option<Timestamp>,
+    /// Since when a part of it cannot be seen, likewise.
+    pub unseen_since: Option<Timestamp>,
 }
 
 /// An instance as last described, with what its agent said.
@@ -67,6 +72,8 @@ pub struct Instance {
     pub protected: bool,
     /// When that was asked for.
     pub described_at: Timestamp,
+    /// Whether its load balancers find it healthy, when they were last asked.
+    pub healthy: Option<bool>,
     /// Since when it serves, by descriptions without a break.
     pub serving_since: Option<Timestamp>,
     /// The newest report.
@@ -77,6 +84,13 @@ pub struct Instance {
     pub well_since: Option<Timestamp>,
     /// The same, of reports in which something failed that counts while it serves.
     pub drifting_since: Option<Timestamp>,
+}
+
+impl Instance {
+    /// Whether it gets traffic, as far as is known.
+    pub fn serves(&self) -> bool {
+        self.state == LifecycleState::InService && self.healthy != Some(false)
+    }
 }
 
 impl Observed {

@@ -111,15 +111,15 @@ pub struct GroupPolicy {
     pub breaker_retry_after: Duration,
     /// Default `while_impaired`: an old one must not go before a new one is proven, and otherwise scale-in is nobody's business.
     pub survivors_guard: SurvivorsGuard,
-    /// So much of what is wanted must serve, in percent. Default 50: half a fleet is slow, less of it is down.
-    pub ready_min_percent: u32,
+    /// See [`ready_min`](Self::ready_min).
+    pub ready_min: Option<u32>,
 }
 
 impl GroupPolicy {
-    /// How many must serve where so many are wanted: never none.
-    pub fn ready_min(&self, desired: u32) -> usize {
-        let ready = u64::from(desired).saturating_mul(u64::from(self.ready_min_percent)).div_ceil(100);
-        usize::try_from(ready).unwrap_or(usize::MAX).max(1)
+    /// So many proven instances must go on serving, whatever is done. By default half of those that are wanted, and one at least:
+    /// fewer would not carry the load.
+    pub fn ready_min(&self, desired: u32) -> u32 {
+        self.ready_min.unwrap_or(desired.div_ceil(2).max(1))
     }
 
     /// How many may not serve where so many are wanted, when one is withdrawn: one at least.
@@ -155,7 +155,7 @@ impl Default for GroupPolicy {
             common_cause_percent: 20,
             common_cause_window: Duration::from_secs(5 * 60),
             survivors_guard: SurvivorsGuard::WhileImpaired,
-            ready_min_percent: 50,
+            ready_min: None,
         }
     }
 }
@@ -174,6 +174,9 @@ pub struct PromotionNeeds {
 pub struct Limits {
     /// A report must be no older than this at CONTINUE. Default 30 s: six reports of a waiting agent.
     pub report_age_max: Duration,
+    /// Of a server that was let in and that a restart of its balancer holds again: to let it in once more, a report must be no
+    /// older than this. Default 90 s: a serving agent reports every 60 s, and takes its time.
+    pub serving_report_age_max: Duration,
     /// A description must be no older than this at CONTINUE. Default 10 s.
     pub describe_age_max: Duration,
     /// A group is described at least this often. Default 15 s (± 20 %, added by the loop): well below any deadline, and 4 calls
@@ -196,7 +199,9 @@ pub struct Limits {
     pub undescribed_after: Duration,
     /// An alert that nobody acknowledged is told again after this. Default 30 min.
     pub alert_repeat_every: Duration,
-    /// At most this many calls to the cloud are under way at a time; the rest come in a later turn. Default 50.
+    /// At most this many calls to the cloud are under way at a time (a description counts as three); the rest come in a later
+    /// turn. While the cloud throttles, a share of it is the most for each second: halved each time, and growing slowly. Default
+    /// 50: a scale-out of hundreds within seconds, and little enough that AWS mostly takes it.
     pub calls_per_turn_max: usize,
 }
 
@@ -204,6 +209,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             report_age_max: Duration::from_secs(30),
+            serving_report_age_max: Duration::from_secs(90),
             describe_age_max: Duration::from_secs(10),
             describe_every: Duration::from_secs(15),
             heartbeat_every: Duration::from_secs(600),
@@ -247,11 +253,11 @@ mod tests {
 
     #[test]
     fn how_many_must_serve() {
-        for (desired, percent, ready_min) in
-            [(0, 50, 1), (1, 50, 1), (2, 50, 1), (3, 50, 2), (9, 50, 5), (9, 0, 1), (7, 100, 7)]
-        {
-            let policy = GroupPolicy { ready_min_percent: percent, ..GroupPolicy::default() };
-            assert_eq!(policy.ready_min(desired), ready_min, "{percent} % of {desired}");
+        let policy = GroupPolicy::default();
+        for (desired, ready_min) in [(0, 1), (1, 1), (2, 1), (3, 2), (9, 5), (10, 5)] {
+            assert_eq!(policy.ready_min(desired), ready_min, "of {desired}");
         }
+        let own = GroupPolicy { ready_min: Some(7), ..policy };
+        assert_eq!(own.ready_min(10), 7);
     }
 }

@@ -101,6 +101,8 @@ pub enum Reason {
         /// Their names.
         hooks: Vec<String>,
     },
+    /// It gets traffic though it is held: somebody else, or a restart, let it in. It is being held again.
+    Slipped,
     /// The group has no launch hook of ours to complete.
     NoHook {
         /// The name it should have.
@@ -266,6 +268,7 @@ impl Reason {
             Self::AdmissionNotRecorded => "admission_not_recorded",
             Self::AwaitingDescription => "awaiting_description",
             Self::OtherHooks { .. } => "other_hooks",
+            Self::Slipped => "slipped",
             Self::NoHook { .. } => "no_hook",
             Self::Listening { .. } => "listening",
             Self::AbandonPaced { .. } => "abandon_paced",
@@ -361,6 +364,7 @@ impl fmt::Display for Reason {
             Self::OtherHooks { hooks } => {
                 write!(f, "admitted; still held by other launch hooks: {}", text::visible(&hooks.join(", ")))
             }
+            Self::Slipped => f.write_str("it gets traffic though it is held; it is being held again"),
             Self::NoHook { wanted, others } => {
                 write!(f, "the group has no launch hook named `{}`", text::visible(wanted))?;
                 write!(f, ", so that nothing can be done for it; it is held by: {}", text::visible(&others.join(", ")))

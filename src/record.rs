@@ -16,9 +16,10 @@ use crate::{
     timestamp::Timestamp,
 };
 
-/// Where a record is kept. Written as a path: `group/NAME`, `pause/NAME`, `breaker/NAME`, `protection/NAME`, `alert/CODE/NAME`,
+/// Where a record is kept. Written as a path: `group/NAME`, `pause/NAME`, `detach/NAME`, `breaker/NAME`, `protection/NAME`,
+/// `alert/CODE/NAME`,
 /// `wait/ID`, `admission/ID`, `rejection/ID`,
-/// `dispute/ID`, `override/ID`, `freeze/NAME`, `withdrawal/ID`.
+/// `dispute/ID`, `override/ID`, `trial/ID`, `freeze/NAME`, `withdrawal/ID`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Key {
@@ -46,6 +47,10 @@ pub enum Key {
     Freeze(GroupName),
     /// An instance's last withdrawal.
     Withdrawal(InstanceId),
+    /// What would have become of an instance whose group only observes.
+    Trial(InstanceId),
+    /// Whether an operator wants to do without the gate.
+    Detach(GroupName),
 }
 
 impl Key {
@@ -64,6 +69,8 @@ impl Key {
             Self::Override(id) => ("override/", &id.0),
             Self::Freeze(name) => ("freeze/", &name.0),
             Self::Withdrawal(id) => ("withdrawal/", &id.0),
+            Self::Trial(id) => ("trial/", &id.0),
+            Self::Detach(name) => ("detach/", &name.0),
         };
         [family, name].concat()
     }
@@ -87,6 +94,8 @@ impl Key {
             "override" => Some(Self::Override(name.into())),
             "freeze" => Some(Self::Freeze(name.into())),
             "withdrawal" => Some(Self::Withdrawal(name.into())),
+            "trial" => Some(Self::Trial(name.into())),
+            "detach" => Some(Self::Detach(name.into())),
             _ => None,
         }
     }
@@ -126,6 +135,10 @@ pub enum Record {
     Freeze(FreezeRecord),
     /// Under [`Key::Withdrawal`].
     Withdrawal(WithdrawalRecord),
+    /// Under [`Key::Trial`].
+    Trial(TrialRecord),
+    /// Under [`Key::Detach`].
+    Detach(DetachRecord),
 }
 
 /// What a group accepts: written by operators' promotions.
@@ -226,6 +239,22 @@ pub enum Word {
     Reject,
 }
 
+/// What a group that only observes would have done with a launch: written once, when that is known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrialRecord {
+    /// The group it was launched in.
+    pub group: GroupName,
+    /// Which wait.
+    pub wait: WaitId,
+    /// When the wait began.
+    pub since: Timestamp,
+    /// When it was proven; else when it would have been given up.
+    pub at: Timestamp,
+    /// Why it would have been given up, as [`Reason::causes`](crate::reason::Reason::causes) has it; none: it was proven.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub causes: Vec<String>,
+}
+
 /// An operator's word that nothing is to be done to the waiting instances of a group, for a time: they are kept waiting.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PauseRecord {
@@ -235,6 +264,19 @@ pub struct PauseRecord {
     pub at: Timestamp,
     /// When it is no longer in effect.
     pub until: Timestamp,
+}
+
+/// An operator's word that a group is to do without the gate: everything that waits in it is let in, proven or not, until the
+/// operator says otherwise. Without an end of its own, since it is how to leave.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DetachRecord {
+    /// Who said so, and why; or who ended it.
+    pub warrant: Warrant,
+    /// When it was said.
+    pub at: Timestamp,
+    /// When it was ended. None while it is in effect.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<Timestamp>,
 }
 
 /// That launches of a group keep failing: written when it stops replacing them, when another one failed all the same, and when

@@ -7,8 +7,8 @@ use std::{
 
 use portcullis::{
     action::{Action, AttemptKey, Departure, Held, Protection},
-    instance::{GroupName, InstanceId, LifecycleState},
-    observation::{Answer, Description, Observation},
+    instance::{GroupName, InstanceId, LifecycleState, WaitId},
+    observation::{Answer, Custody, Description, Observation},
     policy::Mode,
     record::{AdmissionRecord, GroupRecord, Key, Record, Stage, Way, Word},
     report::{Evidence, Readiness},
@@ -209,6 +209,7 @@ impl Actor {
             Some(Word::Reject) => return Err("an operator gives it up".into()),
             Some(Word::Admit) => return self.still_waits(held),
             None if mode == Mode::Observe => return Ok(()),
+            None if self.is_detached(held).map_err(unreadable)? => return self.still_waits(held),
             None => self.is_not_paused(&held.group)?,
         }
         let group = records::read(store, &Key::Group(held.group.clone()).path()).map_err(unreadable)?;
@@ -222,7 +223,11 @@ impl Actor {
         if store.get(&Key::Dispute(held.instance.clone()).path()).map_err(unreadable)?.is_some() {
             return Err("two keys claim to be this instance".into());
         }
-        self.agree(held, &group, &admission, &evidence)?;
+        if self.was_let_in(held)? {
+            self.stands(held, &group, &admission, &evidence)?;
+        } else {
+            self.agree(held, &group, &admission, &evidence)?;
+        }
         self.present_boot(&evidence).map_err(unreadable)?.then_some(()).ok_or("the instance has booted since")?;
         self.still_waits(held)
     }
@@ -235,6 +240,12 @@ impl Actor {
             Some((_, Record::Override(said))) if said.wait == held.wait && now < said.until => Some(said.word),
             _ => None,
         })
+    }
+
+    /// Whether the group does without the gate, now.
+    fn is_detached(&self, held: &Held) -> Result<bool, StoreError> {
+        let record = records::read(&*self.parts.store, &Key::Detach(held.group.clone()).path())?;
+        Ok(matches!(record, Some((_, Record::Detach(detached))) if detached.ended_at.is_none()))
     }
 
     fn is_not_paused(&self, group: &GroupName) -> Result<(), String> {
@@ -263,6 +274,43 @@ impl Actor {
             (admission.boot.as_ref() == Some(&evidence.boot), "the last report is of another boot"),
             (evidence.readiness == Readiness::Ready, "the last report is not ready"),
             (self.parts.clock.now().since(evidence.received_at) <= limits.report_age_max, "the last report is too old"),
+        ];
+        checks.iter().find(|(holds, _)| !holds).map_or(Ok(()), |(_, because)| Err((*because).into()))
+    }
+
+    /// Whether a balancer let it in in this wait, and holds it again because it was restarted.
+    fn was_let_in(&self, held: &Held) -> Result<bool, String> {
+        if !self.is_in_place(&held.group) {
+            return Ok(false);
+        }
+        let wait = records::read(&*self.parts.store, &Key::Wait(held.instance.clone()).path());
+        Ok(match wait.map_err(|error| error.to_string())? {
+            Some((_, Record::Wait(wait))) => wait.over && wait.wait == held.wait,
+            _ => false,
+        })
+    }
+
+    fn is_in_place(&self, group: &GroupName) -> bool {
+        let snapshot = self.snapshots.borrow();
+        let facts = snapshot.observed.groups.get(group).and_then(|group| group.facts.as_ref());
+        facts.is_some_and(|facts| facts.custody == Custody::InPlace)
+    }
+
+    /// As [`agree`](Self::agree), for what was let in before: what it says as it serves is good enough.
+    fn stands(
+        &self,
+        held: &Held,
+        group: &GroupRecord,
+        admission: &AdmissionRecord,
+        evidence: &Evidence,
+    ) -> Result<(), String> {
+        let age_max = self.parts.policy.limits.serving_report_age_max;
+        let checks = [
+            (admission.wait == held.wait && admission.manifest.is_some(), "it was not let in on proof"),
+            (evidence.wait == held.wait || evidence.wait == WaitId(0), "the last report is of another wait"),
+            (group.accepted.contains(&evidence.manifest), "the last report is for a release no longer accepted"),
+            (evidence.readiness == Readiness::Ready, "the last report is not ready"),
+            (self.parts.clock.now().since(evidence.received_at) <= age_max, "the last report is too old"),
         ];
         checks.iter().find(|(holds, _)| !holds).map_or(Ok(()), |(_, because)| Err((*because).into()))
     }

@@ -178,18 +178,24 @@ pub(crate) fn line_of(key: &Key, record: &Record) -> Option<Entry> {
             };
             ("withdrawal", it.changed_at, Some(it.group.clone()), text)
         }
+        Record::Trial(it) if !it.causes.is_empty() => {
+            let text = format!("wait {} would have been given up: {}", it.wait, it.causes.join("; "));
+            ("trial", it.at, Some(it.group.clone()), text)
+        }
         // Of protection, the calls are told, with whom they name.
         Record::Group(_)
         | Record::Wait(_)
         | Record::Dispute(_)
         | Record::Pause(_)
         | Record::Override(_)
-        | Record::Protection(_) => {
+        | Record::Trial(_)
+        | Record::Protection(_)
+        | Record::Detach(_) => {
             return None;
         }
     };
     let instance = match key {
-        Key::Admission(id) | Key::Rejection(id) | Key::Withdrawal(id) => Some(id.clone()),
+        Key::Admission(id) | Key::Rejection(id) | Key::Trial(id) | Key::Withdrawal(id) => Some(id.clone()),
         _ => None,
     };
     let group = group.or_else(|| match key {

@@ -15,11 +15,13 @@ use portcullis::{
 };
 
 mod duration;
+mod haproxy;
 mod written;
 
 pub use duration::Length;
+pub use haproxy::{Haproxy, Pool, Socket};
 use written::ping_every;
-pub use written::{Agents, Alerts, Aws, Drift, Group, Limits, Operators, Tls, Token, Trust, Written};
+pub use written::{Agents, Alerts, Aws, Balancer, Drift, Group, Limits, Operators, Tls, Token, Trust, Written};
 
 /// All that the controller is told, validated.
 #[derive(Debug, Clone)]
@@ -38,8 +40,8 @@ pub struct Config {
     pub operators: Listener,
     /// Who may speak as an operator: name by the SHA-256 of the token.
     pub operator_tokens: Vec<(Digest, String)>,
-    /// Region and endpoint of the cloud.
-    pub aws: Aws,
+    /// Who holds the instances.
+    pub holder: Holder,
     /// Whose signatures make a manifest.
     pub trust: TrustedKeys,
     /// What may be promoted in which group.
@@ -50,6 +52,15 @@ pub struct Config {
     pub dead_man: DeadMan,
     /// What the decisions go by.
     pub policy: Policy,
+}
+
+/// Who holds the instances, and lets them in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Holder {
+    /// AWS Auto Scaling.
+    Aws(Aws),
+    /// HAProxy, in front of servers that nobody launches.
+    Haproxy(Haproxy),
 }
 
 /// The dead man's switch.
@@ -176,6 +187,12 @@ impl Config {
             return Err(refused("audit_lines_max", &format!("must be {AUDIT_LINES_MIN} at least")));
         }
         let sinks = sinks(written.alerts, dir)?;
+        let haproxy = haproxy::haproxy(&written.haproxy, &written.groups, dir)?;
+        let (holder, limits) = match (haproxy, written.aws) {
+            (Some(_), Some(_)) => return Err(refused("aws", "one controller has either `[aws]` or `[[haproxy]]`")),
+            (Some(haproxy), None) => (Holder::Haproxy(haproxy), haproxy::limits(written.limits)),
+            (None, aws) => (Holder::Aws(aws.unwrap_or_default()), written.limits),
+        };
         let dead_man = dead_man(written.dead_man, dir)?;
         let Operators { listen, tls, requests_per_minute_max, connections_max, tokens: operator_tokens } =
             written.operators;
@@ -188,13 +205,10 @@ impl Config {
             agents: listener("agents", written.agents, dir)?,
             operators: listener("operators", operators, dir)?,
             operator_tokens: tokens(operator_tokens, dir)?,
-            aws: written.aws,
+            holder,
             trust: trust(&written.trust, dir)?,
             pins: written.groups.iter().map(|(name, group)| (name.clone(), group.pin())).collect(),
-            policy: Policy {
-                sinks: sinks.keys().cloned().collect(),
-                ..written::policy(written.groups, &written.limits)?
-            },
+            policy: Policy { sinks: sinks.keys().cloned().collect(), ..written::policy(written.groups, &limits)? },
             sinks,
             dead_man,
         })

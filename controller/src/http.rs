@@ -20,6 +20,7 @@ use crate::{
     clock::Clock,
     config::Config,
     metrics::{self, Metrics},
+    providers::Provider,
     reconcile::{Notices, Snapshot},
     stores::{Entry, Store},
 };
@@ -40,6 +41,7 @@ use releases::Releases;
 pub struct App {
     pub(crate) config: Config,
     pub(crate) store: Arc<dyn Store>,
+    pub(crate) provider: Arc<dyn Provider>,
     pub(crate) clock: Clock,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) audit: Audit,
@@ -54,6 +56,8 @@ pub struct App {
     /// Lines about refusals that the audit takes: strangers must not fill the disk.
     refusal_lines: Window,
     bodies: Semaphore,
+    /// Held by whoever examines the set-up.
+    pub(crate) examining: tokio::sync::Mutex<()>,
     pub(crate) offenders: Offenders,
 }
 
@@ -61,6 +65,8 @@ pub struct App {
 pub struct AppParts {
     /// Where records are kept.
     pub store: Arc<dyn Store>,
+    /// The cloud: to be examined, nothing more.
+    pub provider: Arc<dyn Provider>,
     /// The time.
     pub clock: Clock,
     /// What is counted.
@@ -78,11 +84,12 @@ pub struct AppParts {
 impl App {
     /// The state of both listeners.
     pub fn new(config: Config, parts: AppParts) -> Arc<Self> {
-        let AppParts { store, clock, metrics, audit, notices, snapshots, mac } = parts;
+        let AppParts { store, provider, clock, metrics, audit, notices, snapshots, mac } = parts;
         let releases = Releases::new(Arc::clone(&store), config.trust.clone());
         Arc::new(Self {
             config,
             store,
+            provider,
             clock,
             metrics,
             audit,
@@ -94,6 +101,7 @@ impl App {
             refused: Mutex::default(),
             refusal_lines: Window::new(REFUSAL_LINES_PER_MINUTE_MAX),
             bodies: Semaphore::new(BODIES_MAX),
+            examining: tokio::sync::Mutex::default(),
             offenders: Offenders::default(),
         })
     }

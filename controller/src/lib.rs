@@ -28,5 +28,6 @@ pub mod providers;
 pub mod reconcile;
 pub mod records;
 pub mod run;
+pub mod sources;
 pub mod stores;
 pub mod sweep;

@@ -12,8 +12,8 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use portcullis_controller::{
     clock::Clock,
-    config::{Config, ConfigError},
-    providers::aws::AwsProvider,
+    config::{Config, ConfigError, Holder},
+    providers::{Provider, aws::AwsProvider, haproxy::HaproxyProvider},
     run::Controller,
     stores::redb::RedbStore,
 };
@@ -91,7 +91,10 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen to signals")?;
     let interrupt = tokio::spawn(async { tokio::signal::ctrl_c().await.is_ok() });
     let store = Arc::new(RedbStore::open_keeping(&config.store, config.audit_lines_max)?);
-    let provider = Arc::new(AwsProvider::connect(&config.aws, config.policy.limits.call_timeout).await);
+    let provider: Arc<dyn Provider> = match &config.holder {
+        Holder::Aws(aws) => Arc::new(AwsProvider::connect(aws, config.policy.limits.call_timeout).await),
+        Holder::Haproxy(haproxy) => Arc::new(HaproxyProvider::new(haproxy.clone())),
+    };
     let controller = Controller::start(config, store, provider, Clock::system()).await?;
     let line = format!("agents on {}, operators on {}", controller.agents, controller.operators);
     writeln!(std::io::stdout(), "{line}").context("cannot write to stdout")?;

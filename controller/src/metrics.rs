@@ -30,6 +30,12 @@ pub struct Metrics {
     pub described: Family<Group, Gauge<f64, AtomicU64>>,
     /// Observations that found the queue full; the next describing makes up for them.
     pub observations_dropped: Counter,
+    /// Messages in the queue of notices, by kind.
+    pub notices: Family<Kind, Counter>,
+    /// Requests to the queue of notices that failed.
+    pub notice_queue_failures: Counter,
+    /// Whether the queue of notices was reached the last time; 0 also where there is none.
+    pub notice_queue_reached: Gauge,
     /// Audit lines that found the queue full, or the store failing.
     pub audit_dropped: Counter,
     /// Audit lines that were dropped because newer ones needed their room: `audit_lines_max`.
@@ -54,10 +60,10 @@ pub struct Metrics {
     pub dead_man_last_ping: Gauge<f64, AtomicU64>,
 }
 
-/// A label: the kind of a problem.
+/// A label: the kind of a problem, or of a notice.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct Kind {
-    /// The word after `urn:portcullis:problem:`.
+    /// For a problem, the word after `urn:portcullis:problem:`.
     pub kind: &'static str,
 }
 
@@ -123,6 +129,17 @@ impl Metrics {
                 "observations_dropped",
                 "Notices dropped by a full queue",
                 metrics.observations_dropped.clone(),
+            );
+            of.register("notices", "Messages in the queue of notices, by kind", metrics.notices.clone());
+            of.register(
+                "notice_queue_failures",
+                "Requests to the queue of notices that failed",
+                metrics.notice_queue_failures.clone(),
+            );
+            of.register(
+                "notice_queue_reached",
+                "Whether the queue of notices was reached the last time",
+                metrics.notice_queue_reached.clone(),
             );
             of.register("audit_dropped", "Audit lines lost", metrics.audit_dropped.clone());
             of.register(

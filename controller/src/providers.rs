@@ -1,14 +1,18 @@
 //! Clouds and load balancers: describe what there is, perform one call. A provider decides nothing and retries nothing.
 
-use std::{collections::BTreeMap, future::Future, pin::Pin};
+use std::{collections::BTreeMap, future::Future, pin::Pin, sync::Arc};
 
 use portcullis::{
     action::{Departure, Held, Protection},
+    doctor,
     instance::GroupName,
     observation::{Answer, GroupFacts},
 };
 
+use crate::{clock::Clock, sources::lifecycle_queue::Queue};
+
 pub mod aws;
+pub mod haproxy;
 
 /// What one `describe` brought, by group: facts (`None`: there is no such group), or how the call failed.
 pub type Described = BTreeMap<GroupName, Result<Option<GroupFacts>, Answer>>;
@@ -40,4 +44,20 @@ pub trait Provider: Send + Sync {
 
     /// Makes one call, once.
     fn perform(&self, call: Call) -> Pending<'_, Answer>;
+
+    /// Where notices come from, if they do. Nothing depends on them.
+    fn queue(&self) -> Option<Arc<dyn Queue>> {
+        None
+    }
+
+    /// Gathers what an operator should know before it matters, of groups and the hooks they should have. `None` where there is
+    /// no cloud to ask.
+    fn examine<'a>(
+        &'a self,
+        groups: &'a [(GroupName, String)],
+        clock: &'a Clock,
+    ) -> Pending<'a, Option<doctor::Cloud>> {
+        let _ = (groups, clock);
+        Box::pin(async { None })
+    }
 }

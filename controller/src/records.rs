@@ -167,10 +167,10 @@ const EVIDENCE: &str = "evidence/";
 const ENDED: &str = "ended/";
 
 /// The families of what is kept of an instance and the core knows: one list, for loading as for sweeping.
-pub(crate) const OF_INSTANCES: [&str; 8] =
-    ["wait/", "admission/", "rejection/", "dispute/", "override/", "withdrawal/", EVIDENCE, ENDED];
+pub(crate) const OF_INSTANCES: [&str; 9] =
+    ["wait/", "admission/", "rejection/", "dispute/", "override/", "trial/", "withdrawal/", EVIDENCE, ENDED];
 
 /// All families that the core knows.
 pub(crate) fn observed() -> impl Iterator<Item = &'static str> {
-    ["group/", "pause/", "breaker/", "protection/", "alert/", "freeze/"].into_iter().chain(OF_INSTANCES)
+    ["group/", "pause/", "breaker/", "protection/", "alert/", "detach/", "freeze/"].into_iter().chain(OF_INSTANCES)
 }

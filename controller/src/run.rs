@@ -24,6 +24,7 @@ use crate::{
     providers::Provider,
     reconcile::{Notices, Parts, Reconciler},
     records::{self, ChallengeKey},
+    sources::lifecycle_queue::{Patience, Source},
     stores::{Batch, Store, StoreError},
 };
 
@@ -78,10 +79,11 @@ impl Controller {
         let (snapshots, seen) = watch::channel(Arc::default());
         let parts = AppParts {
             store: Arc::clone(&store),
+            provider: Arc::clone(&provider),
             clock: clock.clone(),
             metrics: Arc::clone(&metrics),
             audit: audit.clone(),
-            notices,
+            notices: notices.clone(),
             snapshots: seen.clone(),
             mac,
         };
@@ -91,6 +93,15 @@ impl Controller {
             Ok((name.clone(), sink?))
         });
         let sinks: Arc<Sinks> = Arc::new(sinks.collect::<Result<_, StartError>>()?);
+        let queue = provider.queue().map(|queue| Source {
+            queue,
+            gated: config.policy.groups.keys().cloned().collect(),
+            notices: notices.clone(),
+            snapshots: seen.clone(),
+            clock: clock.clone(),
+            metrics: Arc::clone(&metrics),
+            patience: Patience::default(),
+        });
         let heard = Arc::new(Heard::default());
         let watched = dead_man::Parts {
             snapshots: seen.clone(),
@@ -113,13 +124,17 @@ impl Controller {
         let (stop, stopped) = watch::channel(false);
         let system = |error: std::io::Error| StartError::System(error.to_string());
         let (agents_url, operators_url) = (agents.url().map_err(system)?, operators.url().map_err(system)?);
-        let tasks = vec![
+        let mut tasks = vec![
             tokio::spawn(reconciler.run(stopped.clone())),
             tokio::spawn(dead_man.run(stopped.clone())),
             tokio::spawn(agents.run(stopped.clone())),
-            tokio::spawn(operators.run(stopped)),
+            tokio::spawn(operators.run(stopped.clone())),
             writer,
         ];
+        if let Some(source) = queue {
+            let receiving = tokio::spawn(source.run());
+            tasks.push(tokio::spawn(ends(receiving, stopped)));
+        }
         Ok(Self { agents: agents_url, operators: operators_url, stop, tasks })
     }
 
@@ -131,6 +146,13 @@ impl Controller {
             let _: Result<Result<(), JoinError>, _> = tokio::time::timeout(STOP_MAX, task).await;
         }
     }
+}
+
+/// Ends what would go on for ever, when it is time.
+async fn ends(task: JoinHandle<()>, mut stopped: watch::Receiver<bool>) {
+    // Nobody is left to say it: that is as good.
+    let _ = stopped.wait_for(|stopped| *stopped).await.is_ok();
+    task.abort();
 }
 
 /// What an operator must not overlook.

@@ -106,6 +106,7 @@ fn written_at(record: &Record) -> Timestamp {
         | Record::Breaker(_)
         | Record::Protection(_)
         | Record::Alert(_)
+        | Record::Detach(_)
         | Record::Freeze(_) => Timestamp(u64::MAX),
         Record::Withdrawal(withdrawal) => withdrawal.changed_at,
         Record::Override(said) => said.until,
@@ -113,6 +114,7 @@ fn written_at(record: &Record) -> Timestamp {
         Record::Admission(admission) => admission.at,
         Record::Rejection(rejection) => rejection.at,
         Record::Dispute(dispute) => dispute.at,
+        Record::Trial(trial) => trial.at,
     }
 }
 

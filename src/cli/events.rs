@@ -2,7 +2,6 @@
 
 use portcullis::{
     api::Event,
-    duration::duration_ms,
     text::{escaped_json, visible},
     timestamp::Timestamp,
 };
@@ -36,7 +35,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "SEQUENCE")]
     after: Option<u64>,
     /// Only what is no older: a time such as 2026-11-20T00:00:00Z, or so long ago: 30m, 24h, 7d
-    #[arg(long, value_name = "TIME", value_parser = since)]
+    #[arg(long, value_name = "TIME", value_parser = clock::since)]
     since: Option<Timestamp>,
     /// Print JSON, one event a line
     #[arg(long)]
@@ -81,16 +80,6 @@ fn query(since: Option<Timestamp>, after: Option<u64>, waits: bool) -> String {
     [since, after, limit, wait].into_iter().flatten().collect::<Vec<_>>().join("&")
 }
 
-/// A moment, or how long ago it was.
-fn since(text: &str) -> Result<Timestamp, String> {
-    if let Some(moment) = Timestamp::parse_rfc3339(text) {
-        return Ok(moment);
-    }
-    let ago =
-        duration_ms(text).ok_or("neither a time such as 2026-11-20T00:00:00Z nor a length of time such as 24h")?;
-    Ok(Timestamp((clock::unix_seconds() * 1_000).saturating_sub(ago)))
-}
-
 fn line(event: &Event, json: bool) -> anyhow::Result<String> {
     if json {
         return Ok(escaped_json(&serde_json::to_string(event)?) + "\n");
@@ -111,17 +100,6 @@ const PAGE: usize = 1_000;
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn since_when() {
-        assert_eq!(since("2025-11-20T12:00:00.5Z"), Ok(Timestamp(1_763_640_000_500)));
-        let now = clock::unix_seconds() * 1_000;
-        let ago = now - since("24h").unwrap().0;
-        assert!((86_390_000..=86_400_000).contains(&ago), "{ago}");
-        for text in ["", "yesterday", "24", "-1h", "2025-11-20"] {
-            assert!(since(text).is_err(), "{text}");
-        }
-    }
 
     #[test]
     fn what_is_asked_for() {

@@ -166,6 +166,7 @@ mod tests {
             deadline: Some(Timestamp(1_000)),
             protected_by: None,
             continue_accepted: false,
+            in_service: false,
             wait: None,
             evidence: Some(evidence),
         }

@@ -2,7 +2,7 @@
 
 use portcullis::{
     api::{AlertStatus, GroupStatus, InstanceStatus, ProtectedBy, Status},
-    instance::GroupName,
+    instance::{GroupName, LifecycleState},
     text::visible,
 };
 
@@ -89,5 +89,7 @@ fn instance(one: &InstanceStatus) -> String {
         None => "",
     };
     let (id, state) = (one.instance.to_string(), one.state.to_string());
-    format!("  {id:<19}  {state:<15}  {verdict:<9}  {}{deadline}{protected}\n", visible(&one.because))
+    let sick = one.state == LifecycleState::InService && !one.in_service;
+    let sick = if sick { "unhealthy behind its load balancer; " } else { "" };
+    format!("  {id:<19}  {state:<15}  {verdict:<9}  {sick}{}{deadline}{protected}\n", visible(&one.because))
 }

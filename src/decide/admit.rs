@@ -1,4 +1,5 @@
-//! Admits a waiting instance on proof; in a group that only observes, on no proof too, telling what would have been.
+//! Admits a waiting instance on proof, or on an operator's word: on it alone, or on its group as a whole (`detach`); in a group that
+//! only observes, on no proof too, telling what would have been.
 //!
 //! The admission goes on record before CONTINUE is sent, or after a crash between the two a serving instance looks as if it had
 //! bypassed the gate. Then the group is described once more: between report and CONTINUE the instance may have moved on. Any
@@ -18,7 +19,7 @@ use super::{
 use crate::{
     action::Action,
     reason::Reason,
-    record::{AdmissionRecord, Key, OverrideRecord, Record, WaitRecord, Warrant, Word},
+    record::{AdmissionRecord, Key, Record, WaitRecord, Warrant, Word},
     timestamp::Timestamp,
 };
 
@@ -26,9 +27,13 @@ use crate::{
 pub(super) fn rule(case: &Case<'_>) -> Option<Opinion> {
     let wait = case.wait().filter(|_| case.instance.state.is_waiting())?;
     let said = case.operator(wait).filter(|said| said.word == Word::Admit);
-    let (granted, reason) = match (proof(case, wait, case.limits.report_age_max), said) {
+    let detached = case.detached().map(|detached| (&detached.warrant, detached.at));
+    let word = said.map(|said| (&said.warrant, said.at)).or(detached);
+    let (granted, reason) = match (proof(case, wait, case.limits.report_age_max), word) {
         (Ok(proof), _) => (Granted::of(case, &proof), proof.reason()),
-        (Err(_), Some(said)) => (Granted::on_the_word_of(case, said), operator_admits(said)),
+        (Err(_), Some((warrant, at))) => {
+            (Granted::on_a_word(case, wait, warrant, at), Reason::OperatorAdmits { warrant: warrant.clone() })
+        }
         (Err(_), None) if case.enforces() => return None,
         (Err(otherwise), None) => (Granted::NOTHING, ungated_or(case, otherwise)),
     };
@@ -39,10 +44,6 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Opinion> {
     };
     let word_ends_at = said.map_or(Timestamp(0), |said| said.until);
     Some(heartbeat::with(case, wait, opinion).until(case, stale_at(case)).until(case, word_ends_at))
-}
-
-fn operator_admits(said: &OverrideRecord) -> Reason {
-    Reason::OperatorAdmits { warrant: said.warrant.clone() }
 }
 
 /// What goes on record, and since when it is so. Nothing, where a group only observes.
@@ -64,10 +65,10 @@ impl Granted {
     }
 
     /// An operator's word proves nothing. The boot that speaks is kept all the same: from another one, the wait is another.
-    fn on_the_word_of(case: &Case<'_>, said: &OverrideRecord) -> Self {
-        let speaks = case.instance.evidence.as_ref().filter(|evidence| evidence.wait == said.wait);
+    fn on_a_word(case: &Case<'_>, wait: &WaitRecord, warrant: &Warrant, since: Timestamp) -> Self {
+        let speaks = case.instance.evidence.as_ref().filter(|evidence| evidence.wait == wait.wait);
         let boot = speaks.map(|evidence| evidence.boot.clone());
-        Self { boot, manifest: None, since: said.at, warrant: Some(said.warrant.clone()) }
+        Self { boot, manifest: None, since, warrant: Some(warrant.clone()) }
     }
 }
 
@@ -205,6 +206,33 @@ mod tests {
                 (said().observing(), 100, "held admission_not_recorded, admission/i-1, until 600"),
                 (
                     said().observing().warranted(1, None).described(99),
+                    100,
+                    "admitted operator_admits, admit i-1, until 109+",
+                ),
+            ],
+        );
+    }
+
+    /// Proof or not, deadline or not, rejected or not: until somebody ends it.
+    #[test]
+    fn a_detached_group_lets_in_all_that_waits() {
+        let left = || waiting().detached(50, None);
+        check(
+            rule,
+            &[
+                (left(), 100, "held admission_not_recorded, admission/i-1, until 600"),
+                (left().warranted(1, None).described(49), 100, "held awaiting_description, describe web, until 600"),
+                (left().warranted(1, None).described(99), 100, "admitted operator_admits, admit i-1, until 109+"),
+                (
+                    left().warranted(1, None).described(1_300),
+                    1_300,
+                    "admitted operator_admits, admit i-1, keep i-1, until 1310+",
+                ),
+                (waiting().detached(50, Some(99)).warranted(1, None).described(99), 100, "not ours"),
+                (proven().detached(50, None), 100, "admitted proven, admit i-1, until 108+"),
+                (left().accepting(&[]), 100, "held admission_not_recorded, admission/i-1, until 600"),
+                (
+                    left().observing().warranted(1, None).described(99),
                     100,
                     "admitted operator_admits, admit i-1, until 109+",
                 ),

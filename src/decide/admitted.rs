@@ -1,6 +1,6 @@
 //! Answers for an instance that still waits after the cloud took our CONTINUE.
 //!
-//! Descriptions lag, so for a while that is as it should be. With other launch hooks on the group it may stay so for long: ours
+//! (A balancer's do not: what it took, it shows.) Descriptions lag, so for a while that is as it should be. With other launch hooks on the group it may stay so for long: ours
 //! is done, theirs is named, and nothing is sent again. Without any, after `propagation_max` the instance cannot be waiting for
 //! something that we did: the rules that follow see it like any other.
 
@@ -25,7 +25,8 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Opinion> {
 
 /// Whether the cloud took our CONTINUE so lately that the description may not show it.
 pub(super) fn propagates(case: &Case<'_>, wait: &WaitRecord) -> bool {
-    taken_at(case, wait).is_some_and(|at| case.instance.described_at < at + case.limits.propagation_max)
+    let max = if case.is_in_place() { core::time::Duration::ZERO } else { case.limits.propagation_max };
+    taken_at(case, wait).is_some_and(|at| case.instance.described_at < at + max)
 }
 
 /// When the cloud took our CONTINUE. A wait that was over after we sent it tells as much as an answer.
@@ -52,6 +53,8 @@ mod tests {
                 (taken().described(99), 100, "admitted proven"),
                 (taken().described(158), 200, "admitted proven"),
                 (taken().described(159), 200, "not ours"),
+                (taken().in_place(), 100, "admitted proven, describe web"),
+                (taken().in_place().described(99), 100, "not ours"),
                 (others(), 100, "admitted proven, describe web"),
                 (others().described(99), 100, "admitted other_hooks"),
                 (others().described(5_000), 5_000, "admitted other_hooks"),

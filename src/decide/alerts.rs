@@ -12,7 +12,7 @@ use crate::{
     instance::{GroupName, InstanceId, LifecycleState},
     observed::{Group, Instance, Observed},
     policy::{GroupPolicy, Limits, Policy},
-    record::{Key, Record},
+    record::{DetachRecord, Key, Record},
     timestamp::Timestamp,
     verdict::Ruling,
 };
@@ -22,6 +22,7 @@ mod bypassed;
 mod certificates;
 mod common_cause;
 mod deaf;
+mod detached;
 mod disputed;
 mod drifted;
 mod refresh_waits;
@@ -48,7 +49,7 @@ pub(super) struct Scope<'a> {
 
 type Rule = fn(&Scope<'_>, &mut BTreeSet<Timestamp>) -> Option<Alert>;
 
-const RULES: [Rule; 12] = [
+const RULES: [Rule; 13] = [
     stalled::rule,
     broken::rule,
     bypassed::rule,
@@ -59,6 +60,7 @@ const RULES: [Rule; 12] = [
     undescribed::rule,
     unguarded::rule,
     common_cause::rule,
+    detached::rule,
     refresh_waits::rule,
     unprotected::rule,
 ];
@@ -110,6 +112,14 @@ impl<'a> Scope<'a> {
 
     fn serving(&self) -> impl Iterator<Item = (&'a InstanceId, &'a Instance)> + use<'a> {
         self.members().filter(|(_, instance)| instance.state == LifecycleState::InService)
+    }
+
+    /// The word that the group does without the gate, while it is in effect.
+    fn detached(&self) -> Option<&'a DetachRecord> {
+        match self.observed.records.get(&Key::Detach(self.name.clone())) {
+            Some((_, Record::Detach(detached))) if detached.ended_at.is_none() => Some(detached),
+            _ => None,
+        }
     }
 
     /// When the present wait of an instance began.

@@ -2,17 +2,25 @@
 //!
 //! Records are no calls: the store is ours. Of the calls, those that let an instance serve come first, then those that keep one
 //! from being lost to a timer or to a scale-in, and descriptions last, since a later one is as good.
+//!
+//! The budget bounds how many are under way. While the cloud presses us (`Throttling`), it is a share of that, and a rate: calls
+//! of the last second count like those under way, or quick answers would let us make as many as before. What one call costs is
+//! [`AttemptKey::cost`]; the last that is granted may cost more than is left, or a dear one would never be made.
+//!
+//! Planted bug (tests/simulation): `throttling_ignored`.
 
 use alloc::{collections::BTreeSet, vec::Vec};
+use core::time::Duration;
 
 use crate::{
     action::{Action, AttemptKey},
+    attempt::Attempts,
     observed::Observed,
     policy::Policy,
     timestamp::Timestamp,
 };
 
-/// What may be sent now, most urgent first. What is left out comes when a call under way is answered or given up.
+/// What may be sent now, most urgent first. What is left out comes when a call of before no longer counts.
 pub(super) fn granted(
     mut wishes: Vec<Action>,
     observed: &Observed,
@@ -21,37 +29,52 @@ pub(super) fn granted(
     wakes: &mut BTreeSet<Timestamp>,
 ) -> Vec<Action> {
     wishes.sort_by_key(rank);
-    let (records, mut calls): (Vec<_>, Vec<_>) = wishes.into_iter().partition(|wish| !is_call(&wish.key()));
-    let calls_max = calls_max(observed, policy, now, wakes);
-    if calls.len() > calls_max {
-        calls.truncate(calls_max);
-        wakes.extend(under_way(observed, policy, now));
+    let budget = Budget::of(observed, policy, now);
+    let (mut spent, mut left_out) = (budget.spent(), false);
+    wishes.retain(|wish| {
+        let cost = wish.key().cost();
+        let granted = cost == 0 || spent < budget.calls_max;
+        spent += if granted { cost } else { 0 };
+        left_out |= !granted;
+        granted
+    });
+    if left_out {
+        wakes.extend(budget.counted().map(|(_, until)| until));
     }
-    records.into_iter().chain(calls).collect()
+    wishes
 }
 
-/// One at a time for as long as the cloud wants fewer: the bucket is one for the whole account.
-fn calls_max(observed: &Observed, policy: &Policy, now: Timestamp, wakes: &mut BTreeSet<Timestamp>) -> usize {
-    let throttled = observed.attempts.values().filter_map(|attempts| attempts.throttled_until(&policy.limits)).max();
-    let throttled = throttled.filter(|until| *until > now);
-    wakes.extend(throttled);
-    let most = throttled.map_or(policy.limits.calls_per_turn_max, |_| 1);
-    most.saturating_sub(under_way(observed, policy, now).count())
+struct Budget<'a> {
+    observed: &'a Observed,
+    policy: &'a Policy,
+    calls_max: usize,
+    is_rate: bool,
+    now: Timestamp,
 }
 
-/// When each call that is under way is taken for lost.
-fn under_way(observed: &Observed, policy: &Policy, now: Timestamp) -> impl Iterator<Item = Timestamp> {
-    let calls = observed.attempts.iter().filter(|(key, _)| is_call(key));
-    let under_way = calls.filter(move |(_, attempts)| attempts.under_way(&policy.limits, now));
-    under_way.map(|(_, attempts)| attempts.next_at(&policy.limits))
-}
+impl<'a> Budget<'a> {
+    fn of(observed: &'a Observed, policy: &'a Policy, now: Timestamp) -> Self {
+        let most = policy.limits.calls_per_turn_max;
+        let pressed = observed.pressure.allows(most, now);
+        Self { observed, policy, calls_max: pressed.unwrap_or(most), is_rate: pressed.is_some(), now }
+    }
 
-const fn is_call(key: &AttemptKey) -> bool {
-    match key {
-        AttemptKey::Record(_) | AttemptKey::Tell(..) => false,
-        AttemptKey::Describe(_) | AttemptKey::Admit(..) | AttemptKey::KeepWaiting(..) | AttemptKey::GiveUp(..) => true,
-        AttemptKey::Withdraw(..) | AttemptKey::Return(..) => true,
-        AttemptKey::Protect(..) => true,
+    fn spent(&self) -> usize {
+        self.counted().map(|(key, _)| key.cost()).sum()
+    }
+
+    /// The calls that count, and until when each does.
+    fn counted(&self) -> impl Iterator<Item = (&'a AttemptKey, Timestamp)> + '_ {
+        let calls = self.observed.attempts.iter().filter(|(key, _)| key.is_call());
+        calls.filter_map(|(key, attempts)| Some((key, self.counts_until(attempts)?)))
+    }
+
+    /// Until it is answered, or taken for lost; and, where a rate is kept, for a second.
+    fn counts_until(&self, attempts: &Attempts) -> Option<Timestamp> {
+        let limits = &self.policy.limits;
+        let under_way = attempts.under_way(limits, self.now).then(|| attempts.next_at(limits));
+        let lately = Some(attempts.last_sent + SECOND).filter(|until| self.is_rate && self.now < *until);
+        under_way.max(lately)
     }
 }
 
@@ -68,6 +91,9 @@ const fn rank(action: &Action) -> u8 {
         Action::Describe(_) => 5,
     }
 }
+
+/// What a rate is by.
+const SECOND: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
@@ -101,18 +127,35 @@ mod tests {
         let db = || AttemptKey::Describe("db".into());
         let throttled = || waiting().tried(db(), 10, Some(Answer::Throttled));
         let record = || AttemptKey::Record(Key::Wait("i-1".into()));
+        // Throttled at 10 s: half of the budget, and calls of the last second count.
+        let quick = || {
+            let mut scene = throttled();
+            scene.observed.pressure.throttled(at(10));
+            scene
+        };
+        let answered = |at| quick().tried(AttemptKey::KeepWaiting("i-2".into(), WaitId(1)), at, Some(Answer::Accepted));
         for (scene, calls_max, now, granted_count, until) in [
             (waiting(), 5, 10, 6, vec![]),
             (waiting(), 3, 10, 4, vec![]),
             (waiting(), 0, 10, 1, vec![]),
-            (waiting().tried(db(), 10, None), 4, 11, 4, vec!["40"]),
-            (waiting().tried(db(), 10, None), 6, 11, 6, vec![]),
+            // A description costs three.
+            (waiting().tried(db(), 10, None), 8, 11, 6, vec![]),
+            (waiting().tried(db(), 10, None), 7, 11, 5, vec!["40"]),
+            (waiting().tried(db(), 10, None), 4, 11, 2, vec!["40"]),
             (waiting().tried(db(), 10, None), 0, 11, 1, vec!["40"]),
             (waiting().tried(db(), 10, None), 5, 40, 6, vec![]),
             (waiting().tried(record(), 10, None), 5, 11, 6, vec![]),
-            (throttled(), 4, 10, 2, vec!["11"]),
-            (throttled(), 5, 11, 6, vec![]),
-            (throttled().continued(10, None), 4, 10, 1, vec!["11", "40"]),
+            // Answered, and not pressed: what was sent is over.
+            (throttled(), 5, 10, 6, vec![]),
+            (quick(), 16, 10, 6, vec![]),
+            (quick(), 14, 10, 5, vec!["11"]),
+            (quick(), 10, 10, 3, vec!["11"]),
+            (quick(), 6, 10, 1, vec!["11"]),
+            (quick(), 6, 11, 4, vec![]),
+            (quick(), 1, 11, 2, vec![]),
+            (quick(), 6, 35, 6, vec![]),
+            (answered(11), 6, 11, 3, vec!["12"]),
+            (answered(11).continued(11, None), 6, 11, 2, vec!["12", "41"]),
         ] {
             let mut scene = scene;
             scene.policy.limits.calls_per_turn_max = calls_max;

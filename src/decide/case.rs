@@ -7,12 +7,12 @@ use crate::{
     attempt::Attempts,
     digest::Digest,
     instance::InstanceId,
-    observation::{GroupFacts, Hook},
+    observation::{Custody, GroupFacts, Hook},
     observed::{Instance, Observed},
     policy::{GroupPolicy, Limits, Mode, Policy},
     record::{
-        AdmissionRecord, DisputeRecord, Key, OverrideRecord, PauseRecord, Record, RejectionRecord, Stage, WaitRecord,
-        WithdrawalRecord,
+        AdmissionRecord, DetachRecord, DisputeRecord, Key, OverrideRecord, PauseRecord, Record, RejectionRecord, Stage,
+        WaitRecord, WithdrawalRecord,
     },
     timestamp::Timestamp,
 };
@@ -44,6 +44,11 @@ impl<'a> Case<'a> {
 
     pub(super) fn enforces(&self) -> bool {
         self.policy.mode == Mode::Enforce
+    }
+
+    /// Whether it is held where it is, and can be held again.
+    pub(super) fn is_in_place(&self) -> bool {
+        self.facts.custody == Custody::InPlace
     }
 
     /// Our hook, as the cloud has it.
@@ -117,6 +122,14 @@ impl<'a> Case<'a> {
     pub(super) fn last_withdrawal(&self) -> Option<&'a WithdrawalRecord> {
         match self.observed.records.get(&Key::Withdrawal(self.id.clone())) {
             Some((_, Record::Withdrawal(record))) if record.group == self.instance.group => Some(record),
+            _ => None,
+        }
+    }
+
+    /// The word that its group does without the gate, while it is in effect.
+    pub(super) fn detached(&self) -> Option<&'a DetachRecord> {
+        match self.observed.records.get(&Key::Detach(self.instance.group.clone())) {
+            Some((_, Record::Detach(detached))) if detached.ended_at.is_none() => Some(detached),
             _ => None,
         }
     }

@@ -15,14 +15,14 @@ use crate::{
     attempt::Attempts,
     digest::Digest,
     instance::{GroupName, InstanceId, LifecycleState, WaitId},
-    observation::{Answer, GroupFacts, Hook, Refresh},
+    observation::{Answer, Custody, GroupFacts, Hook, Refresh},
     observed::{Group, Instance, Observed},
     outcome::Status,
     policy::{GroupPolicy, Mode, Policy},
     reason::Reason,
     record::{
-        AdmissionRecord, BreakerRecord, DisputeRecord, GroupRecord, Key, OverrideRecord, PauseRecord, ProtectionRecord,
-        Record, RejectionRecord, WaitRecord, Warrant, Word,
+        AdmissionRecord, BreakerRecord, DetachRecord, DisputeRecord, GroupRecord, Key, OverrideRecord, PauseRecord,
+        ProtectionRecord, Record, RejectionRecord, WaitRecord, Warrant, Word,
     },
     report::{Cause, Evidence, Readiness},
     timestamp::Timestamp,
@@ -128,6 +128,30 @@ impl Scene {
         self
     }
 
+    /// Its balancer finds it unhealthy.
+    pub(super) fn unhealthy(mut self) -> Self {
+        self.observed.instances.values_mut().for_each(|instance| instance.healthy = Some(false));
+        self
+    }
+
+    /// Held where it is, by a balancer.
+    pub(super) fn in_place(mut self) -> Self {
+        self.facts().custody = Custody::InPlace;
+        self
+    }
+
+    /// Held by a hook, as anywhere else.
+    pub(super) fn at_launch(mut self) -> Self {
+        self.facts().custody = Custody::AtLaunch;
+        self
+    }
+
+    /// Described in another state.
+    pub(super) fn in_state(mut self, state: LifecycleState) -> Self {
+        self.observed.instances.insert(i1(), Instance { state, ..self.observed.instances[&i1()].clone() });
+        self
+    }
+
     /// Another instance of the group.
     pub(super) fn beside(mut self, id: &str, state: LifecycleState) -> Self {
         let (group, described_at) = (web(), at(0));
@@ -136,6 +160,7 @@ impl Scene {
             state,
             protected: false,
             described_at,
+            healthy: None,
             serving_since: None,
             evidence: None,
             passing_since: None,
@@ -240,6 +265,12 @@ impl Scene {
     pub(super) fn paused(self, until: u64) -> Self {
         let record = PauseRecord { warrant: warrant(), at: at(1), until: at(until) };
         self.stored(Key::Pause(web()), Record::Pause(record))
+    }
+
+    /// Its group was detached at the first, and attached again at the second.
+    pub(super) fn detached(self, since: u64, ended: Option<u64>) -> Self {
+        let record = DetachRecord { warrant: warrant(), at: at(since), ended_at: ended.map(at) };
+        self.stored(Key::Detach(web()), Record::Detach(record))
     }
 
     /// A promotion at that time.

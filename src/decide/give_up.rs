@@ -4,6 +4,8 @@
 //! instance that was admitted in this wait is not given up. That it still waits means that CONTINUE never came through, or
 //! that it waits anew and nobody saw it leave; in both cases its time begins anew.
 //!
+//! Where a balancer holds it, nothing can be ended, and nothing would come in its place: it stays held, whatever the deadline.
+//!
 //! Planted bugs (tests/simulation): `abandon_early`, `abandon_unpaced`, `abandon_after_restart_at_once`.
 
 use super::{case::Case, hold, opinion::Opinion, pacing, waits};
@@ -15,7 +17,7 @@ use crate::{
 
 /// Answers for every waiting instance past its deadline that `admit` did not take.
 pub(super) fn rule(case: &Case<'_>) -> Option<Opinion> {
-    let wait = case.wait().filter(|_| case.enforces() && case.instance.state.is_waiting())?;
+    let wait = case.wait().filter(|_| case.enforces() && case.instance.state.is_waiting() && !case.is_in_place())?;
     let listening_since = case.observed.listening_since?;
     if case.now < case.deadline(wait) {
         return None;
@@ -82,6 +84,7 @@ mod tests {
                 (late().listening_since(Some(at(1_190))), 1_250, paced),
                 (in_state(LifecycleState::InService).wait(1, false), 1_300, "not ours"),
                 (in_state(LifecycleState::PendingWait), 1_300, "not ours"),
+                (late().in_place(), 1_300, "not ours"),
             ],
         );
     }

@@ -1,4 +1,5 @@
-//! Keeps the hook from timing out while its instance waits: the decision stays ours, and so does its pace.
+//! Keeps the hook from timing out while its instance waits: the decision stays ours, and so does its pace. What a balancer holds
+//! does not time out.
 
 use core::time::Duration;
 
@@ -11,7 +12,7 @@ use crate::{
 
 /// Adds the heartbeat when it is due, and the moment when it will be.
 pub(super) fn with(case: &Case<'_>, wait: &WaitRecord, opinion: Opinion) -> Opinion {
-    let Some(due_at) = due_at(case, wait) else {
+    let Some(due_at) = due_at(case, wait).filter(|_| !case.is_in_place()) else {
         return opinion;
     };
     if case.now >= due_at {

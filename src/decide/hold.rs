@@ -81,6 +81,8 @@ mod tests {
                 (waiting().beaten(600, Some(crate::observation::Answer::Accepted)), 600, "held no_report, until 1200"),
                 (waiting().beaten(500, Some(crate::observation::Answer::Accepted)), 600, "held no_report, until 1100"),
                 (waiting().beaten(600, Some(unknown())), 601, "held no_report, keep i-1, until 1200"),
+                (waiting().in_place(), 600, "held no_report, until 1200"),
+                (waiting().in_place(), 1_300, "held no_report"),
                 (waiting().hook_timeout(90), 29, "held no_report, until 30"),
                 (waiting().hook_timeout(90), 30, "held no_report, keep i-1, until 1200"),
                 // It waited when this controller came, who knows since when.

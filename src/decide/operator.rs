@@ -5,9 +5,14 @@
 //! proof is worth more where there is one. A paused group keeps what waits: nothing is admitted and nothing given up, except
 //! on a word about the instance itself. Where a group only observes, there is nothing to pause: it never keeps anybody waiting.
 //!
+//! A detached group does without the gate: all that waits is let in (by `admit`), nothing is given up, and a pause means nothing.
+//! A word about the instance itself still counts.
+//! Where a balancer holds them, nothing can be ended: to reject is to hold, for as long as the word counts.
+//!
 //! A word is for one wait, and ends: nobody remembers at noon what was said at night. What is rejected stays so.
 //!
-//! Planted bugs (tests/simulation): `word_for_ever`, `word_for_any_wait`, `hold_ignored`, `pause_ignored`.
+//! Planted bugs (tests/simulation): `word_for_ever`, `word_for_any_wait`, `hold_ignored`, `pause_ignored`,
+//! `detach_ignored`, `detached_for_ever`.
 
 use super::{case::Case, give_up, hold::kept, opinion::Opinion};
 use crate::{
@@ -18,10 +23,14 @@ use crate::{
 pub(super) fn rule(case: &Case<'_>) -> Option<Opinion> {
     let wait = case.wait().filter(|_| case.instance.state.is_waiting() && case.rejection().is_none())?;
     match case.operator(wait) {
-        Some(said) if said.word == Word::Hold => Some(holds(case, wait, said)),
+        Some(said) if said.word == Word::Hold || (said.word == Word::Reject && case.is_in_place()) => {
+            Some(holds(case, wait, said))
+        }
         Some(said) if said.word == Word::Reject => Some(rejects(case, wait, said)),
         Some(_) => None,
-        None => case.pause().filter(|_| case.enforces()).map(|pause| paused(case, wait, pause)),
+        None => {
+            case.pause().filter(|_| case.enforces() && case.detached().is_none()).map(|pause| paused(case, wait, pause))
+        }
     }
 }
 
@@ -56,6 +65,7 @@ mod tests {
             &[
                 (waiting(), 100, "not ours"),
                 (proven().said(Word::Hold, 1, 50, 900), 100, "held operator_holds, until 125+"),
+                (proven().in_place().said(Word::Reject, 1, 50, 900), 100, "held operator_holds, until 125+"),
                 (late().said(Word::Hold, 1, 50, 1_900), 1_300, "held operator_holds, until 1750"),
                 (late().said(Word::Hold, 1, 50, 1_700), 1_300, "held operator_holds, until 1700"),
                 (late().said(Word::Hold, 1, 50, 1_300), 1_300, "not ours"),
@@ -71,6 +81,18 @@ mod tests {
                 (proven().said(Word::Admit, 1, 99, 900), 100, "not ours"),
                 (in_state(LifecycleState::InService).wait(1, false).said(Word::Hold, 1, 50, 900), 100, "not ours"),
                 (in_state(LifecycleState::PendingWait).said(Word::Hold, 1, 50, 900), 100, "not ours"),
+            ],
+        );
+    }
+
+    #[test]
+    fn a_detached_group_is_not_paused() {
+        check(
+            rule,
+            &[
+                (proven().paused(900).detached(50, None), 100, "not ours"),
+                (proven().paused(900).detached(50, Some(99)), 100, "held paused, until 125+"),
+                (waiting().detached(50, None).said(Word::Hold, 1, 60, 900), 100, "held operator_holds, until 600"),
             ],
         );
     }

@@ -15,7 +15,8 @@ use crate::{
 
 pub(super) fn rule(case: &Case<'_>) -> Option<Opinion> {
     let wait = case.wait().filter(|_| case.instance.state.is_waiting())?;
-    let rejection = case.rejection().filter(|rejection| case.enforces() || rejection.warrant.is_some())?;
+    let gated = case.enforces() && case.detached().is_none();
+    let rejection = case.rejection().filter(|rejection| gated || rejection.warrant.is_some())?;
     let last = hold::reason(case, wait);
     let opinion = Opinion::rejected(case, reason(case, wait, rejection, &last))
         .by(case, wait)
@@ -106,6 +107,9 @@ mod tests {
                 "rejected deadline_passed(proven), give up i-1, until 1310+".into(),
             ),
             (late().observing(), 1_301, "not ours".into()),
+            (late().detached(50, None), 1_301, "not ours".into()),
+            (late().detached(50, Some(60)), 1_301, send("1310+")),
+            (late().detached(50, None).on_a_word(), 1_301, send("1310+").replace(verdict, "rejected operator_rejects")),
             (late().on_a_word(), 1_301, send("1310+").replace(verdict, "rejected operator_rejects")),
             (late().on_a_word().observing(), 1_301, send("1310+").replace(verdict, "rejected operator_rejects")),
             (late().on_a_word().described(1_355), 1_690, "rejected operator_rejects, rejection/i-1, until 1850".into()),

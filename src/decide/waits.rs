@@ -16,6 +16,7 @@ use super::{
     admitted,
     case::Case,
     complete::{described_until, is_described},
+    in_place,
     opinion::Opinion,
 };
 use crate::{
@@ -52,7 +53,7 @@ pub(super) fn begin(case: &Case<'_>) -> Opinion {
 
 /// Adds the record that a wait is over, where it is and none says so.
 pub(super) fn over(case: &Case<'_>, opinion: Opinion) -> Opinion {
-    let wait = case.wait().filter(|wait| !wait.over && !case.instance.state.is_waiting());
+    let wait = case.wait().filter(|wait| !wait.over && !case.instance.state.is_waiting() && !in_place::slipped(case));
     let Some(wait) = wait.filter(|_| is_described(case, None, Timestamp(0))) else {
         return opinion;
     };
@@ -116,6 +117,8 @@ mod tests {
                 (serving().wait(2, false), 11, "nothing"),
                 (serving().wait(2, true), 1, "nothing"),
                 (serving(), 1, "nothing"),
+                (serving().in_place().wait(2, false), 10, "nothing"),
+                (serving().in_place().wait(2, false).admission(2), 10, "nothing, wait/i-1 2 over, until 10+"),
                 (waiting(), 1, "nothing"),
                 (in_state(LifecycleState::Pending).wait(1, false), 1, "nothing, wait/i-1 1 over, until 10+"),
             ],

@@ -141,7 +141,7 @@ impl Limits {
             frozen: freeze.map(|freeze| Restraint::CommonCause { cause: freeze.cause.clone() }),
             paused: pause.map(|pause| Restraint::Paused { until: pause.until }),
             proven: fleet.proven(),
-            ready_min: policy.ready_min(size),
+            ready_min: usize::try_from(policy.ready_min(size)).unwrap_or(usize::MAX),
             unavailable_max: policy.unavailable_max(size),
         }
     }
@@ -287,7 +287,7 @@ mod tests {
         let granted = "withdrawal/i-1 out, i-1 withdrawal_not_recorded";
         let two = || drifting(&FOUR, &["i-1"], 1_000).drifts("i-2", 500, 999);
         let waits = |mut scene: Scene, ready_min: u32| {
-            scene.group_policy().ready_min_percent = ready_min * 25;
+            scene.group_policy().ready_min = Some(ready_min);
             scene
         };
         let wanted = |mut scene: Scene, desired| {

@@ -16,6 +16,9 @@ impl Observed {
     /// An answer to an attempt that nothing is known of: its instance is gone, or the record it wrote was seen already. Only
     /// that a wait was ended is a fact worth keeping.
     pub(super) fn answered(&mut self, attempt: AttemptKey, answer: Answer, at: Timestamp) {
+        if answer == Answer::Throttled && attempt.is_call() {
+            self.pressure.throttled(at);
+        }
         let ends_a_wait = matches!(attempt, AttemptKey::Admit(..) | AttemptKey::GiveUp(..));
         match self.attempts.entry(attempt) {
             Entry::Occupied(mut entry) => entry.get_mut().answered(answer, at),
@@ -64,6 +67,16 @@ mod tests {
         observed.fold(late, Timestamp(9));
         assert_eq!(observed.attempts[&admit()].accepted_at, Some(Timestamp(7)));
         assert!(observed.attempts[&admit()].was_accepted());
+    }
+
+    #[test]
+    fn only_what_the_cloud_throttles_presses() {
+        let pressed = |attempt| {
+            let allowed = answered(attempt, Answer::Throttled).pressure.allows(50, Timestamp(7));
+            (allowed, answered(AttemptKey::Describe("web".into()), Answer::Accepted).pressure.allows(50, Timestamp(7)))
+        };
+        assert_eq!(pressed(AttemptKey::Describe("web".into())), (Some(25), None));
+        assert_eq!(pressed(AttemptKey::Record(Key::Wait("a".into()))), (None, None));
     }
 
     #[test]

@@ -34,10 +34,13 @@ impl Observed {
         {
             attempts.answered(Answer::Accepted, asked_at);
         }
+        let serving = self.instances.values().filter(|instance| instance.group == group && instance.serves()).count();
+        let is_short = facts.as_ref().is_some_and(|facts| serving < facts.desired as usize);
         let known = self.groups.entry(group).or_default();
         known.asked_at = Some(asked_at);
-        let is_short = facts.as_ref().is_some_and(GroupFacts::is_short);
         known.short_since = is_short.then(|| known.short_since.unwrap_or(asked_at));
+        let is_unseen = facts.as_ref().is_some_and(|facts| !facts.unseen.is_empty());
+        known.unseen_since = is_unseen.then(|| known.unseen_since.unwrap_or(asked_at));
         known.facts = facts;
     }
 
@@ -49,6 +52,7 @@ impl Observed {
                 state: facts.state.clone(),
                 protected: facts.protected,
                 described_at: asked_at,
+                healthy: facts.healthy,
                 serving_since: (facts.state == LifecycleState::InService).then_some(asked_at),
                 evidence: None,
                 passing_since: None,
@@ -60,6 +64,9 @@ impl Observed {
             return;
         };
         if known.described_at < asked_at {
+            // A balancer that could not be asked has not changed its mind.
+            let before = known.healthy.filter(|_| facts.state == known.state);
+            known.healthy = facts.healthy.or(before);
             known.group = group.clone();
             known.state = facts.state.clone();
             known.protected = facts.protected;
@@ -106,6 +113,7 @@ mod tests {
             state: LifecycleState::from((*state).to_string()),
             launch_template: None,
             protected: false,
+            healthy: None,
         });
         let facts = GroupFacts { desired: 1, instances: listed.collect::<Vec<_>>(), ..GroupFacts::default() };
         Description { group: group.into(), asked_at: Timestamp(asked_at), complete: true, facts: Some(facts) }
@@ -142,6 +150,16 @@ mod tests {
         assert_eq!(short(&[at(10, false), part("web", 20, &serves)]), Some(10));
         let nobody = Description { facts: None, ..description("web", 30, &[]) };
         assert_eq!(short(&[at(10, false), nobody]), None);
+
+        let part_of = |asked_at| {
+            let mut seen = at(asked_at, true);
+            seen.facts.as_mut().expect("it has them").unseen.push("of balancer b".to_string());
+            seen
+        };
+        let unseen = |seen: &[Description]| folded(seen).groups[&"web".into()].unseen_since.map(|at| at.0);
+        assert_eq!(unseen(&[part_of(10), part_of(20)]), Some(10));
+        assert_eq!(unseen(&[part_of(10), at(20, true), part_of(30)]), Some(30));
+        assert_eq!(unseen(&[part_of(10), at(20, true)]), None);
 
         let since = |seen: &[Description]| folded(seen).instances[&"a".into()].serving_since.map(|at| at.0);
         assert_eq!(since(&[at(10, false)]), None);
@@ -182,6 +200,26 @@ mod tests {
         let observed = folded(&[serves, description("db", 1, &[("d", "InService")]), no_group]);
         assert_eq!(seen(&observed), [("d", "InService", 1)]);
         assert_eq!(observed.groups[&"web".into()].facts, None);
+    }
+
+    #[test]
+    fn what_a_balancer_said_counts_until_it_says_something_else() {
+        let mut observed = Observed::default();
+        for (asked_at, state, healthy, serves, short_since) in [
+            (10, "InService", None, true, None),
+            (20, "InService", Some(false), false, Some(20)),
+            (30, "InService", None, false, Some(20)),
+            (40, "InService", Some(true), true, None),
+            (50, "InService", Some(false), false, Some(50)),
+            (60, "Standby", None, false, Some(50)),
+            (70, "InService", None, true, None),
+        ] {
+            let mut description = description("web", asked_at, &[("a", state)]);
+            description.facts.iter_mut().for_each(|facts| facts.instances[0].healthy = healthy);
+            observed.fold(Observation::Described(description), Timestamp(asked_at + 1));
+            assert_eq!(observed.instances[&"a".into()].serves(), serves, "at {asked_at}");
+            assert_eq!(observed.groups[&"web".into()].short_since, short_since.map(Timestamp), "at {asked_at}");
+        }
     }
 
     #[test]

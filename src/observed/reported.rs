@@ -130,6 +130,7 @@ mod tests {
             passing_since: None,
             well_since: None,
             drifting_since: None,
+            healthy: None,
             serving_since: None,
         }
     }

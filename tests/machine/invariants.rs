@@ -220,12 +220,16 @@ fn timeless(mut decision: Decision) -> (BTreeMap<InstanceId, Ruling>, Vec<Action
         {
             *since = Timestamp(0);
         }
+        if let Action::Tell { alert: Alert::BreakerOpen { since, .. }, .. } = action {
+            *since = Timestamp(0);
+        }
         let Action::Record { record, .. } = action else { continue };
         match record {
             Record::Wait(wait) => wait.since = Timestamp(0),
             Record::Admission(admission) => admission.at = Timestamp(0),
             Record::Rejection(rejection) => rejection.at = Timestamp(0),
             Record::Dispute(dispute) => dispute.at = Timestamp(0),
+            Record::Trial(trial) => trial.at = Timestamp(0),
             Record::Breaker(breaker) => {
                 *breaker = BreakerRecord { cause: breaker.cause.clone(), ..BreakerRecord::default() }
             }
@@ -246,7 +250,7 @@ fn timeless(mut decision: Decision) -> (BTreeMap<InstanceId, Ruling>, Vec<Action
                     withdrawal.at = Timestamp(0);
                 }
             }
-            Record::Group(_) | Record::Pause(_) | Record::Override(_) => {}
+            Record::Group(_) | Record::Pause(_) | Record::Override(_) | Record::Detach(_) => {}
         }
     }
     for ruling in decision.rulings.values_mut() {

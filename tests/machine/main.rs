@@ -266,8 +266,8 @@ impl Machine {
 
     fn describes(&mut self, ago: u64, complete: bool, states: [Option<LifecycleState>; 2], protected: [bool; 2]) {
         let instances = states.into_iter().enumerate().filter_map(|(index, state)| {
-            let protected = protected[index];
-            Some(InstanceFacts { instance: id(index), state: state?, launch_template: None, protected })
+            let (protected, launch_template) = (protected[index], None);
+            Some(InstanceFacts { instance: id(index), state: state?, launch_template, protected, healthy: None })
         });
         let hook = Hook {
             name: "portcullis".into(),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use portcullis::{
     action::Held,
     instance::{GroupName, InstanceId, LifecycleState},
-    observation::{Answer, Description, GroupFacts, Hook, InstanceFacts},
+    observation::{Answer, Custody, Description, GroupFacts, Hook, InstanceFacts},
     timestamp::Timestamp,
 };
 
@@ -13,6 +13,8 @@ use crate::agent::Agent;
 
 pub(crate) const HOOK: &str = "portcullis";
 pub(crate) const OTHER_HOOK: &str = "deployer";
+/// The group behind a balancer.
+pub(crate) const IN_PLACE: &str = "lb";
 pub(crate) const HEARTBEAT_TIMEOUT: u64 = 60_000;
 pub(crate) const GLOBAL_TIMEOUT: u64 = 900_000;
 
@@ -28,6 +30,8 @@ pub(crate) struct Group {
     pub(crate) other_hook: bool,
     /// Whether new machines will never be ready, even when all else is well.
     pub(crate) hopeless: bool,
+    /// Behind a balancer.
+    pub(crate) in_place: bool,
     /// How many are wanted but for a while.
     pub(crate) usually: usize,
     /// Whether a scale-in takes one that waits before one that serves: nobody knows what AWS does.
@@ -153,14 +157,15 @@ impl Cloud {
         let members = self.instances.iter().filter(|(_, machine)| machine.group == *name);
         let listed = members.filter_map(|(id, machine)| {
             let state = machine.state_at(as_of)?.clone();
-            let protected = machine.was_protected(as_of);
-            Some(InstanceFacts { instance: id.clone(), state, launch_template: None, protected })
+            let (instance, protected) = (id.clone(), machine.was_protected(as_of));
+            Some(InstanceFacts { instance, state, launch_template: None, protected, healthy: None })
         });
         let instances = if complete { listed.collect() } else { listed.take(1).collect() };
         let hooks = [HOOK].into_iter().chain(group.other_hook.then_some(OTHER_HOOK));
         let launch_hooks = hooks.map(hook).collect();
         let desired = group.desired as u32;
-        let facts = GroupFacts { desired, launch_hooks, instances, ..GroupFacts::default() };
+        let custody = if group.in_place { Custody::InPlace } else { Custody::AtLaunch };
+        let facts = GroupFacts { desired, launch_hooks, instances, custody, ..GroupFacts::default() };
         Description { group: name.clone(), asked_at: Timestamp(asked_at), complete, facts: Some(facts) }
     }
 

@@ -39,6 +39,8 @@ pub(crate) struct Controller {
     pub(crate) under_way: BTreeMap<AttemptKey, u64>,
     /// Ends of waits that it knows were taken.
     pub(crate) taken: BTreeMap<(InstanceId, WaitId), u64>,
+    /// When it was last told that the cloud throttles, and what its calls since then cost.
+    pub(crate) pressed: Option<(u64, usize)>,
     /// Whether it forgot an instance that a part of a description did not list.
     pub(crate) forgot: bool,
     pub(crate) bug: Option<Bug>,
@@ -59,6 +61,7 @@ impl Controller {
             turn_pending: false,
             under_way: BTreeMap::new(),
             taken: BTreeMap::new(),
+            pressed: None,
             forgot: false,
             bug,
         }
@@ -89,12 +92,20 @@ impl Controller {
         match observation {
             Observation::Sent { attempt, .. } => {
                 self.under_way.insert(attempt.clone(), now);
+                if let Some((at, cost)) = &mut self.pressed
+                    && now < *at + 1_000
+                {
+                    *cost += attempt.cost();
+                }
                 if let AttemptKey::Admit(id, wait) = attempt {
                     self.taken.remove(&(id.clone(), *wait));
                 }
             }
             Observation::Answered { attempt, answer, .. } => {
                 self.under_way.remove(attempt);
+                if *answer == Answer::Throttled && attempt.is_call() {
+                    self.pressed = Some((now, 0));
+                }
                 if let (AttemptKey::Admit(id, wait), Answer::Accepted) = (attempt, answer) {
                     self.taken.insert((id.clone(), *wait), now);
                 }
@@ -132,10 +143,10 @@ impl Controller {
         Timestamp(now + self.skew)
     }
 
-    /// The last look before an action is attempted: whether the lease lasts until the answer, by the monotonic clock.
+    /// The last look before an action is attempted, which would hide a decision that does not look: whether the lease lasts until the answer, by the monotonic clock.
     pub(crate) fn may_act(&self, now: u64) -> bool {
         let last_moment = now + self.policy.limits.call_timeout.as_millis() as u64;
-        self.bug == Some(Bug::LeaseByWallClock) || last_moment <= self.leads_until
+        matches!(self.bug, Some(Bug::LeaseByAnothersClock | Bug::ActWithoutLease)) || last_moment <= self.leads_until
     }
 }
 
@@ -149,6 +160,7 @@ pub(crate) fn policy(
     let seconds = Duration::from_secs;
     let limits = Limits {
         report_age_max: seconds(10),
+        serving_report_age_max: seconds(30),
         describe_age_max: seconds(4),
         describe_every: seconds(6),
         heartbeat_every: seconds(30),
@@ -177,6 +189,7 @@ pub(crate) fn policy(
         withdraw_after: seconds(6),
         return_after: seconds(6),
         common_cause_window: seconds(40),
+        ready_min: None,
         ..GroupPolicy::default()
     };
     Policy {

@@ -10,12 +10,12 @@ use portcullis::{
     instance::{GroupName, InstanceId, LifecycleState, WaitId},
     policy::{Mode, Policy},
     reason::Reason,
-    record::{Key, OverrideRecord, Record, RejectionRecord, Word},
+    record::{Key, OverrideRecord, Record, RejectionRecord, Warrant, Word},
     verdict::{Ruling, Verdict},
 };
 
 use crate::{
-    cloud::{Cloud, Machine},
+    cloud::{Cloud, IN_PLACE, Machine},
     controller::Controller,
     world::SKEW_MAX,
 };
@@ -33,6 +33,8 @@ const PROMOTION_AGE_MAX: u64 = 16_000;
 const CALL: u64 = 4_000;
 /// Until a leader knows what is so in the cloud: several descriptions, some of which are lost.
 const NOTICED: u64 = 40_000;
+/// The reason of whoever detaches a group.
+pub(crate) const LEAVING: &str = "we leave";
 /// More turns than that in a second are a treadmill.
 const TURNS_PER_SECOND_MAX: usize = 400;
 
@@ -43,6 +45,8 @@ pub(crate) struct Invariants {
     accepted: BTreeMap<GroupName, Vec<(u64, Vec<Digest>)>>,
     /// What operators said, and when the next word took its place.
     words: BTreeMap<InstanceId, Vec<(OverrideRecord, u64)>>,
+    /// When groups were detached, and attached again.
+    detached: BTreeMap<GroupName, Vec<(u64, u64)>>,
     given_up_at: BTreeMap<GroupName, u64>,
     /// Who was given up, when, and why; since the group was last proven or promoted.
     failed: BTreeMap<GroupName, Vec<(u64, Vec<String>)>>,
@@ -68,6 +72,7 @@ impl Invariants {
             healed_at: None,
             accepted: BTreeMap::new(),
             words: BTreeMap::new(),
+            detached: BTreeMap::new(),
             given_up_at: BTreeMap::new(),
             failed: BTreeMap::new(),
             admitted: BTreeMap::new(),
@@ -110,6 +115,27 @@ impl Invariants {
         let words = self.words.entry(id.clone()).or_default();
         words.last_mut().into_iter().for_each(|(_, ends)| *ends = said.at.0);
         words.push((said.clone(), u64::MAX));
+    }
+
+    pub(crate) fn detached(&mut self, group: &GroupName, begins: bool, now: u64) {
+        let times = self.detached.entry(group.clone()).or_default();
+        if begins {
+            times.push((now, u64::MAX));
+        } else if let Some((_, until)) = times.last_mut() {
+            *until = now;
+        }
+    }
+
+    /// Whether a group is detached, or somebody who leads may still take it for that.
+    fn may_be_detached(&self, group: &GroupName, now: u64) -> bool {
+        let mut times = self.detached.get(group).into_iter().flatten();
+        times.any(|(since, until)| *since <= now && now <= until.saturating_add(PROMOTION_AGE_MAX))
+    }
+
+    /// Whether everybody who leads knows that it is.
+    fn is_surely_detached(&self, group: &GroupName, now: u64) -> bool {
+        let mut times = self.detached.get(group).into_iter().flatten();
+        times.any(|(since, until)| since + PROMOTION_AGE_MAX < now && now < *until)
     }
 
     /// Whether a release was accepted at any time since.
@@ -227,6 +253,11 @@ impl Invariants {
         let under_way = under_way.is_some_and(|at| u128::from(now - at) < lost_after);
         self.must(!under_way, || format!("8: {key:?} is sent while it is under way"));
         self.is_no_common_cause(controller, action, now);
+        // Half of what there is; a description may take the last of it, and two more.
+        let pressed = controller
+            .pressed
+            .is_some_and(|(at, cost)| measured(at) && now < at + 1_000 && cost >= limits.calls_per_turn_max / 2);
+        self.must(!pressed || !key.is_call(), || format!("{key:?} is sent although the cloud throttles"));
         if let AttemptKey::Admit(id, wait) = &key {
             let described_at = controller.observed.instances.get(id).map_or(0, |instance| instance.described_at.0);
             let now_local = controller.local(now).0;
@@ -235,6 +266,9 @@ impl Invariants {
             let taken = controller.taken.get(&(id.clone(), *wait));
             // Forgotten, when a description lagged so far that the instance was not in it: sent again, and no harm done.
             let known = controller.observed.attempts.contains_key(&key);
+            // A balancer that forgot is told again at once.
+            let group = controller.observed.instances.get(id).map(|instance| &instance.group);
+            let known = known && group.is_none_or(|group| group.as_str() != IN_PLACE);
             let taken = taken.filter(|at| known && measured(**at));
             let taken = taken.is_some_and(|at| u128::from(now - at) < again_after);
             self.must(!taken, || format!("8: CONTINUE for {id} is sent again after it was taken"));
@@ -255,8 +289,8 @@ impl Invariants {
         };
         self.must(record.is_some(), || format!("6: {id} was admitted, and no record says so"));
         self.is_not_held(held, store, now);
-        if record.is_some_and(|record| record.warrant.is_some()) {
-            return self.admitted_on_a_word(held, began_at, now);
+        if let Some(warrant) = record.and_then(|record| record.warrant.as_ref()) {
+            return self.admitted_on_a_word(held, warrant, began_at, now);
         }
         if !self.enforces(&held.group) {
             return;
@@ -274,6 +308,52 @@ impl Invariants {
         self.must(first, || format!("8: two CONTINUE for wait {} of {id} were taken", held.wait));
     }
 
+    /// The same behind a balancer, which may be told again when it forgot: then on what a serving agent said last.
+    pub(crate) fn let_in(&mut self, held: &Held, machine: &Machine, store: &Store, now: u64) {
+        let id = &held.instance;
+        let record = match store.get(&Key::Admission(id.clone())) {
+            Some((_, Record::Admission(record))) if record.wait == held.wait => Some(record),
+            _ => None,
+        };
+        self.must(record.is_some(), || format!("6: {id} was let in, and no record says so"));
+        self.is_not_held(held, store, now);
+        if let Some(warrant) = record.and_then(|record| record.warrant.as_ref()) {
+            return self.admitted_on_a_word(held, warrant, 0, now);
+        }
+        if !self.enforces(&held.group) {
+            return;
+        }
+        let again = self.admitted.insert((id.clone(), held.wait), now).is_some();
+        let serving_age_max = self.policy.limits.serving_report_age_max.as_millis() as u64;
+        let age_max = if again { TRUTH_AGE_MAX + serving_age_max } else { TRUTH_AGE_MAX };
+        let ready = machine.agent.was_ready(now.saturating_sub(age_max), now);
+        self.must(ready, || format!("1: {id} was let in (again: {again}), and is {:?}", machine.agent.kind));
+        let accepted = self.was_accepted(&held.group, &machine.agent.release, now.saturating_sub(PROMOTION_AGE_MAX));
+        self.must(accepted, || format!("1: {id} was let in with a release that is not accepted"));
+    }
+
+    /// 1: what is held and gets traffic all the same is held again, by whoever has led long enough.
+    pub(crate) fn nobody_slips(&mut self, by: (usize, u64), cloud: &Cloud, store: &Store, now: u64) {
+        let led_since = self.leads_since.get(&by).copied().unwrap_or(now);
+        for (id, machine) in &cloud.instances {
+            let serves = cloud.groups[&machine.group].in_place && machine.is(&LifecycleState::InService);
+            if !serves || !self.enforces(&machine.group) {
+                continue;
+            }
+            let wait = match store.get(&Key::Wait(id.clone())) {
+                Some((_, Record::Wait(wait))) if !wait.over => wait,
+                _ => continue,
+            };
+            let admitted = matches!(store.get(&Key::Admission(id.clone())), Some((_, Record::Admission(record)))
+                if record.wait == wait.wait);
+            // By a clock that may be ahead.
+            let slipped_for = now.saturating_sub(machine.since().max(led_since).max(wait.since.0));
+            self.must(admitted || slipped_for < 2 * NOTICED, || {
+                format!("1: {id} gets traffic for {slipped_for} ms though it is held")
+            });
+        }
+    }
+
     /// Whether an admission is on an operator's word.
     #[expect(clippy::unused_self, reason = "a question to the invariants")]
     pub(crate) fn is_warranted(&self, held: &Held, store: &Store) -> bool {
@@ -281,13 +361,27 @@ impl Invariants {
     }
 
     /// 1: the one exception to proof: an operator's word on this wait, while it is in effect.
-    fn admitted_on_a_word(&mut self, held: &Held, began_at: u64, now: u64) {
+    fn admitted_on_a_word(&mut self, held: &Held, warrant: &Warrant, began_at: u64, now: u64) {
         let id = &held.instance;
+        if warrant.because == LEAVING {
+            let detached = self.may_be_detached(&held.group, now);
+            return self
+                .must(detached, || format!("1: {id} was admitted as detached, and its group is not, or no longer"));
+        }
         let known = |ends: u64| ends.saturating_add(PROMOTION_AGE_MAX) >= now;
         let words = self.words.get(id).into_iter().flatten();
         let mut words = words.filter(|(said, ends)| said.word == Word::Admit && said.wait == held.wait && known(*ends));
         let said = words.find(|(said, _)| now <= said.until.0 + CALL && said.at.0 >= began_at);
         self.must(said.is_some(), || format!("1: {id} was admitted on a word that is not, or no longer, in effect"));
+    }
+
+    /// Whether an operator lets it in, or somebody who leads may still take it for that.
+    fn may_be_let_in(&self, held: &Held, now: u64) -> bool {
+        let mut words = self.words.get(&held.instance).into_iter().flatten();
+        words.any(|(said, ends)| {
+            let known = ends.saturating_add(PROMOTION_AGE_MAX) >= now;
+            said.word == Word::Admit && said.wait == held.wait && known
+        })
     }
 
     /// What an operator holds, or a pause, is not let in: once it can be known.
@@ -301,8 +395,8 @@ impl Invariants {
             _ => false,
         };
         // Whether a word that has another in its place by now was in effect then is looked at elsewhere.
-        let said_so = said.is_some_and(|said| said.word == Word::Admit) || self.is_warranted(held, store);
-        let excepted = said_so || !self.enforces(&held.group);
+        let said_so = self.may_be_let_in(held, now) || self.is_warranted(held, store);
+        let excepted = said_so || self.may_be_detached(&held.group, now) || !self.enforces(&held.group);
         self.must(!paused || excepted, || format!("{id} was admitted while its group was paused"));
     }
 
@@ -314,6 +408,8 @@ impl Invariants {
         if is_on_a_word(store.get(&Key::Rejection(id.clone()))) {
             return;
         }
+        let detached = self.is_surely_detached(&held.group, now);
+        self.must(!detached, || format!("{id} was given up in a group that is detached"));
         let enforces = self.enforces(&held.group);
         self.must(enforces, || format!("{id} was given up in a group that only observes"));
         let deadline = began_at + policy.admission_deadline.as_millis() as u64;

@@ -14,10 +14,13 @@ use portcullis::{
     observed::{Instance, Observed},
     outcome::Status,
     policy::{Policy, SurvivorsGuard},
+    pressure::Pressure,
     record::{AdmissionRecord, Key, ProtectionRecord, Record, Stage, Way, WithdrawalRecord, Word},
     report::{Cause, Evidence, Readiness},
     timestamp::Timestamp,
 };
+
+use crate::{cloud::IN_PLACE, world::SKEW_MAX};
 
 /// What is planted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,8 +57,8 @@ pub(crate) enum Bug {
     ForgetInFlight,
     /// `decide`: the lease is not looked at.
     ActWithoutLease,
-    /// The last look before an attempt: the lease is taken to last by the wall clock, which somebody sets back.
-    LeaseByWallClock,
+    /// The lease ends by somebody else's clock, when it is taken as when it is looked at before an attempt.
+    LeaseByAnothersClock,
     /// `heartbeat`: none.
     NoHeartbeat,
     /// `describe`: only when somebody noticed something.
@@ -100,6 +103,16 @@ pub(crate) enum Bug {
     ReturnsWhatOthersWithdrew,
     /// `withdrawn`: nobody comes back.
     ReturnsNobody,
+    /// `admit`: that a group is detached is not heard.
+    DetachIgnored,
+    /// `admit`: a group that is attached again is not gated again.
+    DetachedForEver,
+    /// `budget`: that the cloud throttles is not heard.
+    ThrottlingIgnored,
+    /// `in_place`: what gets traffic counts as let in.
+    SlipIgnored,
+    /// `in_place`: an admission stands, however old the last report is.
+    StandsForEver,
     /// `survivors`: nobody is protected.
     GuardNeverProtects,
     /// `survivors`: nobody is let go.
@@ -130,7 +143,7 @@ impl Bug {
         Self::AbandonAfterRestartAtOnce,
         Self::ForgetInFlight,
         Self::ActWithoutLease,
-        Self::LeaseByWallClock,
+        Self::LeaseByAnothersClock,
         Self::NoHeartbeat,
         Self::DescribeOnNoticeOnly,
         Self::LastReportCounts,
@@ -153,6 +166,11 @@ impl Bug {
         Self::ReturnsUnproven,
         Self::ReturnsWhatOthersWithdrew,
         Self::ReturnsNobody,
+        Self::DetachIgnored,
+        Self::DetachedForEver,
+        Self::ThrottlingIgnored,
+        Self::SlipIgnored,
+        Self::StandsForEver,
         Self::GuardNeverProtects,
         Self::GuardNeverReleases,
         Self::GuardClearsUsers,
@@ -171,6 +189,9 @@ impl Bug {
                     record.told.entry(sink.into()).or_insert(record.since);
                 }
                 Observation::Stored { key, revision, record: Some(Record::Alert(record)) }
+            }
+            (Self::LeaseByAnothersClock, Observation::Lease { epoch, until }) => {
+                Observation::Lease { epoch, until: until + Duration::from_millis(SKEW_MAX) }
             }
             (Self::PartIsWhole, Observation::Described(mut description)) => {
                 description.complete = true;
@@ -198,12 +219,18 @@ impl Bug {
             Self::EndUntold => {
                 decision.actions.retain(|action| !matches!(action, Action::Tell { told: Told::IsOver, .. }));
             }
+            Self::NoHeartbeat | Self::SlipIgnored => {
+                let is_held = |action: &Action| match (self, action) {
+                    (Self::SlipIgnored, Action::KeepWaiting(held)) => held.group.as_str() != IN_PLACE,
+                    (_, action) => !matches!(action, Action::KeepWaiting(_)),
+                };
+                decision.actions.retain(is_held);
+            }
             Self::GuardNeverReleases => {
                 decision
                     .actions
                     .retain(|action| !matches!(action, Action::Protect(Protection { protected: false, .. })));
             }
-            Self::NoHeartbeat => decision.actions.retain(|action| !matches!(action, Action::KeepWaiting(_))),
             _ => {}
         }
         decision
@@ -226,6 +253,7 @@ impl Bug {
         }
         match self {
             Self::StaleReportAccepted => policy.limits.report_age_max = Duration::from_secs(3_600),
+            Self::StandsForEver => policy.limits.serving_report_age_max = Duration::from_secs(3_600),
             Self::AbandonAfterRestartAtOnce => policy.limits.listen_min = Duration::ZERO,
             Self::DescribeOnNoticeOnly => policy.limits.describe_every = Duration::from_secs(3_600),
             _ => {}
@@ -242,6 +270,9 @@ impl Bug {
             Self::GuardForgetsCalls => forget(known, |key, _| matches!(key, AttemptKey::Protect(_, true))),
             Self::ForgetInFlight => forget(known, |_, answered| !answered),
             Self::WordForEver | Self::WordForAnyWait | Self::HoldIgnored | Self::PauseIgnored => self.bend_words(known),
+            Self::DetachIgnored => known.records.retain(|key, _| !matches!(key, Key::Detach(_))),
+            Self::ThrottlingIgnored => known.pressure = Pressure::default(),
+            Self::DetachedForEver => detach_for_ever(known),
             Self::ShortForgotten => known.groups.values_mut().for_each(|group| group.short_since = group.asked_at),
             Self::ActWithoutLease => known.lease = Some((0, Timestamp(u64::MAX))),
             Self::ReturnsWhatOthersWithdrew => adopt_all(known),
@@ -393,6 +424,14 @@ fn accept_all(known: &mut Observed) {
     for (_, record) in known.records.values_mut() {
         if let Record::Group(group) = record {
             group.accepted.extend(&seen);
+        }
+    }
+}
+
+fn detach_for_ever(known: &mut Observed) {
+    for (_, record) in known.records.values_mut() {
+        if let Record::Detach(detached) = record {
+            detached.ended_at = None;
         }
     }
 }

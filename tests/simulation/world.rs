@@ -14,13 +14,14 @@ use portcullis::{
 
 use crate::{
     agent::Challenge,
-    cloud::{Cloud, Group, Machine},
+    cloud::{Cloud, Group, IN_PLACE, Machine},
     controller::{Controller, policy},
     invariants::Invariants,
     planted::Bug,
     random::Random,
 };
 
+mod balancer;
 mod control;
 mod fleet;
 mod scaling;
@@ -60,6 +61,7 @@ enum Event {
     Speaks(InstanceId, u64),
     Checks(InstanceId, u64, Challenge),
     Reports(usize, Evidence),
+    BalancerRestarts(GroupName, bool),
     Promoted(GroupName, usize),
     OperatorSpeaks(GroupName),
     Crashes(usize),
@@ -110,6 +112,8 @@ pub(crate) struct Figures {
     pub(crate) returned: u64,
     pub(crate) frozen: u64,
     pub(crate) by_hand: u64,
+    pub(crate) restarts: u64,
+    pub(crate) held_again: u64,
     pub(crate) protected: u64,
     pub(crate) released: u64,
     pub(crate) scaled_in: u64,
@@ -136,6 +140,8 @@ impl Figures {
             returned: self.returned + other.returned,
             frozen: self.frozen + other.frozen,
             by_hand: self.by_hand + other.by_hand,
+            restarts: self.restarts + other.restarts,
+            held_again: self.held_again + other.held_again,
             protected: self.protected + other.protected,
             released: self.released + other.released,
             scaled_in: self.scaled_in + other.scaled_in,
@@ -158,6 +164,8 @@ impl Figures {
             && self.returned > 0
             && self.frozen > 0
             && self.by_hand > 0
+            && self.restarts > 0
+            && self.held_again > 0
             && self.protected > 0
             && self.released > 0
             && self.scaled_in > 0
@@ -201,8 +209,9 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new(seed: u64, bug: Option<Bug>) -> Self {
         let mut random = Random::new(seed);
+        let balanced = seed.is_multiple_of(3).then_some(IN_PLACE);
         let groups: BTreeSet<GroupName> =
-            ["db", "web"].into_iter().take(1 + seed as usize % 2).map(Into::into).collect();
+            ["db", "web"].into_iter().take(1 + seed as usize % 2).chain(balanced).map(Into::into).collect();
         let observing = groups.iter().filter(|_| random.percent(12)).cloned().collect();
         let on_drift = groups.iter().map(|name| (name.clone(), random.one_of(&ON_DRIFT))).collect();
         let guards = [SurvivorsGuard::WhileImpaired, SurvivorsGuard::WhileImpaired, SurvivorsGuard::Always];
@@ -275,10 +284,16 @@ impl World {
             let largest = self.random.one_of(&[3, 3, 3, 6]);
             let desired = self.random.between(1, largest) as usize;
             let (other_hook, hopeless) = (self.random.percent(25), self.random.percent(20));
+            let in_place = name.as_str() == IN_PLACE;
+            let (other_hook, hopeless) = (other_hook && !in_place, hopeless && !in_place);
             let takes_waiting_first = self.random.percent(50);
-            let group = Group { desired, other_hook, hopeless, usually: desired, takes_waiting_first };
+            let group = Group { desired, other_hook, hopeless, usually: desired, takes_waiting_first, in_place };
             self.cloud.groups.insert(name.clone(), group);
-            self.plan_scaling(name);
+            if in_place {
+                self.plan_restarts(name);
+            } else {
+                self.plan_scaling(name);
+            }
             let releases = if self.random.percent(85) { 1 } else { 0 };
             self.promotes(name, releases);
             for _ in 0..desired {
@@ -322,6 +337,7 @@ impl World {
             self.after(at, Event::Outage(at + 25_000));
         }
         for index in 0..self.controllers.len() {
+            self.controllers[index].skew = self.random.between(0, SKEW_MAX);
             self.after(index as u64, Event::Leases(index));
             self.after(0, Event::Turn(index));
             for _ in 0..self.random.between(0, 3) {
@@ -420,6 +436,7 @@ impl World {
                     self.folds(index, Observation::Reported(evidence));
                 }
             }
+            Event::BalancerRestarts(group, forgets_to_hold) => self.balancer_restarts(&group, forgets_to_hold),
             Event::Promoted(group, releases) => self.promotes(&group, releases),
             Event::OperatorSpeaks(group) => self.operator_speaks(&group),
             Event::Crashes(index) => self.crashes(index),
@@ -429,7 +446,10 @@ impl World {
                 self.controllers[index].cut_off_until = self.now + length;
                 self.after(length, Event::Starts(index));
             }
-            Event::ClockSet(index) => self.clock_set(index),
+            Event::ClockSet(index) => {
+                let skew = self.random.between(0, SKEW_MAX);
+                self.clock_set(index, skew);
+            }
             Event::Leases(index) => self.leases(index),
             Event::Turn(index) => self.turn(index),
             Event::Wakes(index, at) => {
@@ -460,6 +480,7 @@ impl World {
             self.promotes(group, 4);
             self.wants_as_usual(group);
         }
+        self.is_mended();
         self.invariants.heals(self.now);
         groups.into_iter().for_each(|group| self.plan_calm_drift(group));
     }

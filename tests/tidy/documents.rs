@@ -58,6 +58,7 @@ fn every_word_of_a_reason_is_documented() {
     for (file, begin, before, least) in [
         ("src/reason.rs", "pub const fn code(", "=> \"", 22),
         ("src/alert.rs", "pub const fn code(", "=> \"", 9),
+        ("src/doctor.rs", "pub const fn code(", "=> \"", 9),
         ("agent/src/standing.rs", "const fn line(", "=> \"", 6),
         ("controller/src/http/problem.rs", "const fn row(", "=> (\"", 24),
     ] {

@@ -4,11 +4,14 @@ use std::sync::Mutex;
 
 use portcullis::{
     digest::Digest,
-    instance::WaitId,
-    observed::{Instance as Seen, Observed},
+    instance::{LifecycleState, WaitId},
+    observation::GroupFacts,
+    observed::{Group, Instance as Seen, Observed},
     outcome::Status,
     policy::{GroupPolicy, OnDrift, Policy},
-    record::{DisputeRecord, FreezeRecord, OverrideRecord, PauseRecord, Warrant, WithdrawalRecord},
+    record::{
+        DetachRecord, DisputeRecord, FreezeRecord, OverrideRecord, PauseRecord, WaitRecord, Warrant, WithdrawalRecord,
+    },
     report::Cause,
     timestamp::Timestamp,
 };
@@ -43,6 +46,7 @@ struct Scene {
     admission: AdmissionRecord,
     word: Option<OverrideRecord>,
     pause: Option<PauseRecord>,
+    detached: Option<DetachRecord>,
     evidence: Evidence,
     binding: Binding,
     withdrawal: Option<WithdrawalRecord>,
@@ -50,6 +54,8 @@ struct Scene {
     is_disputed: bool,
     seen: Seen,
     lease_left: Duration,
+    /// Held by a balancer; and whether its wait was over before.
+    in_place: Option<bool>,
     lease_left_by_wall: Duration,
 }
 
@@ -85,6 +91,7 @@ impl Scene {
             withdrawal: None,
             freeze: None,
             is_disputed: false,
+            detached: None,
             binding: Binding {
                 instance: "i-1".into(),
                 group: None,
@@ -101,6 +108,7 @@ impl Scene {
                 protected: false,
                 described_at: now,
                 evidence: Some(evidence.clone()),
+                healthy: None,
                 serving_since: None,
                 passing_since: Some(now),
                 well_since: Some(now),
@@ -108,14 +116,29 @@ impl Scene {
             },
             evidence,
             lease_left: Duration::from_secs(3_600),
+            in_place: None,
             lease_left_by_wall: Duration::from_secs(3_600),
         }
+    }
+
+    /// It was let in, serves and says so once a minute; its balancer was restarted and holds it again.
+    fn restarted() -> Self {
+        let mut scene = Self { in_place: Some(true), ..Self::good() };
+        scene.evidence.wait = WaitId(0);
+        scene.evidence.received_at = Timestamp(scene.now.0 - 80_000);
+        scene.evidence.boot = "boot-2".into();
+        scene.binding.boot = "boot-2".into();
+        scene.evidence.manifest = Digest::of(b"deployed in place");
+        scene.group.accepted.push(scene.evidence.manifest);
+        scene
     }
 
     fn writes(&self) -> Vec<Write> {
         let record = |key: Key, record: Record| records::put(key.path(), None, &record);
         let word = self.word.clone().map(|said| record(Key::Override("i-1".into()), Record::Override(said)));
         let pause = self.pause.clone().map(|pause| record(Key::Pause("web".into()), Record::Pause(pause)));
+        let detached = self.detached.clone();
+        let detached = detached.map(|detached| record(Key::Detach("web".into()), Record::Detach(detached)));
         let mut writes = vec![
             record(Key::Group("web".into()), Record::Group(self.group.clone())),
             record(Key::Admission("i-1".into()), Record::Admission(self.admission.clone())),
@@ -129,7 +152,10 @@ impl Scene {
         writes.extend(freeze.map(|freeze| record(Key::Freeze("web".into()), freeze)));
         let dispute = self.is_disputed.then_some(Record::Dispute(DisputeRecord { at: self.now }));
         writes.extend(dispute.map(|dispute| record(Key::Dispute("i-1".into()), dispute)));
-        writes.extend(word.into_iter().chain(pause));
+        let (group, wait, since) = ("web".into(), WaitId(1), self.now);
+        let wait = self.in_place.map(|over| Record::Wait(WaitRecord { group, wait, since, over }));
+        let wait = wait.map(|wait| record(Key::Wait("i-1".into()), wait));
+        writes.extend(word.into_iter().chain(pause).chain(detached).chain(wait));
         writes
     }
 
@@ -191,9 +217,12 @@ impl Scene {
         let group = GroupPolicy { mode: self.mode, on_drift: OnDrift::Standby, ..GroupPolicy::default() };
         let policy = Policy { groups: [("web".into(), group)].into(), ..Policy::default() };
         let sends = Arc::clone(&provider);
+        let custody = self.in_place.map_or(Custody::AtLaunch, |_| Custody::InPlace);
+        let described = Group { facts: Some(GroupFacts { custody, ..GroupFacts::default() }), ..Group::default() };
+        let (instances, groups) = ([("i-1".into(), self.seen)].into(), [("web".into(), described)].into());
+        let observed = Observed { instances, groups, ..Observed::default() };
         let (sinks, heard, clock) = (Arc::default(), Arc::default(), Clock::system());
         let parts = Parts { store, provider, sinks, heard, policy, clock, metrics, audit };
-        let observed = Observed { instances: [("i-1".into(), self.seen)].into(), ..Observed::default() };
         let (until, until_wall) = (Clock::monotonic() + self.lease_left, clock_now() + self.lease_left_by_wall);
         let (_lease, lease) = watch::channel(Some(Lease { epoch: 1, until, until_wall }));
         let (_shown, shown) = watch::channel(Arc::new(Snapshot { observed, ..Snapshot::default() }));
@@ -292,6 +321,24 @@ async fn nothing_is_sent_for_a_paused_group_but_on_a_word() {
 }
 
 #[tokio::test]
+async fn for_a_detached_group_it_is_sent_without_proof_until_that_ends() {
+    let detached = |ended: bool| {
+        let mut scene = Scene::good().unproven();
+        let ended_at = ended.then_some(scene.now);
+        scene.detached = Some(DetachRecord { warrant: warrant(), at: scene.now, ended_at });
+        scene
+    };
+    assert_eq!(detached(false).admit().await.0, [Call::Admit(held())]);
+    assert_eq!(detached(true).admit().await.0, []);
+    let mut held_by_a_word = detached(false);
+    held_by_a_word.says(Word::Hold, 1, 60);
+    assert_eq!(held_by_a_word.admit().await.0, []);
+    let mut gone = detached(false);
+    gone.seen.state = LifecycleState::InService;
+    assert_eq!(gone.admit().await.0, []);
+}
+
+#[tokio::test]
 async fn a_group_that_only_observes_lets_everyone_in() {
     let mut scene = Scene { mode: Mode::Observe, ..Scene::good() };
     scene.admission.manifest = None;
@@ -372,6 +419,34 @@ fn is_refused(because: &str, (sent, answer): (Vec<Call>, Answer)) {
     assert_eq!(sent, [], "{because}");
     let Answer::Refused { because: said } = answer else { panic!("{because}: {answer:?}") };
     assert!(said.contains(because), "{because}: {said}");
+}
+
+#[tokio::test]
+async fn what_a_balancer_forgot_is_let_in_again_on_its_newest_report() {
+    assert_eq!(Scene::restarted().admit().await.0, [Call::Admit(held())]);
+    let mut partly = Scene::restarted();
+    partly.seen.state = LifecycleState::PendingProceed;
+    assert_eq!(partly.admit().await.0, [Call::Admit(held())]);
+    let changes: [(&str, Change); 10] = [
+        ("another wait", |scene| scene.in_place = Some(false)),
+        ("another wait", |scene| scene.in_place = None),
+        ("not let in on proof", |scene| scene.admission.manifest = None),
+        ("not let in on proof", |scene| scene.admission.wait = WaitId(2)),
+        ("another wait", |scene| scene.evidence.wait = WaitId(2)),
+        ("no longer accepted", |scene| scene.group.accepted.truncate(1)),
+        ("not ready", |scene| scene.evidence.readiness = Readiness::NotReady { causes: vec![] }),
+        ("too old", |scene| scene.evidence.received_at = Timestamp(scene.now.0 - 91_000)),
+        ("has booted since", |scene| scene.binding.boot = "boot-3".into()),
+        ("is InService", |scene| scene.seen.state = LifecycleState::InService),
+    ];
+    for (because, change) in changes {
+        let mut scene = Scene::restarted();
+        change(&mut scene);
+        let (sent, answer) = scene.admit().await;
+        assert_eq!(sent, [], "{because}");
+        let Answer::Refused { because: said } = answer else { panic!("{because}: {answer:?}") };
+        assert!(said.contains(because), "{because}: {said}");
+    }
 }
 
 #[tokio::test]

@@ -42,7 +42,7 @@ fn what_is_not_written_has_its_default() {
         (web.admission_deadline, web.abandon_interval_min),
         (Duration::from_secs(600), Duration::from_secs(300))
     );
-    assert_eq!((web.survivors_guard, web.ready_min_percent), (SurvivorsGuard::WhileImpaired, 50));
+    assert_eq!((web.survivors_guard, web.ready_min(10)), (SurvivorsGuard::WhileImpaired, 5));
     assert_eq!(config.policy.limits.describe_every, Duration::from_secs(2));
     assert_eq!(config.policy.limits.report_age_max, Duration::from_secs(30));
     assert_eq!(config.operators.listen.to_string(), "127.0.0.1:7421");
@@ -75,7 +75,7 @@ fn refusals_name_file_and_key() {
         ("sequence_min = 5", "common_cause_percent = 101", "groups.web"),
         ("sequence_min = 5", "common_cause_window = \"0s\"", "groups.web"),
         ("mode = \"enforce\"", "survivors_guard = \"perhaps\"", "survivors_guard"),
-        ("mode = \"enforce\"", "ready_min_percent = 101", "ready_min_percent"),
+        ("mode = \"enforce\"", "ready_min = 0", "ready_min"),
         ("\"2s\"", "\"0s\"", "limits.describe_every"),
         ("\"2s\"", "\"2\"", "describe_every"),
     ] {
@@ -83,6 +83,54 @@ fn refusals_name_file_and_key() {
         let error = read(&WHOLE.replace(from, to)).expect_err(to);
         assert!(error.contains(named), "{to}: {error}");
         assert!(error.contains("/controller.toml`: ") || error.contains("/absent.pub`: "), "which file: {error}");
+    }
+}
+
+const BALANCED: &str = "[[haproxy]]\nsocket = \"/run/haproxy/admin.sock\"\n[[haproxy]]\nsocket = \"127.0.0.1:9999\"\n";
+
+/// The same behind two balancers.
+fn balanced(group: &str) -> String {
+    WHOLE
+        .replace("[groups.web]\n", &format!("{BALANCED}[groups.web]\n{group}"))
+        .replace("describe_every = \"2s\"\n", "")
+}
+
+#[test]
+fn balancers_instead_of_a_cloud() {
+    let config = read(&balanced("")).unwrap();
+    let Holder::Haproxy(haproxy) = &config.holder else { panic!("{:?}", config.holder) };
+    let sockets: Vec<_> = haproxy.sockets.iter().map(ToString::to_string).collect();
+    assert_eq!(sockets, ["/run/haproxy/admin.sock", "127.0.0.1:9999"]);
+    assert_eq!(haproxy.pools[&"web".into()].backends, ["web"]);
+    assert_eq!(config.policy.limits.describe_every, Duration::from_secs(1));
+    let told = read(
+        &balanced("backends = [\"http\", \"https\"]\nwanted = 3\n")
+            .replace("[limits]", "[limits]\ndescribe_every = \"9s\""),
+    );
+    let config = told.unwrap();
+    let Holder::Haproxy(haproxy) = &config.holder else { panic!("{:?}", config.holder) };
+    assert_eq!((haproxy.pools[&"web".into()].backends.len(), haproxy.pools[&"web".into()].wanted), (2, Some(3)));
+    assert_eq!(config.policy.limits.describe_every, Duration::from_secs(9));
+}
+
+#[test]
+fn what_balancers_do_not_have_is_refused() {
+    for (text, named) in [
+        (balanced("hook = \"ours\"\n"), "groups.web.hook`: is of launches"),
+        (balanced("breaker_failures = 3\n"), "groups.web.breaker_failures`: is of launches"),
+        (balanced("abandon_interval_min = \"5m\"\n"), "groups.web.abandon_interval_min`: is of launches"),
+        (balanced("backends = []\n"), "groups.web.backends`: must name"),
+        (balanced("backends = [\"a b\"]\n"), "groups.web.backends`: must name"),
+        (balanced("backends = [\"a\"]\n[groups.db]\nbackends = [\"b\", \"a\"]\n"), "`a` is there twice"),
+        (balanced("").replace("127.0.0.1:9999", "10.0.0.5:9999"), "`haproxy.socket`: 10.0.0.5:9999 is not a loopback"),
+        (balanced("").replace("127.0.0.1:9999", "admin"), "`haproxy.socket`: must be a path"),
+        (balanced("").replace("127.0.0.1:9999", "/run/haproxy/admin.sock"), "admin.sock is there twice"),
+        (balanced("").replace("[trust]", "[aws]\nregion = \"x\"\n[trust]"), "`aws`: one controller has either"),
+        (WHOLE.replace("[groups.web]\n", "[groups.web]\nbackends = [\"a\"]\n"), "groups.web.backends`: is of servers"),
+        (WHOLE.replace("[groups.web]\n", "[groups.web]\nwanted = 3\n"), "groups.web.wanted`: is of servers"),
+    ] {
+        let error = read(&text).expect_err(named);
+        assert!(error.contains(named), "{named}: {error}");
     }
 }
 

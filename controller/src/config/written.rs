@@ -29,8 +29,10 @@ pub struct Written {
     /// The operators' listener.
     pub operators: Operators,
     /// The cloud.
+    pub aws: Option<Aws>,
+    /// The balancers, where there is no cloud.
     #[serde(default)]
-    pub aws: Aws,
+    pub haproxy: Vec<Balancer>,
     /// Whose signatures count.
     pub trust: Trust,
     /// Where alerts are told.
@@ -131,6 +133,16 @@ pub struct Aws {
     pub region: Option<String>,
     /// Endpoint of the Auto Scaling API; else `AWS_ENDPOINT_URL`, else AWS's own.
     pub endpoint_url: Option<String>,
+    /// URL of an SQS queue with notices of lifecycle actions. They only make things sooner.
+    pub lifecycle_queue_url: Option<String>,
+}
+
+/// `[[haproxy]]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Balancer {
+    /// Its Runtime API: a path, or a loopback address and port.
+    pub socket: String,
 }
 
 /// `[trust]`
@@ -215,12 +227,16 @@ pub struct Group {
     pub common_cause_percent: Option<usize>,
     /// See [`GroupPolicy::common_cause_window`].
     pub common_cause_window: Option<Length>,
+    /// See [`Pool::backends`](super::Pool::backends).
+    pub backends: Option<Vec<String>>,
+    /// See [`Pool::wanted`](super::Pool::wanted).
+    pub wanted: Option<u32>,
     /// See [`GroupPolicy::promotion_needs`].
     pub promotion_needs: Option<PromotionNeeds>,
     /// See [`GroupPolicy::survivors_guard`].
     pub survivors_guard: Option<SurvivorsGuard>,
-    /// See [`GroupPolicy::ready_min_percent`].
-    pub ready_min_percent: Option<u32>,
+    /// See [`GroupPolicy::ready_min`].
+    pub ready_min: Option<u32>,
     /// See [`Pin::product`].
     pub product: Option<String>,
     /// See [`Pin::sequence_min`].
@@ -273,7 +289,7 @@ impl Group {
         policy.common_cause_percent = self.common_cause_percent.unwrap_or(policy.common_cause_percent);
         set(&mut policy.common_cause_window, self.common_cause_window);
         policy.survivors_guard = self.survivors_guard.unwrap_or(policy.survivors_guard);
-        policy.ready_min_percent = self.ready_min_percent.unwrap_or(policy.ready_min_percent);
+        policy.ready_min = self.ready_min;
         policy
     }
 }
@@ -295,6 +311,7 @@ pub struct PromotionNeeds {
 #[expect(missing_docs, reason = "each is documented where it is used: `policy::Limits`")]
 pub struct Limits {
     pub report_age_max: Option<Length>,
+    pub serving_report_age_max: Option<Length>,
     pub describe_age_max: Option<Length>,
     pub describe_every: Option<Length>,
     pub heartbeat_every: Option<Length>,
@@ -312,6 +329,7 @@ impl Limits {
     fn policy(&self) -> policy::Limits {
         let mut limits = policy::Limits::default();
         set(&mut limits.report_age_max, self.report_age_max);
+        set(&mut limits.serving_report_age_max, self.serving_report_age_max);
         set(&mut limits.describe_age_max, self.describe_age_max);
         set(&mut limits.describe_every, self.describe_every);
         set(&mut limits.heartbeat_every, self.heartbeat_every);
@@ -338,6 +356,7 @@ pub(super) fn policy(groups: BTreeMap<GroupName, Group>, limits: &Limits) -> Res
     let limits = limits.policy();
     for (key, length) in [
         ("limits.report_age_max", limits.report_age_max),
+        ("limits.serving_report_age_max", limits.serving_report_age_max),
         ("limits.describe_age_max", limits.describe_age_max),
         ("limits.describe_every", limits.describe_every),
         ("limits.heartbeat_every", limits.heartbeat_every),
@@ -372,8 +391,11 @@ pub(super) fn policy(groups: BTreeMap<GroupName, Group>, limits: &Limits) -> Res
             let because = "`breaker_failures`, `breaker_window` and `breaker_retry_after` must not be zero";
             return Err(refused(&format!("groups.{name}"), because));
         }
-        if group.ready_min_percent > 100 {
-            return Err(refused(&format!("groups.{name}.ready_min_percent"), "must not be more than 100"));
+        if group.ready_min == Some(0) {
+            return Err(refused(
+                &format!("groups.{name}.ready_min"),
+                "must not be zero: `survivors_guard = \"off\"` keeps nobody",
+            ));
         }
         if group.unavailable_max_percent > 100 {
             return Err(refused(&format!("groups.{name}.unavailable_max_percent"), "must not be more than 100"));

@@ -11,7 +11,7 @@ use axum::{
     routing::{get, post},
 };
 use portcullis::{
-    api::{Acknowledge, Event, Override, Pause, Promote, Retire, Retry, Withdraw},
+    api::{Acknowledge, Detach, Event, Override, Pause, Promote, Retire, Retry, Withdraw},
     digest::Digest,
     exposition,
     instance::{GroupName, InstanceId},
@@ -28,6 +28,8 @@ use super::{
 };
 use crate::stores::{Store, StoreError};
 
+mod detach;
+mod doctor;
 mod overrides;
 mod promotion;
 mod publication;
@@ -40,12 +42,15 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v1/status", get(status))
         .route("/v1/instances/{id}", get(instance))
         .route("/v1/events", get(events))
+        .route("/v1/doctor", get(examine))
         .route("/v1/releases", get(releases).post(publish))
         .route("/v1/groups/{group}/promote", post(promote))
         .route("/v1/groups/{group}/retire", post(retire))
+        .route("/v1/groups/{group}/trial", get(trial))
         .route("/v1/groups/{group}/pause", post(pause))
         .route("/v1/groups/{group}/retry", post(retry))
         .route("/v1/groups/{group}/withdraw", post(withdraw))
+        .route("/v1/groups/{group}/detach", post(detach))
         .route("/v1/groups/{group}/acknowledge", post(acknowledge))
         .route("/v1/instances/{id}/override", post(override_instance))
         .route("/v1/join-tokens", post(join_token))
@@ -132,6 +137,11 @@ async fn instance(
     let found = view::instance(&app, &snapshot, &InstanceId(id));
     let result =
         found.ok_or_else(|| Refusal::new(Kind::NotFound, "no gated group that was described has this instance"));
+    answer(&app, result, &name)
+}
+
+async fn examine(State(app): State<Arc<App>>, Extension(Operator(name)): Extension<Operator>) -> Response {
+    let result = doctor::examine(&app).await;
     answer(&app, result, &name)
 }
 
@@ -233,6 +243,24 @@ async fn retire(
     .await
 }
 
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TrialQuery {
+    since: Option<Timestamp>,
+}
+
+async fn trial(
+    State(app): State<Arc<App>>,
+    Extension(Operator(name)): Extension<Operator>,
+    Path(group): Path<String>,
+    query: Result<Query<TrialQuery>, QueryRejection>,
+) -> Response {
+    let result = query.map_err(malformed).and_then(|Query(query)| {
+        view::trial(&app, &app.snapshot(), &GroupName(group), query.since.unwrap_or_default())
+    });
+    answer(&app, result, &name)
+}
+
 async fn pause(
     State(app): State<Arc<App>>,
     Extension(Operator(name)): Extension<Operator>,
@@ -263,6 +291,16 @@ async fn withdraw(
         overrides::withdraw(app, &GroupName(group), wish, operator)
     })
     .await
+}
+
+async fn detach(
+    State(app): State<Arc<App>>,
+    Extension(Operator(name)): Extension<Operator>,
+    Path(group): Path<String>,
+    body: Inflow,
+) -> Response {
+    change(app, name, body, move |app, wish: &Detach, operator| detach::detach(app, &GroupName(group), wish, operator))
+        .await
 }
 
 async fn acknowledge(

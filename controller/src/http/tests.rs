@@ -2,6 +2,7 @@
 
 mod abuse;
 mod agents;
+mod detach;
 mod enrolment;
 mod leases;
 mod operators;

@@ -16,20 +16,25 @@ use aws_smithy_http_client::tls::{Provider as TlsProvider, rustls_provider::Cryp
 use portcullis::{
     action::{Departure, Held},
     instance::{GroupName, InstanceId, LifecycleState},
-    observation::{Answer, GroupFacts, Hook, InstanceFacts},
+    observation::{Answer, Custody, GroupFacts, Hook, InstanceFacts},
     record::Way,
     text,
 };
 
 use super::{Call, Described, Pending, Provider};
-use crate::config::Aws;
+use crate::{clock::Clock, config::Aws, sources::lifecycle_queue::Queue};
 
+mod examine;
+mod health;
 mod protection;
+mod queue;
 
-/// The Auto Scaling API of one account and Region.
+/// The Auto Scaling API of one account and Region, and the load balancers'.
 #[derive(Debug, Clone)]
 pub struct AwsProvider {
     client: Client,
+    balancing: aws_sdk_elasticloadbalancingv2::Client,
+    queue: Option<queue::SqsQueue>,
     /// The groups whose instances are being replaced, as last asked for.
     refreshing: Arc<Mutex<BTreeSet<GroupName>>>,
 }
@@ -53,7 +58,13 @@ impl AwsProvider {
         if let Some(endpoint) = &aws.endpoint_url {
             loader = loader.endpoint_url(endpoint);
         }
-        Self { client: Client::new(&loader.load().await), refreshing: Arc::default() }
+        let config = loader.load().await;
+        Self {
+            client: Client::new(&config),
+            balancing: aws_sdk_elasticloadbalancingv2::Client::new(&config),
+            queue: aws.lifecycle_queue_url.as_ref().map(|url| queue::SqsQueue::new(&config, url)),
+            refreshing: Arc::default(),
+        }
     }
 
     async fn describe_all(&self, groups: &[GroupName]) -> Described {
@@ -89,7 +100,8 @@ impl AwsProvider {
             let described = match found.remove(name) {
                 Some(group) => match self.hooks(name).await {
                     Ok(hooks) => {
-                        let facts = self.with_activities(name, facts(&group, hooks)).await;
+                        let facts = self.with_health(group.target_group_arns(), facts(&group, hooks)).await;
+                        let facts = self.with_activities(name, facts).await;
                         Ok(Some(self.with_refresh(name, facts).await))
                     }
                     Err(answer) => Err(answer),
@@ -186,6 +198,18 @@ impl Provider for AwsProvider {
             }
         })
     }
+
+    fn queue(&self) -> Option<Arc<dyn Queue>> {
+        self.queue.clone().map(|queue| Arc::new(queue) as Arc<dyn Queue>)
+    }
+
+    fn examine<'a>(
+        &'a self,
+        groups: &'a [(GroupName, String)],
+        clock: &'a Clock,
+    ) -> Pending<'a, Option<portcullis::doctor::Cloud>> {
+        Box::pin(async move { Some(self.examine_all(groups, clock).await) })
+    }
 }
 
 fn facts(group: &AutoScalingGroup, launch_hooks: Vec<Hook>) -> GroupFacts {
@@ -195,6 +219,8 @@ fn facts(group: &AutoScalingGroup, launch_hooks: Vec<Hook>) -> GroupFacts {
         suspended: group.suspended_processes().iter().filter_map(|one| one.process_name().map(Into::into)).collect(),
         instances: group.instances().iter().filter_map(instance_of).collect(),
         activities: Vec::new(),
+        custody: Custody::AtLaunch,
+        unseen: Vec::new(),
         refresh: None,
     }
 }
@@ -209,6 +235,7 @@ fn instance_of(instance: &Instance) -> Option<InstanceFacts> {
         state: LifecycleState::from(instance.lifecycle_state().map_or("", |state| state.as_str()).to_string()),
         launch_template: template.or_else(|| instance.launch_configuration_name().map(Into::into)),
         protected: instance.protected_from_scale_in().unwrap_or(false),
+        healthy: None,
     })
 }
 

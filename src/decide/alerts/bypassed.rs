@@ -1,25 +1,40 @@
 //! Instances serve that never passed the gate: attached, back from standby, launched before there was a hook, or let in by the
-//! hook's default result.
+//! hook's default result; or a balancer lets in what is held.
 
 use alloc::{collections::BTreeSet, vec};
 
 use super::Scope;
 use crate::{
     alert::{Alert, Tally},
+    instance::LifecycleState,
+    observation::Custody,
     reason::Reason,
     timestamp::Timestamp,
 };
 
 pub(super) fn rule(scope: &Scope<'_>, _: &mut BTreeSet<Timestamp>) -> Option<Alert> {
-    let bypassed = scope.serving().filter(|(id, _)| is_bypassed(scope.rulings.get(*id).map(|ruling| &ruling.reason)));
-    let instances = Tally::of(bypassed.map(|(id, _)| (id.clone(), vec!["bypassed".into()])));
+    let getting_traffic = scope.members().filter(|(_, instance)| gets_traffic(scope, &instance.state));
+    let reason = |id| scope.rulings.get(id).map(|ruling| &ruling.reason);
+    let bypassed = getting_traffic.filter(|(id, _)| is_bypassed(reason(*id)));
+    let causes = |id| match reason(id) {
+        Some(Reason::Slipped) => vec!["slipped".into()],
+        _ => vec!["bypassed".into()],
+    };
+    let instances = Tally::of(bypassed.map(|(id, _)| (id.clone(), causes(id))));
     (!instances.is_empty()).then_some(Alert::Bypassed { instances })
+}
+
+/// Behind several balancers it does as soon as one of them lets it in.
+fn gets_traffic(scope: &Scope<'_>, state: &LifecycleState) -> bool {
+    let facts = scope.group.and_then(|group| group.facts.as_ref());
+    let in_place = facts.is_some_and(|facts| facts.custody == Custody::InPlace);
+    *state == LifecycleState::InService || (in_place && *state == LifecycleState::PendingProceed)
 }
 
 /// A group that only observes lets them be, and tells of them all the same.
 fn is_bypassed(reason: Option<&Reason>) -> bool {
     match reason {
-        Some(Reason::Bypassed) => true,
+        Some(Reason::Bypassed | Reason::Slipped) => true,
         Some(Reason::ObservedOnly { otherwise }) => is_bypassed(Some(&**otherwise)),
         _ => false,
     }
@@ -43,6 +58,12 @@ mod tests {
                 (serving().warranted(1, None), 100, "-"),
                 (waiting(), 100, "-"),
                 (in_state(PendingProceed).wait(1, true), 100, "-"),
+                (in_state(PendingProceed).in_place().wait(1, true), 100, told),
+                (
+                    in_state(InService).in_place().wait(1, false),
+                    100,
+                    "in service without having passed the gate: slipped on 1 (i-1)",
+                ),
                 (
                     serving().beside("i-2", InService),
                     100,

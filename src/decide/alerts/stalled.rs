@@ -1,7 +1,8 @@
-//! Fewer instances serve than are wanted, for too long. The text names what those that are held have in common, and what the
-//! cloud says of its own attempts: with a quota reached or a subnet full, "held: 0" alone would be no help.
+//! Fewer instances serve than are wanted, for too long: in service, and not found unhealthy by their load balancers. The text
+//! names what those that are held have in common, and what the cloud says of its own attempts: with a quota reached or a subnet
+//! full, "held: 0" alone would be no help.
 
-use alloc::collections::BTreeSet;
+use alloc::{collections::BTreeSet, vec, vec::Vec};
 
 use super::Scope;
 use crate::{
@@ -19,8 +20,10 @@ pub(super) fn rule(scope: &Scope<'_>, wakes: &mut BTreeSet<Timestamp>) -> Option
     }
     let held =
         scope.rulings.iter().filter(|(_, ruling)| ruling.group == *scope.name && ruling.verdict != Verdict::Admitted);
-    let held = Tally::of(held.map(|(id, ruling)| (id.clone(), ruling.reason.told())));
-    let serving = u32::try_from(scope.serving().count()).unwrap_or(u32::MAX);
+    let held = held.map(|(id, ruling)| (id.clone(), ruling.reason.told()));
+    let (serving, sick): (Vec<_>, Vec<_>) = scope.serving().partition(|(_, instance)| instance.serves());
+    let held = Tally::of(held.chain(sick.into_iter().map(|(id, _)| (id.clone(), vec![UNHEALTHY.into()]))));
+    let serving = u32::try_from(serving.len()).unwrap_or(u32::MAX);
     Some(Alert::Stalled { desired: facts.desired, serving, since, held, activities: facts.activities.clone() })
 }
 
@@ -32,6 +35,8 @@ fn short_since(scope: &Scope<'_>) -> Option<Timestamp> {
     let oldest = waiting.filter_map(|(id, _)| scope.wait_since(id)).min();
     Some(oldest.map_or(since, |oldest| oldest.min(since)))
 }
+
+const UNHEALTHY: &str = "in service, and unhealthy behind its load balancer";
 
 #[cfg(test)]
 mod tests {
@@ -67,6 +72,13 @@ mod tests {
                     .into(),
             ),
             (in_state(InService).admission(1).short_since(10), 609, "-".into()),
+            (
+                in_state(InService).admission(1).unhealthy().short_since(10),
+                610,
+                "0 of 1 instances serve since 2024-10-04T00:00:10.000Z; 1 instance held: in service, and unhealthy behind its \
+                 load balancer on 1 (i-1)"
+                    .into(),
+            ),
             (waiting().described(590), 900, "-".into()),
         ];
         check("stalled", &rows.each_ref().map(|(scene, now, told)| (scene.clone(), *now, told.as_str())));

@@ -6,6 +6,18 @@ use super::Scope;
 use crate::{action::AttemptKey, alert::Alert, observation::Answer, timestamp::Timestamp};
 
 pub(super) fn rule(scope: &Scope<'_>, wakes: &mut BTreeSet<Timestamp>) -> Option<Alert> {
+    nothing(scope, wakes).or_else(|| a_part(scope, wakes))
+}
+
+/// The rest of it is gated as ever; what the part lets in is not seen.
+fn a_part(scope: &Scope<'_>, wakes: &mut BTreeSet<Timestamp>) -> Option<Alert> {
+    let group = scope.group?;
+    let since = group.unseen_since?;
+    let because = group.facts.as_ref()?.unseen.join("; ");
+    scope.has_come(since + scope.limits.undescribed_after, wakes).then_some(Alert::Undescribed { since, because })
+}
+
+fn nothing(scope: &Scope<'_>, wakes: &mut BTreeSet<Timestamp>) -> Option<Alert> {
     let listening_since = scope.observed.listening_since?;
     let asked_at = scope.group.and_then(|group| group.asked_at).unwrap_or_default();
     let since = asked_at.max(listening_since);
@@ -30,6 +42,16 @@ mod tests {
         testing::{check, wakes},
     };
     use crate::{action::AttemptKey, observation::Answer};
+
+    #[test]
+    fn of_a_part() {
+        let mut scene = waiting().described(300);
+        scene.facts().unseen = alloc::vec!["of balancer b: refused".into()];
+        scene.observed.groups.get_mut(&web()).expect("it is there").unseen_since = Some(at(10));
+        let told = "nothing is known of it since 2024-10-04T00:00:10.000Z: of balancer b: refused";
+        check("undescribed", &[(scene.clone(), 309, "-"), (scene.clone(), 310, told)]);
+        wakes(&scene.described(305), 309, 310, "undescribed");
+    }
 
     #[test]
     fn table() {

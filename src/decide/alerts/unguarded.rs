@@ -1,4 +1,5 @@
-//! The group's own settings let the unproven in: no hook of ours, one that lets instances through by default, or no release.
+//! The group's own settings let the unproven in: no hook of ours, one that lets instances through by default, or no release. In a
+//! group that is detached, all of that is meant.
 
 use alloc::{collections::BTreeSet, format, string::String};
 
@@ -17,7 +18,7 @@ pub(super) fn rule(scope: &Scope<'_>, _: &mut BTreeSet<Timestamp>) -> Option<Ale
 }
 
 fn because(scope: &Scope<'_>) -> Option<String> {
-    let group = scope.group.filter(|group| group.asked_at.is_some())?;
+    let group = scope.group.filter(|group| group.asked_at.is_some() && scope.detached().is_none())?;
     let Some(facts) = &group.facts else {
         return Some("the cloud has no such group".into());
     };
@@ -55,15 +56,18 @@ mod tests {
             scene.observed.groups.get_mut(&web()).expect("it is there").facts = None;
             scene
         };
+        let through_told = "its hook's default result is CONTINUE: without a controller the unproven get in";
         check(
             "unguarded",
             &[
                 (waiting(), 100, "-"),
                 (waiting().hooks(&["other"]), 100, "no launch hook named `portcullis`: nothing is held"),
-                (through(), 100, "its hook's default result is CONTINUE: without a controller the unproven get in"),
+                (through(), 100, through_told),
                 (waiting().accepting(&[]), 100, "it enforces, and no release is promoted: nothing can be admitted"),
                 (waiting().accepting(&[]).observing(), 100, "-"),
                 (unknown(), 100, "the cloud has no such group"),
+                (through().detached(50, None), 100, "-"),
+                (through().detached(50, Some(99)), 100, through_told),
             ],
         );
     }

@@ -57,6 +57,7 @@ impl Scene {
             state: instance.state.clone(),
             launch_template: None,
             protected: false,
+            healthy: instance.healthy,
         });
         self.facts().instances = described.collect::<Vec<_>>();
         self
@@ -133,6 +134,8 @@ fn when_a_group_is_impaired() {
         (impaired().observing(), 100, "Off"),
         (guarding(impaired(), SurvivorsGuard::Off), 100, "Off"),
         (always(impaired()), 100, "Impaired, on record: i-1 i-2"),
+        (always(well()).detached(50, None), 100, "AtRest"),
+        (always(impaired()).detached(50, None), 100, "Impaired, on record: i-1 i-2"),
     ]);
 }
 
@@ -166,6 +169,8 @@ fn on_record_then_protected_then_looked_at() {
         (impaired(), 111, "Impaired, describe web"),
         (claimed(100), 101, "Impaired, protect i-1 i-2"),
         (claimed(100), 111, "Impaired, describe web"),
+        // Nothing overtakes anything.
+        (claimed(100).releasing(101, None), 102, "Impaired"),
         (set(None), 130, "Impaired"),
         (set(None), 131, "Impaired, describe web"),
         (set(None).described(131), 131, "Impaired, protect i-1 i-2"),
@@ -226,6 +231,14 @@ fn what_is_ours_is_taken_away_once_the_group_is_well() {
         // A description may be of before we set it: only one that is late enough counts.
         (gone(over()).described(70), 80, "AtRest"),
         (gone(over()).described(71), 80, "AtRest, on record: "),
+        (
+            gone(released(Some(Answer::Accepted)).protecting(50, Some(Answer::Accepted))).described(101),
+            101,
+            "AtRest, on record: ",
+        ),
+        (gone(over().releasing(40, Some(Answer::Accepted)).protecting(50, None)).described(101), 101, "AtRest"),
+        // All of it is of this life.
+        (over().listening_since(Some(at(10))).described(12), 12, "AtRest, release i-1 i-2"),
         // Nothing was ever sent.
         (well().guarded("i-1", 99), 100, "AtRest, on record: "),
         // What an earlier life sent must have had its effect.
@@ -248,7 +261,7 @@ fn always_keeps_as_many_as_must_serve() {
         scene
     };
     let all = |mut scene: Scene| {
-        scene.group_policy().ready_min_percent = 100;
+        scene.group_policy().ready_min = Some(2);
         scene
     };
     check(&[
@@ -259,6 +272,11 @@ fn always_keeps_as_many_as_must_serve() {
         (behind(two()), 100, "Floor, on record: i-2"),
         (two().guarded("i-2", 50), 100, "Floor, protect i-2"),
         // First one is taken on, then another let go.
+        (
+            behind(two().guarded("i-1", 50).protected("i-1").protecting(50, Some(Answer::Accepted))),
+            100,
+            "Floor, on record: i-1 i-2",
+        ),
         (behind(two().guarded("i-1", 50).protected("i-1")), 100, "Floor, on record: i-2"),
         (
             behind(two().guarded("i-1", 10).guarded("i-2", 99).protected("i-1").protecting(11, Some(Answer::Accepted))),

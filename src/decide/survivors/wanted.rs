@@ -7,6 +7,7 @@ use crate::{
     decide::Breaker,
     digest::Digest,
     instance::{InstanceId, LifecycleState},
+    observation::Custody,
     observed::Instance,
     outcome::Status,
     policy::{Mode, SurvivorsGuard},
@@ -17,13 +18,18 @@ use crate::{
 };
 
 impl<'a> Scope<'a> {
-    /// A group that only observes is left as it is: nobody is held in it, so nobody has to be waited for.
+    /// A group that only observes is left as it is: nobody is held in it, so nobody has to be waited for. Behind a balancer
+    /// nothing is scaled in.
     pub(super) fn guard(&self) -> Guard {
+        let custody = self.group.facts.as_ref().map(|facts| facts.custody);
         match self.policy.survivors_guard {
             SurvivorsGuard::Off => Guard::Off,
+            _ if custody == Some(Custody::InPlace) => Guard::Off,
             _ if self.policy.mode == Mode::Observe => Guard::Off,
             _ if self.is_impaired() => Guard::Impaired,
             SurvivorsGuard::WhileImpaired => Guard::AtRest,
+            // Whoever leaves is not to find our protection there for ever.
+            SurvivorsGuard::Always if self.is_detached() => Guard::AtRest,
             SurvivorsGuard::Always if self.refresh_would_wait() => Guard::StandsAside,
             SurvivorsGuard::Always => Guard::Floor,
         }
@@ -40,6 +46,11 @@ impl<'a> Scope<'a> {
                 .collect(),
             Guard::Floor => self.floor(),
         }
+    }
+
+    fn is_detached(&self) -> bool {
+        let record = self.observed.records.get(&Key::Detach(self.name.clone()));
+        matches!(record, Some((_, Record::Detach(detached))) if detached.ended_at.is_none())
     }
 
     fn is_impaired(&self) -> bool {
@@ -62,7 +73,7 @@ impl<'a> Scope<'a> {
             proven.map(|(id, _)| (self.is_behind(id), !self.is_kept(id), self.admitted_at(id), id)).collect();
         proven.sort_unstable();
         let desired = self.group.facts.as_ref().map_or(0, |facts| facts.desired);
-        proven.into_iter().take(self.policy.ready_min(desired)).map(|(.., id)| id).collect()
+        proven.into_iter().take(self.policy.ready_min(desired) as usize).map(|(.., id)| id).collect()
     }
 
     fn serving(&self) -> impl Iterator<Item = (&'a InstanceId, &'a Instance)> + use<'a> {

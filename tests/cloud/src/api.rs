@@ -11,6 +11,7 @@ mod health;
 mod hooks;
 mod membership;
 mod page;
+mod policies;
 mod processes;
 mod protection;
 mod refresh;
@@ -76,6 +77,7 @@ impl Service {
                 membership::OPERATIONS,
                 attachments::OPERATIONS,
                 processes::OPERATIONS,
+                policies::OPERATIONS,
                 warm_pool::OPERATIONS,
                 activities::OPERATIONS,
             ],

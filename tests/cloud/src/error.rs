@@ -46,6 +46,12 @@ impl ApiError {
         Self::sender("Throttling", "Rate exceeded")
     }
 
+    /// The caller lacks the permission.
+    pub fn denied(action: &str) -> Self {
+        let message = format!("User is not authorized to perform: {action} because no identity-based policy allows it");
+        Self { status: 403, code: "AccessDenied", message }
+    }
+
     /// The service's own fault; the call was not applied.
     pub fn internal() -> Self {
         Self {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// A fault to inject. Faults with `calls` are used up one call at a time; those with `lag_ms` stand until cleared.
+/// A fault to inject. Faults with `calls` are used up one call at a time; `deny` and those with `lag_ms` stand until cleared.
 ///
 /// `action` limits a fault to one API action, such as `CompleteLifecycleAction`; without it every call counts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +20,12 @@ pub enum Fault {
     Unavailable {
         /// How many calls.
         calls: u32,
+        /// Which calls.
+        #[serde(default)]
+        action: Option<String>,
+    },
+    /// HTTP 403 `AccessDenied`, as without the permission; not applied. Stands until it is cleared.
+    Deny {
         /// Which calls.
         #[serde(default)]
         action: Option<String>,
@@ -97,6 +103,7 @@ pub(crate) enum Fate {
     Normal,
     Throttle,
     Unavailable,
+    Deny,
     LoseRequest,
     LoseAnswer,
     Duplicate,
@@ -177,6 +184,7 @@ impl Fault {
         let (action, fate) = match self {
             Self::Throttle { action, .. } => (action, Fate::Throttle),
             Self::Unavailable { action, .. } => (action, Fate::Unavailable),
+            Self::Deny { action } => (action, Fate::Deny),
             Self::LoseRequest { action, .. } => (action, Fate::LoseRequest),
             Self::LoseAnswer { action, .. } => (action, Fate::LoseAnswer),
             Self::Duplicate { action, .. } => (action, Fate::Duplicate),
@@ -201,7 +209,7 @@ impl Fault {
             | Self::DelayAnswer { calls, .. } => calls,
             Self::FailLaunch { launches, .. } => launches,
             Self::LoseNotice { notices } | Self::DuplicateNotice { notices } => notices,
-            Self::DescribeLag { .. } | Self::ActionLag { .. } => return 1,
+            Self::Deny { .. } | Self::DescribeLag { .. } | Self::ActionLag { .. } => return 1,
         };
         *left = left.saturating_sub(1);
         *left

@@ -50,7 +50,7 @@ pub use event::{EVENTS_MAX, EVENTS_PAGE_MAX, Event, Events, What};
 pub use fault::{FAULTS_MAX, Fault, Faults};
 pub use model::{
     ActionResult, Activity, Cloud, ForProtected, Group, Hook, InstanceRefresh, InstanceView, LaunchTemplate,
-    LifecycleState, Rests, Tag, Target, TargetGroup, TargetState, TargetView, Transition, Wait, WarmPool,
+    LifecycleState, Maintenance, Rests, Tag, Target, TargetGroup, TargetState, TargetView, Transition, Wait, WarmPool,
 };
 pub use options::{Behaviour, Delays, Options, Rate, TargetHealthSource};
 pub use server::{Server, ServerOptions};

@@ -28,7 +28,7 @@ pub use activity::Activity;
 pub(crate) use activity::time_text;
 pub(crate) use capacity::new_instance;
 pub(crate) use group::Failures;
-pub use group::{ActionResult, Group, Hook, LaunchTemplate, Tag, Transition};
+pub use group::{ActionResult, Group, Hook, LaunchTemplate, Maintenance, Tag, Transition};
 pub(crate) use hooks::EndedBy;
 pub(crate) use instance::Instance;
 pub use instance::{InstanceView, TargetView, Wait};

@@ -52,6 +52,7 @@ fn suffer(cloud: &mut Cloud, operation: &Operation, params: &Params, fate: Fate)
     match fate {
         Fate::Throttle => refuse(cloud, operation, params, ApiError::throttled()),
         Fate::Unavailable => refuse(cloud, operation, params, ApiError::internal()),
+        Fate::Deny => refuse(cloud, operation, params, ApiError::denied(operation.name)),
         Fate::LoseRequest => Err(ApiError::internal()),
         Fate::Duplicate => apply(cloud, operation, params).and(apply(cloud, operation, params)),
         Fate::Normal | Fate::LoseAnswer | Fate::DelayAnswer(_) => apply(cloud, operation, params),

@@ -106,10 +106,12 @@ pub struct Setup {
     pub mode: &'static str,
     /// Until when an instance must be ready.
     pub admission_deadline: Duration,
-    /// Further lines under the group.
-    pub group: &'static str,
     /// Further lines under `[limits]`.
     pub limits: &'static str,
+    /// Further lines under `[aws]`.
+    pub aws: String,
+    /// The Runtime APIs of the balancers, where these hold the instances instead of a cloud.
+    pub balancers: Vec<PathBuf>,
     /// Further lines of the group.
     pub group: &'static str,
 }
@@ -118,7 +120,8 @@ impl Default for Setup {
     /// Everything at its default, but looking at the cloud every second: the drill's cloud does not throttle.
     fn default() -> Self {
         let (admission_deadline, limits) = (Duration::from_secs(20 * 60), "describe_every = \"1s\"\n");
-        Self { mode: "enforce", admission_deadline, limits, group: "" }
+        let aws = String::new();
+        Self { mode: "enforce", admission_deadline, limits, aws, group: "", balancers: Vec::new() }
     }
 }
 
@@ -312,12 +315,19 @@ impl AgentImage {
 }
 
 fn controller_config(release: &Release, cloud: &str, setup: &Setup) -> Result<String> {
+    let (holder, hook) = if setup.balancers.is_empty() {
+        let aws = format!("[aws]\nregion = \"eu-west-1\"\nendpoint_url = \"{cloud}\"\n{}\n", setup.aws);
+        (aws, format!("hook = \"{HOOK}\"\n"))
+    } else {
+        let balancer = |socket: &PathBuf| Ok(format!("[[haproxy]]\nsocket = {:?}\n", text(socket)?));
+        (setup.balancers.iter().map(balancer).collect::<Result<String>>()?, String::new())
+    };
     Ok(format!(
         "audience = \"{AUDIENCE}\"\nstore = \"controller.redb\"\n\n\
          [agents]\nlisten = \"{ANY_PORT}\"\n\n[operators]\nlisten = \"{ANY_PORT}\"\n\n\
          [[operators.tokens]]\nname = \"drill\"\nfile = \"operator-token\"\n\n\
-         [aws]\nregion = \"eu-west-1\"\nendpoint_url = \"{cloud}\"\n\n[trust]\nkeys = [{:?}]\n\n\
-         [groups.{GROUP}]\nmode = \"{}\"\nhook = \"{HOOK}\"\nadmission_deadline = \"{}s\"\nproduct = \"shop\"\n{}\n\
+         {holder}\n[trust]\nkeys = [{:?}]\n\n\
+         [groups.{GROUP}]\nmode = \"{}\"\n{hook}admission_deadline = \"{}s\"\nproduct = \"shop\"\n{}\n\
          [limits]\n{}",
         text(&release.trust)?,
         setup.mode,

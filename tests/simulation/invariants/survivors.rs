@@ -67,7 +67,7 @@ impl Invariants {
     pub(crate) fn guard_is_at_rest(&self, name: &GroupName, cloud: &Cloud, store: &Store) -> bool {
         let policy = &self.policy.groups[name];
         let most = match policy.survivors_guard {
-            SurvivorsGuard::Always => policy.ready_min(cloud.groups[name].desired as u32),
+            SurvivorsGuard::Always => policy.ready_min(cloud.groups[name].desired as u32) as usize,
             SurvivorsGuard::WhileImpaired | SurvivorsGuard::Off => 0,
         };
         let members = cloud.instances.values().filter(|machine| machine.group == *name && machine.counts());

@@ -47,7 +47,7 @@ impl Invariants {
         });
         let (proven, ready_min) = (proven.count(), policy.ready_min(size));
         // The number that is wanted may have changed by one or two since it was described.
-        self.must(proven + 1 >= ready_min && proven > 0, || {
+        self.must(proven + 1 >= ready_min as usize && proven > 0, || {
             format!("2: {id} was withdrawn, and {proven} others of {group} were proven; {ready_min} must be")
         });
         let frozen = match store.get(&Key::Freeze(group.clone())) {

@@ -5,11 +5,12 @@ use portcullis::{
     alert::AlertKey,
     instance::{GroupName, LifecycleState},
     observation::{Answer, Observation},
-    record::{FreezeRecord, GroupRecord, Key, OverrideRecord, PauseRecord, Record, Warrant, Way, Word},
+    record::{DetachRecord, FreezeRecord, GroupRecord, Key, OverrideRecord, PauseRecord, Record, Warrant, Way, Word},
     timestamp::Timestamp,
 };
 
-use super::{Event, Fault, LEASE, LEASE_RENEWAL, Lease, SKEW_MAX, World, release, told};
+use super::{Event, Fault, LEASE, LEASE_RENEWAL, Lease, World, release, told};
+use crate::invariants::LEAVING;
 
 impl World {
     // --- operators and the store
@@ -44,6 +45,9 @@ impl World {
         if self.random.percent(25) {
             return self.writes(&Key::Pause(group.clone()), &Record::Pause(PauseRecord { warrant, at, until }));
         }
+        if self.random.percent(20) {
+            return self.operator_leaves(group);
+        }
         let waits = self.store.iter().filter_map(|(key, (_, record))| match (key, record) {
             (Key::Wait(id), Record::Wait(wait)) if wait.group == *group && !wait.over => Some((id.clone(), wait.wait)),
             _ => None,
@@ -57,6 +61,15 @@ impl World {
         let record = OverrideRecord { group: group.clone(), wait, word, warrant, at, until };
         self.invariants.said(&id, &record);
         self.writes(&Key::Override(id), &Record::Override(record));
+    }
+
+    /// Detaches the group; attaches it again, if it is detached.
+    fn operator_leaves(&mut self, group: &GroupName) {
+        let (key, at) = (Key::Detach(group.clone()), Timestamp(self.now));
+        let detached = matches!(self.store.get(&key), Some((_, Record::Detach(record))) if record.ended_at.is_none());
+        let warrant = Warrant { by: "ada".into(), because: LEAVING.into() };
+        self.invariants.detached(group, !detached, self.now);
+        self.writes(&key, &Record::Detach(DetachRecord { warrant, at, ended_at: detached.then_some(at) }));
     }
 
     fn writes(&mut self, key: &Key, record: &Record) {
@@ -89,10 +102,13 @@ impl World {
         }
     }
 
-    /// Somebody sets its clock, forward or back; it has been wrong before.
-    pub(super) fn clock_set(&mut self, index: usize) {
-        if !self.healed {
-            self.controllers[index].skew = self.random.between(0, SKEW_MAX);
+    /// Somebody sets its clock. The controller's own never goes back while the process lives: see its `Clock`.
+    pub(super) fn clock_set(&mut self, index: usize, skew: u64) {
+        let ahead = skew > self.controllers[index].skew || !self.controllers[index].alive;
+        if !self.healed && ahead {
+            self.controllers[index].skew = skew;
+            // A rate means nothing across a clock that was set.
+            self.controllers[index].pressed = None;
             self.controllers[index].clock_set_at = self.now;
             self.figures.clocks_set += 1;
             self.turn(index);
@@ -157,6 +173,7 @@ impl World {
         if self.lease.holder == index && self.lease.until > now {
             let by = (index, self.controllers[index].life);
             self.invariants.tells(by, &self.cloud, &decision, now);
+            self.invariants.nobody_slips(by, &self.cloud, &self.store, now);
         }
         if self.loud {
             decision.rulings.iter().for_each(|(id, ruling)| println!("            {index}: {id} {}", told(ruling)));
@@ -231,6 +248,8 @@ impl World {
         match action {
             Action::Record { key, revision, record } => self.records((index, life), &key, revision, &record),
             Action::Describe(group) => self.describes(index, life, &group),
+            Action::Admit(held) if self.is_in_place(&held.group) => self.lets_in(&held),
+            Action::KeepWaiting(held) if self.is_in_place(&held.group) => self.holds(&held),
             Action::KeepWaiting(held) => self.cloud.heartbeat(&held, self.now),
             Action::Admit(held) => self.ends(&held, true),
             Action::GiveUp(held) => self.ends(&held, false),

@@ -19,7 +19,7 @@ impl World {
         self.cloud.instances.get_mut(id).filter(|machine| machine.state().is_some())
     }
 
-    fn new_agent(&mut self, group: &GroupName) -> Agent {
+    pub(super) fn new_agent(&mut self, group: &GroupName) -> Agent {
         self.boots += 1;
         let hopeless = self.cloud.groups[group].hopeless;
         let bad = self.random.percent(if hopeless { 100 } else { self.bad_percent });
@@ -66,7 +66,9 @@ impl World {
         if self.chaos(8) {
             self.after(at, Event::MovedByHand(id.clone()));
         }
-        if self.chaos(30) {
+        let in_place = self.machine(id).map(|machine| machine.group.clone());
+        let in_place = in_place.is_some_and(|group| self.is_in_place(&group));
+        if self.chaos(30) && !in_place {
             self.after(at + 20_000, Event::RootReplaced(id.clone()));
         }
     }
@@ -78,8 +80,17 @@ impl World {
         let Some(machine) = self.machine(id).filter(|machine| !machine.is(&LifecycleState::Terminating)) else {
             return;
         };
+        let group = machine.group.clone();
+        if self.is_in_place(&group) {
+            self.cloud
+                .instances
+                .entry(id.clone())
+                .and_modify(|held| held.becomes(Some(LifecycleState::PendingWait), now));
+            return self.notifies(&group);
+        }
+        let Some(machine) = self.machine(id) else { return };
         machine.waits(other_hook, now + race, now);
-        let (wait, group) = (machine.waits, machine.group.clone());
+        let wait = machine.waits;
         let other = self.random.between(3_000, 40_000);
         self.after(other, Event::OtherHookDone(id.clone(), wait));
         self.after(HEARTBEAT_TIMEOUT, Event::Timer(id.clone(), wait));

@@ -300,6 +300,8 @@ const STANDBY: Setup = Setup {
     admission_deadline: Duration::from_secs(1_200),
     group: "on_drift = \"standby\"\nwithdraw_after = \"2s\"\nreturn_after = \"3s\"\n",
     limits: "describe_every = \"1s\"\n",
+    aws: String::new(),
+    balancers: Vec::new(),
 };
 
 /// One drifts: into standby, without a request cut off, and back when it has proven itself again; also across a crash. What an

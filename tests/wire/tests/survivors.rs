@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result};
 use portcullis::api::{ProtectedBy, Status};
-use portcullis_cloud::{InstanceView, Server};
+use portcullis_cloud::{ForProtected, InstanceView, Server};
 use portcullis_drill::{
     fleet::Image,
     gate::{Gate, Release, Setup},
@@ -74,6 +74,20 @@ impl World {
         self.scene.scale_to(2)?;
         let left = |views: &[InstanceView]| (views.len() == 2).then(|| by_age(views).into_iter().collect());
         self.scene.until("two are left", PATIENCE, left).await
+    }
+
+    async fn until_status_says(&self, word: &str) -> Result<()> {
+        let asking = async {
+            while !self.gate.cli(&["status"]).await?.done()?.stdout.contains(word) {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+            anyhow::Ok(())
+        };
+        tokio::time::timeout(PATIENCE, asking).await.with_context(|| format!("status says nothing of `{word}`"))?
+    }
+
+    fn refresh(&self) -> Option<&'static str> {
+        self.cloud.lock().groups()[GROUP].refreshes.last().map(|refresh| refresh.status)
     }
 
     /// Waits until status says who protects each of these.
@@ -152,5 +166,37 @@ async fn what_somebody_else_protected_stays_so_and_a_crash_forgets_nothing() -> 
     world.gate.restart().await?;
     world.until_protected(&[&theirs]).await?;
     world.until_told(ProtectedBy::SomebodyElse, &[&theirs]).await?;
+    Ok(())
+}
+
+/// `always` protects one of two, which the refresh would wait for; it stands aside, and is back when the refresh is over.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refresh_that_goes_well_is_let_through() -> Result<()> {
+    let world = World::set_up("guard-refresh", "survivors_guard = \"always\"\n").await?;
+    let one = |views: &[InstanceView]| (views.iter().filter(|view| view.protected).count() == 1).then_some(());
+    world.scene.until("one is protected", PATIENCE, one).await?;
+    world.cloud.lock().start_instance_refresh(GROUP, ForProtected::Wait)?;
+    world.until_status_says("the survivors guard protects nobody meanwhile").await?;
+    let over = |views: &[InstanceView]| {
+        let new = of_state(views, "InService").into_iter().filter(|id| !world.old.contains(id)).count();
+        (new == 2 && world.refresh() == Some("Successful")).then_some(())
+    };
+    world.scene.until("all are replaced", PATIENCE, over).await?;
+    world.scene.until("one is protected again", PATIENCE, one).await
+}
+
+/// A refresh whose first replacement fails stops there, and it is told.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refresh_that_goes_wrong_is_stopped_and_named() -> Result<()> {
+    let world = World::set_up("guard-refresh-bad", "").await?;
+    world.scene.fleet.deploys(Deploy::Halted);
+    world.cloud.lock().start_instance_refresh(GROUP, ForProtected::Wait)?;
+    let protected = |views: &[InstanceView]| {
+        let kept: Vec<_> = views.iter().filter(|view| view.protected).map(|view| view.id.clone()).collect();
+        (kept.len() == 1 && world.old.contains(&kept[0])).then_some(())
+    };
+    world.scene.until("the one that is left is protected", PATIENCE, protected).await?;
+    world.until_status_says("an instance refresh (0 % done").await?;
+    assert_eq!(world.refresh(), Some("InProgress"));
     Ok(())
 }

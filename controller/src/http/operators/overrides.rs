@@ -152,7 +152,7 @@ const fn verb(word: Word) -> &'static str {
     }
 }
 
-fn warrant(reason: &str, operator: &str) -> Result<Warrant, Refusal> {
+pub(super) fn warrant(reason: &str, operator: &str) -> Result<Warrant, Refusal> {
     let because = reason.trim();
     if because.is_empty() || because.len() > REASON_BYTES_MAX {
         return Err(malformed(format!("`reason` must be there, with at most {REASON_BYTES_MAX} bytes")));
@@ -196,7 +196,7 @@ fn present_wait(app: &App, id: &InstanceId) -> Result<(GroupName, WaitRecord), R
     Ok((seen.group.clone(), wait))
 }
 
-fn line(
+pub(super) fn line(
     kind: &'static str,
     at: Timestamp,
     (group, instance): (&GroupName, Option<&InstanceId>),

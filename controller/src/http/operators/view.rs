@@ -3,20 +3,24 @@
 use portcullis::{
     action::AttemptKey,
     alert::{Alert, AlertKey},
-    api::{AlertStatus, GroupStatus, InstanceStatus, ProtectedBy, Status},
-    decide::{Breaker, Guard},
+    api::{AlertStatus, GroupStatus, InstanceStatus, ProtectedBy, Status, Trial},
+    decide::{self, Breaker, Guard},
     digest::Digest,
     instance::{GroupName, InstanceId},
     observation::Answer,
     observed::{Group, Instance},
     policy::{GroupPolicy, Mode},
     record::{Key, Record},
+    timestamp::Timestamp,
     verdict::{Ruling, Verdict},
 };
 
 use crate::{
     act::in_words,
-    http::{App, problem::Refusal},
+    http::{
+        App,
+        problem::{Kind, Refusal},
+    },
     reconcile::Snapshot,
 };
 
@@ -168,6 +172,7 @@ fn shown(app: &App, snapshot: &Snapshot, id: &InstanceId, instance: &Instance) -
         because: because(app, ruling, id, instance),
         deadline: ruling.and_then(|ruling| ruling.deadline),
         continue_accepted: ruling.is_some_and(|ruling| ruling.continue_accepted),
+        in_service: instance.serves(),
         protected_by: protected_by(snapshot, id, instance),
         wait: ruling.and_then(|ruling| ruling.wait),
         evidence: instance.evidence.clone(),
@@ -185,4 +190,12 @@ fn because(app: &App, ruling: Option<&Ruling>, id: &InstanceId, instance: &Insta
         }
         _ => reason,
     }
+}
+
+/// What a group would have done with its launches.
+pub(super) fn trial(app: &App, snapshot: &Snapshot, group: &GroupName, since: Timestamp) -> Result<Trial, Refusal> {
+    if !app.config.policy.groups.contains_key(group) {
+        return Err(Refusal::new(Kind::NotFound, format!("`{group}` is not a gated group")));
+    }
+    Ok(decide::trial::review(&snapshot.observed, group, since))
 }

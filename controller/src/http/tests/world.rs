@@ -16,7 +16,7 @@ use portcullis::{
     facts::Template,
     instance::{GroupName, InstanceId, LifecycleState},
     manifest::{self, Check, Entry, EntryKind, Manifest, Tree},
-    observation::{Answer, GroupFacts, Hook, InstanceFacts},
+    observation::{Answer, Custody, GroupFacts, Hook, InstanceFacts},
     outcome::{Outcome, Status},
     report::{self, Report},
     signature::{Envelope, SigningKey},
@@ -67,9 +67,17 @@ impl FakeCloud {
             launch_hooks: vec![hook],
             suspended: vec![],
             activities: vec![],
+            custody: Custody::AtLaunch,
+            unseen: vec![],
             refresh: None,
             instances: instances
-                .map(|(instance, state)| InstanceFacts { instance, state, launch_template: None, protected: false })
+                .map(|(instance, state)| InstanceFacts {
+                    instance,
+                    state,
+                    launch_template: None,
+                    protected: false,
+                    healthy: None,
+                })
                 .collect(),
         }
     }

@@ -172,6 +172,12 @@ fn write_group(xml: &mut Xml, description: &GroupDescription) {
     write_pool(xml, group.warm_pool.as_ref());
     xml.optional("WarmPoolSize", group.warm_pool.as_ref().map(|_| description.warm));
     xml.text("NewInstancesProtectedFromScaleIn", group.new_instances_protected);
+    if let Some(policy) = group.maintenance {
+        xml.element("InstanceMaintenancePolicy", |xml| {
+            xml.text("MinHealthyPercentage", policy.min_healthy);
+            xml.text("MaxHealthyPercentage", policy.max_healthy);
+        });
+    }
 }
 
 pub(super) fn write_pool(xml: &mut Xml, pool: Option<&WarmPool>) {

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use super::Operation;
 use super::hooks::PutLifecycleHook;
 use crate::error::ApiError;
-use crate::model::{Cloud, Failures, Group, LaunchTemplate, Tag, Termination};
-use crate::wire::{Params, Text, Xml};
+use crate::model::{Cloud, Failures, Group, LaunchTemplate, Maintenance, Tag, Termination};
+use crate::wire::{Params, Text, Xml, integer_in};
 
 pub(super) const OPERATIONS: &[Operation] = &[
     Operation { name: "CreateAutoScalingGroup", run: create },
@@ -56,6 +56,8 @@ pub struct UpdateAutoScalingGroup {
     pub new_instances_protected: Option<bool>,
     /// `Default`, `OldestInstance` and `NewestInstance` are told apart.
     pub termination_policies: Vec<String>,
+    /// How healthy it must stay while instances are replaced; `Some(None)` takes the policy away.
+    pub maintenance: Option<Option<Maintenance>>,
 }
 
 impl Cloud {
@@ -148,6 +150,8 @@ impl Cloud {
             default_cooldown_s: DEFAULT_COOLDOWN_S,
             new_instances_protected: false,
             termination_policies: vec!["Default".into()],
+            maintenance: None,
+            scaling_policies: BTreeMap::new(),
             tags: Vec::new(),
             hooks: BTreeMap::new(),
             suspended: BTreeMap::new(),
@@ -225,6 +229,7 @@ impl UpdateAutoScalingGroup {
         set(&mut group.health_check_type, self.health_check_type.as_ref());
         set(&mut group.health_check_grace_s, self.health_check_grace_s.as_ref());
         set(&mut group.default_cooldown_s, self.default_cooldown_s.as_ref());
+        set(&mut group.maintenance, self.maintenance.as_ref());
         set(&mut group.new_instances_protected, self.new_instances_protected.as_ref());
         set(&mut group.zones, Some(&self.zones).filter(|zones| !zones.is_empty()));
         set(&mut group.termination_policies, Some(&self.termination_policies).filter(|list| !list.is_empty()));
@@ -250,7 +255,30 @@ impl UpdateAutoScalingGroup {
             default_cooldown_s: params.count("DefaultCooldown")?,
             new_instances_protected: params.boolean("NewInstancesProtectedFromScaleIn")?,
             termination_policies: params.texts("TerminationPolicies"),
+            maintenance: params
+                .structure("InstanceMaintenancePolicy")
+                .map(|policy| maintenance(&policy))
+                .transpose()?,
         })
+    }
+}
+
+/// -1 for both takes the policy away.
+fn maintenance(policy: &Params) -> Result<Option<Maintenance>, ApiError> {
+    policy.required("MinHealthyPercentage")?;
+    policy.required("MaxHealthyPercentage")?;
+    match (policy.integer("MinHealthyPercentage")?, policy.integer("MaxHealthyPercentage")?) {
+        (Some(min), Some(max)) if (min, max) != (-1, -1) => {
+            let min_healthy = integer_in("MinHealthyPercentage", min, 0, 100)?;
+            let max_healthy = integer_in("MaxHealthyPercentage", max, 100, 200)?;
+            if max_healthy - min_healthy > 100 {
+                let message =
+                    "The difference between MaxHealthyPercentage and MinHealthyPercentage must not exceed 100";
+                return Err(ApiError::validation(message));
+            }
+            Ok(Some(Maintenance { min_healthy, max_healthy }))
+        }
+        _ => Ok(None),
     }
 }
 

@@ -29,6 +29,10 @@ pub struct CreateTargetGroup {
     pub vpc: Option<String>,
     /// `instance` unless given.
     pub target_type: Option<String>,
+    /// Where its health checks ask; kept, since health comes from what is told.
+    pub health_check_path: Option<String>,
+    /// `traffic-port` unless given.
+    pub health_check_port: Option<String>,
 }
 
 /// Names a target.
@@ -156,6 +160,8 @@ impl CreateTargetGroup {
             port: self.port.unwrap_or(80),
             vpc: self.vpc.clone(),
             target_type: self.target_type.clone().unwrap_or_else(|| "instance".into()),
+            health_check_path: self.health_check_path.clone().unwrap_or_else(|| "/".into()),
+            health_check_port: self.health_check_port.clone().unwrap_or_else(|| "traffic-port".into()),
             targets: BTreeMap::new(),
         })
     }
@@ -169,6 +175,8 @@ fn create(cloud: &mut Cloud, params: &Params, xml: &mut Xml) -> Result<(), ApiEr
         port: port(params)?,
         vpc: owned("VpcId"),
         target_type: owned("TargetType"),
+        health_check_path: owned("HealthCheckPath"),
+        health_check_port: owned("HealthCheckPort"),
     })?;
     xml.list("TargetGroups", cloud.target_groups.get(&arn), write_group);
     Ok(())
@@ -238,6 +246,10 @@ fn write_group(xml: &mut Xml, group: &TargetGroup) {
     xml.text("Port", group.port);
     xml.optional("VpcId", group.vpc.as_ref());
     xml.text("TargetType", &group.target_type);
+    xml.text("HealthCheckEnabled", true);
+    xml.text("HealthCheckProtocol", &group.protocol);
+    xml.text("HealthCheckPath", &group.health_check_path);
+    xml.text("HealthCheckPort", &group.health_check_port);
     xml.texts::<&String>("LoadBalancerArns", []);
 }
 

@@ -40,6 +40,10 @@ pub struct Group {
     pub new_instances_protected: bool,
     /// Termination policies, as given.
     pub termination_policies: Vec<String>,
+    /// How healthy it must stay while instances are replaced; kept, since nothing is replaced by itself here.
+    pub maintenance: Option<Maintenance>,
+    /// Scaling policies' types by name; kept, they never scale.
+    pub scaling_policies: BTreeMap<String, String>,
     /// Tags, as given.
     pub tags: Vec<Tag>,
     /// Hooks by name.
@@ -77,6 +81,15 @@ pub struct LaunchTemplate {
     pub name: Option<String>,
     /// The version, as given: a number, `$Latest` or `$Default`.
     pub version: Option<String>,
+}
+
+/// An instance maintenance policy, in percent of the capacity that is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Maintenance {
+    /// The least that stays healthy.
+    pub min_healthy: u32,
+    /// The most that there may be.
+    pub max_healthy: u32,
 }
 
 /// A tag of a group.

@@ -23,6 +23,10 @@ pub struct TargetGroup {
     pub vpc: Option<String>,
     /// `instance` or `ip`.
     pub target_type: String,
+    /// The path that health checks ask for.
+    pub health_check_path: String,
+    /// The port that they ask, or `traffic-port`.
+    pub health_check_port: String,
     /// The registered targets, by id and port.
     pub targets: BTreeMap<(String, u16), Target>,
 }

@@ -6,6 +6,7 @@
 
 mod aws_cli;
 mod boto3;
+mod break_glass;
 mod control;
 mod embedded;
 mod program;

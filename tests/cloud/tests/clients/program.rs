@@ -41,14 +41,22 @@ impl Program {
         self.client("python").args(["-c", script]).output().unwrap()
     }
 
+    /// Runs a script of bash in which `aws` is the real one; its standard output. A command that fails ends it.
+    pub(crate) fn bash(&self, script: &str) -> Result<String, String> {
+        assert!(venv().join("bin/aws").exists(), "{MISSING}");
+        let path = format!("{}:{}", venv().join("bin").display(), std::env::var("PATH").unwrap_or_default());
+        let mut command = self.with_credentials(Command::new("bash"));
+        let output = command.env("PATH", path).args(["-euo", "pipefail", "-c", script]).output().unwrap();
+        if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+    }
+
     fn client(&self, name: &str) -> Command {
         let path = venv().join("bin").join(name);
-        assert!(
-            path.exists(),
-            "{} is missing; install it with: python3 -m venv target/venv && target/venv/bin/pip install awscli boto3",
-            path.display()
-        );
-        let mut command = Command::new(path);
+        assert!(path.exists(), "{}: {MISSING}", path.display());
+        self.with_credentials(Command::new(path))
+    }
+
+    fn with_credentials(&self, mut command: Command) -> Command {
         command
             .env("AWS_ENDPOINT_URL", &self.url)
             .env("AWS_ACCESS_KEY_ID", "any")
@@ -71,6 +79,9 @@ impl Drop for Program {
         self.child.wait().ok();
     }
 }
+
+const MISSING: &str =
+    "install the clients with: python3 -m venv target/venv && target/venv/bin/pip install -r tests/requirements.txt";
 
 pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()

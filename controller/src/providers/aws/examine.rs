@@ -1,0 +1,164 @@
+//! What `portcullis doctor` asks the cloud: descriptions that the loop has no use for, and a rehearsal of the calls that would
+//! change something, on an instance that there is not.
+
+use aws_sdk_autoscaling::{
+    error::{ProvideErrorMetadata, SdkError},
+    types::{AutoScalingGroup, InstanceMaintenancePolicy, LifecycleHook},
+};
+use portcullis::{
+    doctor::{Cloud, Group, Hook, Probe, Settings, Trouble},
+    instance::GroupName,
+    observation::Answer,
+    text,
+};
+
+use super::{AwsProvider, LAUNCHING, NAMES_MAX, answer_of, hook_of};
+use crate::clock::Clock;
+
+impl AwsProvider {
+    pub(super) async fn examine_all(&self, groups: &[(GroupName, String)], clock: &Clock) -> Cloud {
+        let mut cloud = Cloud::default();
+        for chunk in groups.chunks(NAMES_MAX) {
+            let names: Vec<_> = chunk.iter().map(|(name, _)| name.clone()).collect();
+            let described = self.groups(&names).await;
+            for (name, hook) in chunk {
+                let described = match &described {
+                    Ok(found) => Ok(found.get(name)),
+                    Err(answer) => Err(untold("autoscaling:DescribeAutoScalingGroups", answer)),
+                };
+                let (group, ahead_ms) = self.examine_one(name, hook, described, clock).await;
+                cloud.groups.insert(name.clone(), group);
+                cloud.ahead_ms = cloud.ahead_ms.or(ahead_ms);
+            }
+        }
+        cloud
+    }
+
+    async fn examine_one(
+        &self,
+        name: &GroupName,
+        hook: &str,
+        described: Result<Option<&AutoScalingGroup>, Trouble>,
+        clock: &Clock,
+    ) -> (Group, Option<i64>) {
+        let target_groups = described.as_ref().ok().copied().flatten().map(AutoScalingGroup::target_group_arns);
+        let rehearsal = self.rehearse(name, hook, clock).await;
+        let group = Group {
+            hooks: self.all_hooks(name).await,
+            simple_scaling: self.simple_scaling(name).await,
+            probes: self.probes(target_groups.unwrap_or_default()).await,
+            rehearsed: rehearsal.0,
+            settings: described.map(|group| group.map(settings)),
+        };
+        (group, rehearsal.1)
+    }
+
+    async fn all_hooks(&self, name: &GroupName) -> Result<Vec<Hook>, Trouble> {
+        let sent = self.client.describe_lifecycle_hooks().auto_scaling_group_name(&name.0).send().await;
+        let sent = sent.map_err(|error| trouble("autoscaling:DescribeLifecycleHooks", &error))?;
+        Ok(sent.lifecycle_hooks().iter().map(doctors_hook).collect())
+    }
+
+    async fn simple_scaling(&self, name: &GroupName) -> Result<Vec<String>, Trouble> {
+        let request = self.client.describe_policies().auto_scaling_group_name(&name.0).policy_types("SimpleScaling");
+        let (mut pages, mut names) = (request.into_paginator().send(), Vec::new());
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| trouble("autoscaling:DescribePolicies", &error))?;
+            names.extend(page.scaling_policies().iter().filter_map(|policy| policy.policy_name().map(Into::into)));
+        }
+        Ok(names)
+    }
+
+    async fn probes(&self, arns: &[String]) -> Result<Vec<Probe>, Trouble> {
+        if arns.is_empty() {
+            return Ok(Vec::new());
+        }
+        let request = self.balancing.describe_target_groups().set_target_group_arns(Some(arns.to_vec()));
+        let sent = request.send().await;
+        let sent = sent.map_err(|error| trouble("elasticloadbalancing:DescribeTargetGroups", &error))?;
+        let health = self.balancing.describe_target_health().set_target_group_arn(arns.first().cloned()).send().await;
+        health.map_err(|error| trouble("elasticloadbalancing:DescribeTargetHealth", &error))?;
+        let probe = |group: &aws_sdk_elasticloadbalancingv2::types::TargetGroup| Probe {
+            target_group: group.target_group_name().unwrap_or_default().into(),
+            port: group.health_check_port().unwrap_or_default().into(),
+            path: group.health_check_path().map(Into::into),
+        };
+        Ok(sent.target_groups().iter().map(probe).collect())
+    }
+
+    /// IAM is asked before the instance is looked for: whoever may not is told so, and nothing is done for whoever may. The
+    /// cloud's refusal also tells its time.
+    async fn rehearse(&self, name: &GroupName, hook: &str, clock: &Clock) -> (Vec<Result<(), Trouble>>, Option<i64>) {
+        let heartbeat = self.client.record_lifecycle_action_heartbeat().auto_scaling_group_name(&name.0);
+        let heartbeat = heartbeat.lifecycle_hook_name(hook).instance_id(NOBODY).send().await.err();
+        let ahead_ms = heartbeat.as_ref().and_then(|error| ahead_ms(error, clock));
+        let complete = self.client.complete_lifecycle_action().auto_scaling_group_name(&name.0);
+        let complete = complete.lifecycle_hook_name(hook).instance_id(NOBODY).lifecycle_action_result("CONTINUE");
+        let complete = complete.send().await.err();
+        let protect = self.client.set_instance_protection().auto_scaling_group_name(&name.0);
+        let protect = protect.instance_ids(NOBODY).protected_from_scale_in(false).send().await.err();
+        let rehearsed = vec![
+            heartbeat.map_or(Ok(()), |error| rehearsed("autoscaling:RecordLifecycleActionHeartbeat", &error)),
+            complete.map_or(Ok(()), |error| rehearsed("autoscaling:CompleteLifecycleAction", &error)),
+            protect.map_or(Ok(()), |error| rehearsed("autoscaling:SetInstanceProtection", &error)),
+        ];
+        (rehearsed, ahead_ms)
+    }
+}
+
+fn settings(group: &AutoScalingGroup) -> Settings {
+    let policy = group.instance_maintenance_policy();
+    let percent = policy.and_then(InstanceMaintenancePolicy::min_healthy_percentage);
+    Settings {
+        healthy_percent_min: percent.and_then(|percent| u32::try_from(percent).ok()),
+        suspended: group.suspended_processes().iter().filter_map(|one| one.process_name().map(Into::into)).collect(),
+        replaces_by_target_health: group.health_check_type().is_some_and(|kinds| kinds.contains("ELB")),
+    }
+}
+
+fn doctors_hook(hook: &LifecycleHook) -> Hook {
+    let known = hook_of(hook);
+    Hook {
+        name: known.name,
+        launching: hook.lifecycle_transition() == Some(LAUNCHING),
+        heartbeat_timeout_s: known.heartbeat_timeout_s,
+        global_timeout_s: known.global_timeout_s,
+        abandons_by_default: known.abandons_by_default,
+    }
+}
+
+/// Any other refusal than for want of a permission means that it may.
+fn rehearsed<E: ProvideErrorMetadata + std::error::Error + 'static>(
+    call: &str,
+    error: &SdkError<E>,
+) -> Result<(), Trouble> {
+    let trouble = trouble(call, error);
+    match answer_of(error) {
+        Answer::Accepted | Answer::NoActiveAction => Ok(()),
+        Answer::Refused { .. } if !trouble.denied && error.code() == Some("ValidationError") => Ok(()),
+        Answer::Refused { .. } | Answer::Throttled | Answer::Unknown { .. } => Err(trouble),
+    }
+}
+
+fn trouble<E: ProvideErrorMetadata + std::error::Error + 'static>(call: &str, error: &SdkError<E>) -> Trouble {
+    let denied = error.code().is_some_and(|code| code.starts_with("AccessDenied") || code == "UnauthorizedOperation");
+    Trouble { denied, ..untold(call, &answer_of(error)) }
+}
+
+fn untold(call: &str, answer: &Answer) -> Trouble {
+    let because = crate::act::in_words(answer);
+    let denied = matches!(answer, Answer::Refused { because } if because.contains("AccessDenied"));
+    Trouble { call: call.into(), denied, because: text::visible(&because) }
+}
+
+/// How far our clock is ahead, by the `Date` of an answer: whole seconds, so that half of one has passed on average.
+fn ahead_ms<E>(error: &SdkError<E>, clock: &Clock) -> Option<i64> {
+    let date = error.raw_response()?.headers().get("date")?;
+    let format = aws_sdk_autoscaling::primitives::DateTimeFormat::HttpDate;
+    let date = aws_sdk_autoscaling::primitives::DateTime::from_str(date, format).ok()?;
+    let now_ms = i64::try_from(clock.now().0).ok()?;
+    Some(now_ms - date.to_millis().ok()? - 500)
+}
+
+/// An id that AWS will never give.
+const NOBODY: &str = "i-00000000000000000";
