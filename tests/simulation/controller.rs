@@ -39,8 +39,9 @@ pub(crate) struct Controller {
     pub(crate) under_way: BTreeMap<AttemptKey, u64>,
     /// Ends of waits that it knows were taken.
     pub(crate) taken: BTreeMap<(InstanceId, WaitId), u64>,
-    /// When it was last told that the cloud throttles, and what its calls since then cost.
-    pub(crate) pressed: Option<(u64, usize)>,
+    /// When it was last told that the cloud throttles, and what it called in the second since then. The same call twice in a second
+    /// is known to it as one: what is remembered is the last attempt at each.
+    pub(crate) pressed: Option<(u64, BTreeSet<AttemptKey>)>,
     /// Whether it forgot an instance that a part of a description did not list.
     pub(crate) forgot: bool,
     pub(crate) bug: Option<Bug>,
@@ -92,10 +93,10 @@ impl Controller {
         match observation {
             Observation::Sent { attempt, .. } => {
                 self.under_way.insert(attempt.clone(), now);
-                if let Some((at, cost)) = &mut self.pressed
+                if let Some((at, calls)) = &mut self.pressed
                     && now < *at + 1_000
                 {
-                    *cost += attempt.cost();
+                    calls.insert(attempt.clone());
                 }
                 if let AttemptKey::Admit(id, wait) = attempt {
                     self.taken.remove(&(id.clone(), *wait));
@@ -104,7 +105,7 @@ impl Controller {
             Observation::Answered { attempt, answer, .. } => {
                 self.under_way.remove(attempt);
                 if *answer == Answer::Throttled && attempt.is_call() {
-                    self.pressed = Some((now, 0));
+                    self.pressed = Some((now, BTreeSet::new()));
                 }
                 if let (AttemptKey::Admit(id, wait), Answer::Accepted) = (attempt, answer) {
                     self.taken.insert((id.clone(), *wait), now);

@@ -254,9 +254,10 @@ impl Invariants {
         self.must(!under_way, || format!("8: {key:?} is sent while it is under way"));
         self.is_no_common_cause(controller, action, now);
         // Half of what there is; a description may take the last of it, and two more.
-        let pressed = controller
-            .pressed
-            .is_some_and(|(at, cost)| measured(at) && now < at + 1_000 && cost >= limits.calls_per_turn_max / 2);
+        let pressed = controller.pressed.as_ref().is_some_and(|(at, calls)| {
+            let cost: usize = calls.iter().map(AttemptKey::cost).sum();
+            measured(*at) && now < at + 1_000 && cost >= limits.calls_per_turn_max / 2
+        });
         self.must(!pressed || !key.is_call(), || format!("{key:?} is sent although the cloud throttles"));
         if let AttemptKey::Admit(id, wait) = &key {
             let described_at = controller.observed.instances.get(id).map_or(0, |instance| instance.described_at.0);
