@@ -318,11 +318,11 @@ impl Invariants {
         };
         self.must(record.is_some(), || format!("6: {id} was let in, and no record says so"));
         self.is_not_held(held, store, now);
-        if let Some(warrant) = record.and_then(|record| record.warrant.as_ref()) {
-            return self.admitted_on_a_word(held, warrant, 0, now);
-        }
         if !self.enforces(&held.group) {
             return;
+        }
+        if let Some(warrant) = record.and_then(|record| record.warrant.as_ref()) {
+            return self.admitted_on_a_word(held, warrant, 0, now);
         }
         let again = self.admitted.insert((id.clone(), held.wait), now).is_some();
         let serving_age_max = self.policy.limits.serving_report_age_max.as_millis() as u64;

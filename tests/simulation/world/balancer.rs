@@ -65,11 +65,9 @@ impl World {
             let mut agent = self.new_agent(&group);
             let boot = agent.boot;
             if let Some(machine) = self.cloud.instances.get_mut(&id) {
-                // What was so before, and what was said of it, was true.
-                let now = self.now;
-                agent.ready.extend(machine.agent.ready.iter().map(|(since, until)| (*since, now.min(*until))));
                 agent.spoke_at = machine.agent.spoke_at;
-                machine.agent = agent;
+                let former = std::mem::replace(&mut machine.agent, agent);
+                machine.agent.follows(former, self.now);
             }
             self.after(1_000, Event::Speaks(id, boot));
         }
