@@ -1,7 +1,7 @@
 //! The audit: what was decided, done and refused. It only grows, up to a limit that is counted.
 //!
 //! Whatever has consequences is committed together with its line, by whoever commits it: an operator's act with the record it
-//! makes, an admission, a rejection, a breaker and an alert with theirs ([`line_of`]), the end of a wait with the answer that
+//! makes, an admission, a rejection, a breaker and an alert with theirs (`line_of`), the end of a wait with the answer that
 //! ended it. So none of these is there without its line, whenever the process is killed. All other lines (changes of verdicts,
 //! what is sent, refusals) are written behind the loop's back, so that a slow disk does not slow it: a kill may cost those of the
 //! last commit, and each start tells every verdict anew.

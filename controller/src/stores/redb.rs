@@ -3,7 +3,7 @@
 //! | what may happen | what comes of it |
 //! |---|---|
 //! | the process is killed in the middle of a commit | all of the commit or nothing; redb mends the file when it is opened |
-//! | the file is cut off, garbled, empty, no store | refused by its name, and not written to ([`look`]) |
+//! | the file is cut off, garbled, empty, no store | refused by its name, and not written to (`look`) |
 //! | another process has it | refused |
 //! | the disk is full, or fails | the commit fails; redb then takes nothing more, so that the file is opened anew at once, and again until that works |
 //!
