@@ -74,6 +74,8 @@ pub enum LifecycleState {
     Pending,
     /// `Pending:Wait`: held at a launch hook, not registered with any load balancer.
     PendingWait,
+    /// `Warmed:Pending:Wait`: held at the same hook, on its way into the warm pool; on its way out of it, it will wait once more.
+    WarmedPendingWait,
     /// `Pending:Proceed`: past its hooks, being registered.
     PendingProceed,
     /// `InService`: registered; traffic follows target health.
@@ -91,7 +93,7 @@ pub enum LifecycleState {
 impl LifecycleState {
     /// Whether the instance is held at its launch hook.
     pub fn is_waiting(&self) -> bool {
-        matches!(self, Self::PendingWait)
+        matches!(self, Self::PendingWait | Self::WarmedPendingWait)
     }
 
     /// AWS's name; of the states folded into one, the commonest.
@@ -99,6 +101,7 @@ impl LifecycleState {
         match self {
             Self::Pending => "Pending",
             Self::PendingWait => "Pending:Wait",
+            Self::WarmedPendingWait => "Warmed:Pending:Wait",
             Self::PendingProceed => "Pending:Proceed",
             Self::InService => "InService",
             Self::EnteringStandby => "EnteringStandby",
@@ -116,6 +119,7 @@ impl FromStr for LifecycleState {
         Ok(match name {
             "Pending" => Self::Pending,
             "Pending:Wait" => Self::PendingWait,
+            "Warmed:Pending:Wait" => Self::WarmedPendingWait,
             "Pending:Proceed" => Self::PendingProceed,
             "InService" => Self::InService,
             "EnteringStandby" => Self::EnteringStandby,
@@ -152,11 +156,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_pending_wait_waits() {
+    fn what_a_launch_hook_holds_waits() {
         for (name, waits) in [
             ("Pending:Wait", true),
             ("Pending", false),
-            ("Warmed:Pending:Wait", false),
+            ("Warmed:Pending:Wait", true),
+            ("Warmed:Pending:Proceed", false),
+            ("Warmed:Terminating:Wait", false),
             ("Terminating:Wait", false),
             ("ReplacingRootVolume:Wait", false),
             ("Something:New", false),

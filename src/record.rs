@@ -162,6 +162,9 @@ pub struct WaitRecord {
     pub since: Timestamp,
     /// Whether it was seen not to wait since: the next wait is another one.
     pub over: bool,
+    /// Whether it is on its way into the warm pool: it will wait once more on its way out.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub warm: bool,
 }
 
 /// Written before CONTINUE is sent: after a restart, what serves without one has bypassed the gate.

@@ -325,13 +325,15 @@ impl Actor {
     }
 
     fn still_waits(&self, held: &Held) -> Result<(), String> {
-        self.is_still(&held.instance, &LifecycleState::PendingWait)
+        let in_place = self.is_in_place(&held.group);
+        let held_somewhere = |state: &LifecycleState| in_place && *state == LifecycleState::PendingProceed;
+        self.is_still(&held.instance, |state| state.is_waiting() || held_somewhere(state))
     }
 
-    fn is_still(&self, instance: &InstanceId, state: &LifecycleState) -> Result<(), String> {
+    fn is_still(&self, instance: &InstanceId, fits: impl Fn(&LifecycleState) -> bool) -> Result<(), String> {
         let snapshot = self.snapshots.borrow();
         let instance = snapshot.observed.instances.get(instance).ok_or("the instance is gone")?;
-        if instance.state != *state {
+        if !fits(&instance.state) {
             return Err(format!("the instance is {}", instance.state));
         }
         let age = self.parts.clock.now().since(instance.described_at);

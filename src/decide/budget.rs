@@ -108,7 +108,7 @@ mod tests {
     };
 
     fn wishes(scene: &Scene) -> Vec<Action> {
-        let wait = WaitRecord { group: web(), wait: WaitId(1), since: at(0), over: false };
+        let wait = WaitRecord { group: web(), wait: WaitId(1), since: at(0), over: false, warm: false };
         let held = || scene.case(at(0)).held(&wait);
         let record = Record::Group(GroupRecord { accepted: vec![], at: Timestamp(0) });
         vec![

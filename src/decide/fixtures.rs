@@ -218,11 +218,19 @@ impl Scene {
     }
 
     pub(super) fn wait_of(self, id: &str, wait: u64, since: Timestamp, over: bool) -> Self {
-        let record = WaitRecord { group: web(), wait: WaitId(wait), since, over };
+        let record = WaitRecord { group: web(), wait: WaitId(wait), since, over, warm: false };
         self.stored(Key::Wait(id.into()), Record::Wait(record))
     }
 
     /// For boot `boot` and release `new`.
+    /// Its wait was on the way into the warm pool.
+    pub(super) fn warm(mut self) -> Self {
+        if let Some((_, Record::Wait(record))) = self.observed.records.get_mut(&Key::Wait(i1())) {
+            record.warm = true;
+        }
+        self
+    }
+
     pub(super) fn admission(self, wait: u64) -> Self {
         self.admission_of(wait, Some("boot"), Some("new"))
     }

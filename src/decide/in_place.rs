@@ -34,6 +34,7 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Opinion> {
         LifecycleState::PendingWait => wait.over,
         LifecycleState::PendingProceed => true,
         LifecycleState::Pending
+        | LifecycleState::WarmedPendingWait
         | LifecycleState::InService
         | LifecycleState::EnteringStandby
         | LifecycleState::Standby

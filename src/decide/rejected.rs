@@ -3,10 +3,13 @@
 //! ABANDON is sent only for a short time after the rejection's record, the instance's turn. When it was not taken in that time,
 //! the instance waits for another turn, with a new record: so abandons of a group are as far apart as they should be, whatever
 //! was lost and however often the controller was restarted.
+//!
+//! Between two turns nothing is under way, and that may take long (a breaker keeps whom it may not replace): whoever is proven by
+//! then is admitted after all, but where an operator rejected it. To end what is ready helps nobody.
 
 use alloc::boxed::Box;
 
-use super::{case::Case, complete::complete, heartbeat, hold, opinion::Opinion, pacing};
+use super::{case::Case, complete::complete, heartbeat, hold, opinion::Opinion, pacing, proof::proof};
 use crate::{
     action::Action,
     reason::Reason,
@@ -27,6 +30,10 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Opinion> {
     {
         let stale = case.instance.described_at < taken_at;
         return Some(opinion.and(stale.then(|| Action::Describe(case.instance.group.clone()))));
+    }
+    let between_turns = case.now >= pacing::turn_ends_at(rejection, case.limits) && taken_at.is_none();
+    if between_turns && rejection.warrant.is_none() && proof(case, wait, case.limits.report_age_max).is_ok() {
+        return None;
     }
     Some(heartbeat::with(case, wait, pursue(case, wait, rejection, opinion)))
 }
@@ -105,6 +112,22 @@ mod tests {
                 late().reported(ready().received(1_301)),
                 1_301,
                 "rejected deadline_passed(proven), give up i-1, until 1310+".into(),
+            ),
+            (late().reported(ready().received(1_360)).described(1_355), 1_360, "not ours".into()),
+            (
+                late().reported(ready().received(1_329)).described(1_355),
+                1_360,
+                "rejected deadline_passed(stale_report), until 1690".into(),
+            ),
+            (
+                late().abandoned(1_302, Some(Answer::Accepted)).reported(ready().received(1_362)).described(1_362),
+                1_362,
+                "rejected deadline_passed(proven), until 1392+".into(),
+            ),
+            (
+                late().on_a_word().reported(ready().received(1_360)).described(1_355),
+                1_360,
+                "rejected operator_rejects, until 1390+".into(),
             ),
             (late().observing(), 1_301, "not ours".into()),
             (late().detached(50, None), 1_301, "not ours".into()),

@@ -64,7 +64,7 @@ mod tests {
     };
 
     fn wishes(scene: &Scene) -> Vec<Action> {
-        let wait = crate::record::WaitRecord { group: web(), wait: WaitId(1), since: at(0), over: false };
+        let wait = crate::record::WaitRecord { group: web(), wait: WaitId(1), since: at(0), over: false, warm: false };
         let record = Record::Group(GroupRecord { accepted: vec![], at: at(0) });
         let held = scene.case(at(0)).held(&wait);
         vec![

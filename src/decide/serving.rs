@@ -18,6 +18,7 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Opinion> {
         }
         LifecycleState::Pending
         | LifecycleState::PendingWait
+        | LifecycleState::WarmedPendingWait
         | LifecycleState::EnteringStandby
         | LifecycleState::Standby
         | LifecycleState::Terminating

@@ -10,6 +10,9 @@
 //! Descriptions lag, and one may even be older than the one before it. So for a while after the cloud took our CONTINUE, an
 //! instance that is described as waiting (still, or again) is on its way, and no new wait begins.
 //!
+//! An instance waits on its way into a warm pool, and once more on its way out, perhaps days later: two waits, and what was proven
+//! in the first proves nothing in the second.
+//!
 //! Planted bug `ignore_boot` (tests/simulation): take the boot that speaks for the one that was admitted.
 
 use super::{
@@ -21,7 +24,7 @@ use super::{
 };
 use crate::{
     action::Action,
-    instance::WaitId,
+    instance::{LifecycleState, WaitId},
     reason::Reason,
     record::{Key, Record, WaitRecord},
     timestamp::Timestamp,
@@ -33,6 +36,8 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Opinion> {
         return None;
     }
     match case.wait() {
+        // Nobody saw it in the pool. (Never the other way round: an old description may show the former wait once more.)
+        Some(wait) if wait.warm && !is_warm(case) => Some(begin(case)),
         Some(wait) if admitted::propagates(case, wait) => None,
         Some(wait) if !wait.over && !began_anew(case, wait) => None,
         Some(_) | None => Some(begin(case)),
@@ -47,7 +52,8 @@ pub(super) fn begin(case: &Case<'_>) -> Opinion {
         return opinion.wishing(Action::Describe(case.instance.group.clone()));
     }
     let wait = WaitId(case.wait().map_or(1, |last| last.wait.0 + 1));
-    let record = WaitRecord { group: case.instance.group.clone(), wait, since: case.now, over: false };
+    let (group, warm) = (case.instance.group.clone(), is_warm(case));
+    let record = WaitRecord { group, wait, since: case.now, over: false, warm };
     opinion.wishing(write(case, record)).until(case, described_until(case))
 }
 
@@ -58,6 +64,10 @@ pub(super) fn over(case: &Case<'_>, opinion: Opinion) -> Opinion {
         return opinion;
     };
     opinion.wishing(write(case, WaitRecord { over: true, ..wait.clone() })).until(case, described_until(case))
+}
+
+fn is_warm(case: &Case<'_>) -> bool {
+    case.instance.state == LifecycleState::WarmedPendingWait
 }
 
 fn began_anew(case: &Case<'_>, wait: &WaitRecord) -> bool {
@@ -79,7 +89,8 @@ mod tests {
 
     #[test]
     fn a_wait_begins_when_it_is_seen() {
-        let unseen = || in_state(LifecycleState::PendingWait);
+        let (unseen, pooled) =
+            (|| in_state(LifecycleState::PendingWait), || in_state(LifecycleState::WarmedPendingWait));
         let begins = |wait: u64, until: &str| alloc::format!("held wait_not_recorded, wait/i-1 {wait}, until {until}");
         let taken = |answer| waiting().wait(1, true).admission(1).continued(99, answer);
         let rows = [
@@ -103,6 +114,12 @@ mod tests {
             (taken(Some(Answer::Accepted)).described(159), 159, begins(2, "169+")),
             (taken(None).described(158), 159, "not ours".into()),
             (taken(None).described(159), 159, begins(2, "169+")),
+            // Into the warm pool, and out of it.
+            (pooled(), 10, begins(1, "10+")),
+            (pooled().wait(1, false).warm(), 1, "not ours".into()),
+            (proven().warm(), 100, begins(2, "108+")),
+            (taken(Some(Answer::Accepted)).warm().described(158), 159, begins(2, "168+")),
+            (pooled().wait(2, false), 1, "not ours".into()),
         ];
         check(rule, &rows.each_ref().map(|(scene, now, told)| (scene.clone(), *now, told.as_str())));
     }

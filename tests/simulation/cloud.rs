@@ -53,6 +53,8 @@ pub(crate) struct Machine {
     pub(crate) waits: u64,
     /// Whether an operator put it in standby.
     pub(crate) by_hand: bool,
+    /// Whether it goes to the warm pool first.
+    pub(crate) warm: bool,
 }
 
 /// Who protected a machine from scale-in. The cloud keeps one bit, and does not say.
@@ -79,7 +81,17 @@ pub(crate) struct Wait {
 impl Machine {
     pub(crate) fn new(group: GroupName, agent: Agent, now: u64) -> Self {
         let history = vec![(now, Some(LifecycleState::Pending))];
-        Self { group, agent, history, wait: None, protections: vec![], unprotected_at: 0, waits: 0, by_hand: false }
+        Self {
+            group,
+            agent,
+            history,
+            wait: None,
+            protections: vec![],
+            unprotected_at: 0,
+            waits: 0,
+            by_hand: false,
+            warm: false,
+        }
     }
 
     pub(crate) fn launched_at(&self) -> u64 {
@@ -121,7 +133,8 @@ impl Machine {
     }
 
     pub(crate) fn waits(&mut self, other_hook: bool, active_from: u64, now: u64) {
-        self.becomes(Some(LifecycleState::PendingWait), now);
+        let waits = if self.warm { LifecycleState::WarmedPendingWait } else { LifecycleState::PendingWait };
+        self.becomes(Some(waits), now);
         self.waits += 1;
         self.wait =
             Some(Wait { began_at: now, active_from, ours_beaten_at: now, ours_held: true, other_held: other_hook });

@@ -21,8 +21,11 @@ use crate::{
     random::Random,
 };
 
+pub(crate) use figures::Figures;
+
 mod balancer;
 mod control;
+mod figures;
 mod fleet;
 mod scaling;
 
@@ -46,6 +49,7 @@ enum Event {
     OtherHookDone(InstanceId, u64),
     Timer(InstanceId, u64),
     RootReplaced(InstanceId),
+    LeavesPool(InstanceId),
     Reboots(InstanceId),
     ScaledIn(InstanceId),
     Drifts(GroupName, bool),
@@ -90,87 +94,6 @@ enum Fault {
     /// Done, and answered with an error.
     DoneAndFailed,
     Refused,
-}
-
-/// What a run came to.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Figures {
-    pub(crate) steps: u64,
-    pub(crate) turns: u64,
-    pub(crate) virtual_s: u64,
-    pub(crate) admitted: u64,
-    pub(crate) given_up: u64,
-    pub(crate) timed_out: u64,
-    pub(crate) crashes: u64,
-    pub(crate) faults: u64,
-    pub(crate) lies: u64,
-    pub(crate) roots_replaced: u64,
-    pub(crate) words: u64,
-    pub(crate) on_a_word: u64,
-    pub(crate) told: u64,
-    pub(crate) withdrawn: u64,
-    pub(crate) returned: u64,
-    pub(crate) frozen: u64,
-    pub(crate) by_hand: u64,
-    pub(crate) restarts: u64,
-    pub(crate) held_again: u64,
-    pub(crate) protected: u64,
-    pub(crate) released: u64,
-    pub(crate) scaled_in: u64,
-    pub(crate) clocks_set: u64,
-}
-
-impl Figures {
-    pub(crate) const fn and(self, other: Self) -> Self {
-        Self {
-            steps: self.steps + other.steps,
-            turns: self.turns + other.turns,
-            virtual_s: self.virtual_s + other.virtual_s,
-            admitted: self.admitted + other.admitted,
-            given_up: self.given_up + other.given_up,
-            timed_out: self.timed_out + other.timed_out,
-            crashes: self.crashes + other.crashes,
-            faults: self.faults + other.faults,
-            lies: self.lies + other.lies,
-            roots_replaced: self.roots_replaced + other.roots_replaced,
-            words: self.words + other.words,
-            on_a_word: self.on_a_word + other.on_a_word,
-            told: self.told + other.told,
-            withdrawn: self.withdrawn + other.withdrawn,
-            returned: self.returned + other.returned,
-            frozen: self.frozen + other.frozen,
-            by_hand: self.by_hand + other.by_hand,
-            restarts: self.restarts + other.restarts,
-            held_again: self.held_again + other.held_again,
-            protected: self.protected + other.protected,
-            released: self.released + other.released,
-            scaled_in: self.scaled_in + other.scaled_in,
-            clocks_set: self.clocks_set + other.clocks_set,
-        }
-    }
-
-    /// Whether what it is all about happened at all.
-    pub(crate) const fn covers(&self) -> bool {
-        self.admitted > 0
-            && self.given_up > 0
-            && self.crashes > 0
-            && self.faults > 0
-            && self.lies > 0
-            && self.roots_replaced > 0
-            && self.words > 0
-            && self.on_a_word > 0
-            && self.told > 0
-            && self.withdrawn > 0
-            && self.returned > 0
-            && self.frozen > 0
-            && self.by_hand > 0
-            && self.restarts > 0
-            && self.held_again > 0
-            && self.protected > 0
-            && self.released > 0
-            && self.scaled_in > 0
-            && self.clocks_set > 0
-    }
 }
 
 #[derive(Debug)]
@@ -417,6 +340,7 @@ impl World {
             Event::OtherHookDone(id, wait) => self.other_hook_done(&id, wait),
             Event::Timer(id, wait) => self.timer(&id, wait),
             Event::RootReplaced(id) => self.root_replaced(&id),
+            Event::LeavesPool(id) => self.leaves_pool(&id),
             Event::Reboots(id) => self.reboots(&id),
             Event::ScaledIn(id) => self.terminates(&id),
             Event::Drifts(group, whole) => self.drifts(&group, whole),

@@ -22,7 +22,7 @@ impl Actor {
             return Err("many fail for one cause".into());
         }
         self.last_word(departure)?.is_drifted().then_some(()).ok_or("it no longer fails")?;
-        self.is_still(&departure.instance, &LifecycleState::InService)
+        self.is_still(&departure.instance, |state| *state == LifecycleState::InService)
     }
 
     /// It is on record, it stands by, and its present boot has just proven a release that its group accepts.
@@ -41,7 +41,7 @@ impl Actor {
             (self.present_boot(&evidence).map_err(unreadable)?, "the instance has booted since"),
         ];
         checks.iter().find(|(holds, _)| !holds).map_or(Ok(()), |(_, because)| Err((*because).to_string()))?;
-        self.is_still(&departure.instance, &LifecycleState::Standby)
+        self.is_still(&departure.instance, |state| *state == LifecycleState::Standby)
     }
 
     fn is_on_record(&self, departure: &Departure, stage: Stage) -> Result<(), String> {

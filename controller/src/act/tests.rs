@@ -153,7 +153,7 @@ impl Scene {
         let dispute = self.is_disputed.then_some(Record::Dispute(DisputeRecord { at: self.now }));
         writes.extend(dispute.map(|dispute| record(Key::Dispute("i-1".into()), dispute)));
         let (group, wait, since) = ("web".into(), WaitId(1), self.now);
-        let wait = self.in_place.map(|over| Record::Wait(WaitRecord { group, wait, since, over }));
+        let wait = self.in_place.map(|over| Record::Wait(WaitRecord { group, wait, since, over, warm: false }));
         let wait = wait.map(|wait| record(Key::Wait("i-1".into()), wait));
         writes.extend(word.into_iter().chain(pause).chain(detached).chain(wait));
         writes

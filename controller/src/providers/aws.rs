@@ -98,9 +98,9 @@ impl AwsProvider {
         let mut all = Described::new();
         for name in names {
             let described = match found.remove(name) {
-                Some(group) => match self.hooks(name).await {
-                    Ok(hooks) => {
-                        let facts = self.with_health(group.target_group_arns(), facts(&group, hooks)).await;
+                Some(group) => match self.hooks_and_warm_pool(name, &group).await {
+                    Ok((hooks, warm)) => {
+                        let facts = self.with_health(group.target_group_arns(), facts(&group, &warm, hooks)).await;
                         let facts = self.with_activities(name, facts).await;
                         Ok(Some(self.with_refresh(name, facts).await))
                     }
@@ -134,6 +134,27 @@ impl AwsProvider {
         }
         activities.truncate(ACTIVITIES_KEPT);
         GroupFacts { activities, ..facts }
+    }
+
+    async fn hooks_and_warm_pool(
+        &self,
+        name: &GroupName,
+        group: &AutoScalingGroup,
+    ) -> Result<(Vec<Hook>, Vec<Instance>), Answer> {
+        Ok((self.hooks(name).await?, self.warm_pool(name, group).await?))
+    }
+
+    /// The instances of its warm pool, which the group itself does not list. Not to know them is not to know the group: absence
+    /// would end their waits.
+    async fn warm_pool(&self, name: &GroupName, group: &AutoScalingGroup) -> Result<Vec<Instance>, Answer> {
+        let mut instances = Vec::new();
+        if group.warm_pool_configuration().is_some() {
+            let mut pages = self.client.describe_warm_pool().auto_scaling_group_name(&name.0).into_paginator().send();
+            while let Some(page) = pages.next().await {
+                instances.extend(page.map_err(|error| answer_of(&error))?.instances.unwrap_or_default());
+            }
+        }
+        Ok(instances)
     }
 
     async fn hooks(&self, group: &GroupName) -> Result<Vec<Hook>, Answer> {
@@ -212,12 +233,12 @@ impl Provider for AwsProvider {
     }
 }
 
-fn facts(group: &AutoScalingGroup, launch_hooks: Vec<Hook>) -> GroupFacts {
+fn facts(group: &AutoScalingGroup, warm: &[Instance], launch_hooks: Vec<Hook>) -> GroupFacts {
     GroupFacts {
         desired: group.desired_capacity().and_then(|desired| u32::try_from(desired).ok()).unwrap_or(0),
         launch_hooks,
         suspended: group.suspended_processes().iter().filter_map(|one| one.process_name().map(Into::into)).collect(),
-        instances: group.instances().iter().filter_map(instance_of).collect(),
+        instances: group.instances().iter().chain(warm).filter_map(instance_of).collect(),
         activities: Vec::new(),
         custody: Custody::AtLaunch,
         unseen: Vec::new(),

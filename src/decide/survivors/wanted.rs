@@ -126,7 +126,9 @@ impl<'a> Scope<'a> {
 fn is_launched(instance: &Instance) -> bool {
     match instance.state {
         LifecycleState::Pending | LifecycleState::PendingWait | LifecycleState::PendingProceed => true,
-        LifecycleState::InService
+        // A warm pool is filled in good time.
+        LifecycleState::WarmedPendingWait
+        | LifecycleState::InService
         | LifecycleState::EnteringStandby
         | LifecycleState::Standby
         | LifecycleState::Terminating

@@ -72,8 +72,10 @@ impl Invariants {
         };
         let members = cloud.instances.values().filter(|machine| machine.group == *name && machine.counts());
         let protected = members.filter(|machine| machine.protector() == Some(Protector::Guard)).count();
+        // Of one that stands by the cloud takes no word: it is let go when it serves again.
+        let stands_by = |id: &InstanceId| cloud.instances.get(id).is_some_and(Machine::stands_by);
         let on_record = match store.get(&Key::Protection(name.clone())) {
-            Some((_, Record::Protection(record))) => record.instances.len(),
+            Some((_, Record::Protection(record))) => record.instances.keys().filter(|id| !stands_by(id)).count(),
             _ => 0,
         };
         protected <= most && on_record <= most

@@ -48,7 +48,10 @@ impl World {
         let challenge = Challenge { issued: Timestamp(self.now), wait: WaitId(0) };
         agent.checks(challenge, false, self.now);
         let boot = agent.boot;
-        self.cloud.instances.insert(id.clone(), Machine::new(group, agent, self.now));
+        let warm = self.chaos(15) && !self.is_in_place(&group);
+        let mut machine = Machine::new(group, agent, self.now);
+        machine.warm = warm;
+        self.cloud.instances.insert(id.clone(), machine);
         let delay = self.random.between(500, 4_000);
         self.after(delay, Event::Waits(id.clone()));
         self.after(delay / 2, Event::Speaks(id.clone(), boot));
@@ -225,10 +228,35 @@ impl World {
         let Some(machine) = self.machine(id) else { return };
         if machine.wait.as_ref().is_some_and(|wait| !wait.ours_held && !wait.other_held) {
             machine.wait = None;
+            if machine.warm {
+                return self.rests(id);
+            }
             machine.becomes(Some(LifecycleState::PendingProceed), now);
             let delay = self.random.between(300, 4_000);
             self.after(delay, Event::Serves(id.clone()));
         }
+    }
+
+    /// In the warm pool, shut down, for a while.
+    fn rests(&mut self, id: &InstanceId) {
+        let (now, rest) = (self.now, self.random.between(2_000, 40_000));
+        let Some(machine) = self.machine(id) else { return };
+        machine.warm = false;
+        machine.becomes(Some(stopped()), now);
+        self.figures.warmed += 1;
+        self.after(rest, Event::LeavesPool(id.clone()));
+    }
+
+    /// Started again, and wanted: it waits once more.
+    pub(super) fn leaves_pool(&mut self, id: &InstanceId) {
+        let now = self.now;
+        let Some(machine) = self.machine(id).filter(|machine| machine.is(&stopped())) else { return };
+        machine.becomes(Some(LifecycleState::Pending), now);
+        let boot = machine.agent.boot;
+        self.after(1_000, Event::Speaks(id.clone(), boot));
+        self.reboots(id);
+        let delay = self.random.between(500, 4_000);
+        self.after(delay, Event::Waits(id.clone()));
     }
 
     /// The heartbeat timer, or the global one: the default result is ABANDON.
@@ -283,6 +311,9 @@ impl World {
 
     pub(super) fn speaks(&mut self, id: &InstanceId, boot: u64) {
         let Some(machine) = self.machine(id).filter(|machine| machine.agent.boot == boot) else { return };
+        if machine.is(&stopped()) {
+            return;
+        }
         let pause = if machine.is(&LifecycleState::InService) { 20_000 } else { REPORT_EVERY };
         let jitter = self.random.between(0, 400);
         self.after(pause + jitter, Event::Speaks(id.clone(), boot));
@@ -320,4 +351,8 @@ impl World {
             self.after(delay, Event::Reports(index, evidence));
         }
     }
+}
+
+fn stopped() -> LifecycleState {
+    LifecycleState::Other("Warmed:Stopped".into())
 }
