@@ -22,7 +22,8 @@ const UNITS: [(&str, &str, &str, &str); 15] = [
         "slow.service",
         "[Service]\nExecStart=/bin/sleep 0.5\nRestart=always\nRestartSec=10ms",
         r#", restarts_max = 1, up_for = "0s""#,
-        "fail restarts: expected at most 1",
+        // Seen between two starts, it is not even active.
+        "fail restarts: expected at most 1 | fail state: expected active, actual activating (auto-restart)",
     ),
     (
         "waiting.service",
@@ -132,7 +133,7 @@ fn as_a_real_systemd_says() {
         let reason = outcome["reason"].as_str().unwrap_or_default();
         let told = format!("{} {reason}", outcome["status"].as_str().unwrap());
         assert!(
-            outcome["check"] == name && told.trim().starts_with(expected.trim()),
+            outcome["check"] == name && expected.split(" | ").any(|expected| told.trim().starts_with(expected.trim())),
             "{name}: {told}\nexpected: {expected}"
         );
         let warned = outcome["warnings"].as_array().is_some_and(|warnings| !warnings.is_empty());

@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context as _, Result, bail, ensure};
 use portcullis_cloud::{
     CreateAutoScalingGroup, CreateTargetGroup, Delays, LaunchTemplate, Options, Rate, Server, ServerOptions,
-    UpdateAutoScalingGroup, What,
+    UpdateAutoScalingGroup, WarmPool, What,
 };
 use portcullis_drill::{
     clock::Stopwatch,
@@ -145,6 +145,27 @@ async fn in_service_is_not_yet_traffic() -> Result<()> {
     assert!(page.contains("unhealthy behind its load balancer"), "{page}");
     world.cloud.lock().tell_target_health(&sick, true);
     world.until("it is over", "web", |web| (in_service(web) == 2 && web["alerts"].is_null()).then_some(())).await?;
+    Ok(())
+}
+
+/// A launch hook holds an instance on its way into the warm pool, and once more on its way out: nobody is forgotten there.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_warm_pool_prepares_waits_twice() -> Result<()> {
+    let limits = "describe_every = \"500ms\"\n[groups.web]\n";
+    let world = World::set_up("warm", quick(), &["web"], Setup { limits, ..Setup::default() }).await?;
+    world.cloud.lock().put_warm_pool("web", &WarmPool::default())?;
+    let rests = |web: &Value| instances(web).iter().filter(|one| one["state"] == "Warmed:Stopped").count();
+    world.until("they rest", "web", |web| (rests(web) == 20).then_some(())).await?;
+    world.wants("web", 1)?;
+    let serving = |web: &Value| {
+        let one = instances(web).into_iter().find(|one| one["in_service"] == true)?;
+        Some(one["instance"].as_str()?.to_owned())
+    };
+    let id = world.until("one serves", "web", serving).await?;
+    let events = world.gate.cli(&["events", "--after", "0", "--json"]).await?.stdout;
+    let of_it = events.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let taken = of_it.filter(|event| event["instance"] == id.as_str() && event["text"] == "CONTINUE: accepted");
+    assert_eq!(taken.count(), 2, "{events}");
     Ok(())
 }
 
