@@ -157,7 +157,7 @@ mod tests {
         let said = restarted().warranted(1, None).said(Word::Admit, 1, 140, 900);
         check(rule, &[(said, 151, "admitted operator_admits, admit i-1, until 160+")]);
         let observing = restarted().observing().admission_of(1, None, None);
-        check(rule, &[(observing, 151, "admitted observed_only(outdated_report), admit i-1, until 160+")]);
+        check(rule, &[(observing, 151, "admitted proven, admit i-1, until 160+")]);
     }
 
     #[test]
