@@ -50,7 +50,7 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Opinion> {
 pub(super) fn slipped(case: &Case<'_>) -> bool {
     let gets_traffic = matches!(case.instance.state, LifecycleState::InService | LifecycleState::PendingProceed);
     let is_held = case.wait().is_some_and(|wait| !wait.over) && case.admission().is_none();
-    case.is_in_place() && case.enforces() && gets_traffic && is_held
+    case.is_in_place() && case.enforces() && case.detached().is_none() && gets_traffic && is_held
 }
 
 /// Once a description: what the balancer took a moment ago is not to be seen in one from before.
@@ -64,6 +64,10 @@ fn hold_again(case: &Case<'_>, wait: &WaitRecord) -> Opinion {
 /// Whether its admission holds still; if so, a description since when is good enough to act on.
 fn stands(case: &Case<'_>, wait: &WaitRecord) -> Option<Timestamp> {
     let admission = case.admission()?;
+    // What was drained for what fails has to prove itself anew.
+    if case.withdrawal().is_some() && case.instance.state == LifecycleState::PendingWait {
+        return None;
+    }
     match case.operator(wait) {
         Some(said) if said.word == Word::Admit => return Some(said.at),
         Some(_) => return None,
@@ -94,7 +98,7 @@ mod tests {
         instance::LifecycleState::{InService, PendingProceed, PendingWait, Standby},
         observation::Answer,
         outcome::Status,
-        record::Word,
+        record::{Stage, Word},
     };
 
     /// Let in at 100 s, and held again by a restart of its balancer: described at 150 s.
@@ -151,6 +155,7 @@ mod tests {
             restarted().warranted(1, None),
             restarted().admission(2),
             restarted().wait(2, true),
+            restarted().withdrawal("i-1", Stage::Out, 120),
         ] {
             check(rule, &[(scene, 151, "not ours")]);
         }
@@ -176,6 +181,7 @@ mod tests {
                 (held().admission(1), 151, "not ours"),
                 (held().wait(1, true), 151, "not ours"),
                 (held().observing(), 151, "not ours"),
+                (held().detached(50, None), 151, "not ours"),
                 (held().at_launch(), 151, "not ours"),
                 (held().in_state(PendingWait), 151, "not ours"),
                 (in_state(InService).in_place().described(150), 151, "not ours"),
