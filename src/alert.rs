@@ -204,7 +204,7 @@ impl fmt::Display for Alert {
                 write!(f, "launches keep failing since {since}, and none is replaced: {}", text::visible(cause))
             }
             Self::Bypassed { instances } => write!(f, "in service without having passed the gate: {instances}"),
-            Self::Drifted { causes } => write!(f, "serving, and no longer as the release wants it: {causes}"),
+            Self::Drifted { causes } => write!(f, "no longer as the release wants it: {causes}"),
             Self::Silent { instances } => write!(f, "serving, and no report comes: {instances}"),
             Self::Disputed { instances } => write!(f, "two keys claim to be one instance: {instances}"),
             Self::Undescribed { since, because } => {

@@ -209,7 +209,7 @@ impl Actor {
             Some(Word::Reject) => return Err("an operator gives it up".into()),
             Some(Word::Admit) => return self.still_waits(held),
             None if mode == Mode::Observe => return Ok(()),
-            None if self.is_detached(held).map_err(unreadable)? => return self.still_waits(held),
+            None if self.is_detached(&held.group).map_err(unreadable)? => return self.still_waits(held),
             None => self.is_not_paused(&held.group)?,
         }
         let group = records::read(store, &Key::Group(held.group.clone()).path()).map_err(unreadable)?;
@@ -243,8 +243,8 @@ impl Actor {
     }
 
     /// Whether the group does without the gate, now.
-    fn is_detached(&self, held: &Held) -> Result<bool, StoreError> {
-        let record = records::read(&*self.parts.store, &Key::Detach(held.group.clone()).path())?;
+    fn is_detached(&self, group: &GroupName) -> Result<bool, StoreError> {
+        let record = records::read(&*self.parts.store, &Key::Detach(group.clone()).path())?;
         Ok(matches!(record, Some((_, Record::Detach(detached))) if detached.ended_at.is_none()))
     }
 

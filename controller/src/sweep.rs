@@ -29,7 +29,10 @@ pub fn sweep(store: &dyn Store, snapshot: &Snapshot, policy: &Policy, now: Times
     }
     let gone: Vec<_> = known(store)?.into_iter().filter(|id| !snapshot.observed.instances.contains_key(id)).collect();
     let mut swept = 0;
-    for instance in gone.into_iter().take(SWEPT_MAX) {
+    for instance in gone {
+        if swept == SWEPT_MAX {
+            break;
+        }
         let (last_written, writes) = all_of(store, &instance)?;
         if now.since(last_written) < KEPT {
             continue;
@@ -122,3 +125,26 @@ fn written_at(record: &Record) -> Timestamp {
 pub(crate) const KEPT: Duration = Duration::from_secs(30 * 86_400);
 /// A sweep is short: the rest comes with the next.
 const SWEPT_MAX: usize = 1_000;
+
+#[cfg(test)]
+mod tests {
+    use portcullis::{instance::WaitId, record::WaitRecord};
+
+    use super::*;
+    use crate::stores::memory::MemoryStore;
+
+    /// A fleet that launches thousands in a month: who went lately must not hide who is long gone.
+    #[test]
+    fn who_is_long_gone_is_found_among_many() {
+        let (store, now) = (MemoryStore::new(), Timestamp(0) + KEPT + KEPT);
+        let wait = |id: &str, since| {
+            let record = WaitRecord { group: "web".into(), wait: WaitId(1), since, over: true, warm: false };
+            records::put(Key::Wait(id.into()).path(), None, &Record::Wait(record))
+        };
+        let mut writes: Vec<_> = (0..SWEPT_MAX).map(|number| wait(&format!("i-{number:08}"), now)).collect();
+        writes.push(wait("i-f", Timestamp(0)));
+        store.commit(Batch { writes, events: Vec::new() }).unwrap();
+        assert_eq!(sweep(&store, &Snapshot::default(), &Policy::default(), now).unwrap(), 1);
+        assert!(store.get("wait/i-f").unwrap().is_none());
+    }
+}

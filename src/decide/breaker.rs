@@ -4,7 +4,8 @@
 //! `breaker_window` have a cause in common, no more are given up: they stay, with heartbeats, for a person to look at (whoever
 //! becomes ready is still admitted). After `breaker_retry_after`, a promotion, or an operator's word, one of them is given up,
 //! so that its replacement shows whether it still fails: the youngest, since the oldest is the one that people look at. A
-//! proven launch ends it.
+//! proven launch ends it. Where nobody is given up (a group that only observes, or is detached), there is nothing to stop; what is on
+//! record counts again when that is over.
 //!
 //! Causes are compared, not texts: `app: missing`, whatever the files and the instance. All of it follows from the records, and
 //! holds across restarts.
@@ -23,7 +24,7 @@ use crate::{
     action::{Action, AttemptKey},
     instance::{GroupName, InstanceId},
     observed::Observed,
-    policy::{GroupPolicy, Policy},
+    policy::{GroupPolicy, Mode, Policy},
     reason::Reason,
     record::{BreakerRecord, Key, Record, RejectionRecord},
     timestamp::Timestamp,
@@ -76,6 +77,10 @@ pub(super) fn veto(
     let none = BTreeMap::new();
     let mut breakers = BTreeMap::new();
     for (group, policy) in &policy.groups {
+        if policy.mode == Mode::Observe || is_detached(group, observed) {
+            breakers.insert(group.clone(), Breaker::Closed);
+            continue;
+        }
         let look = look(group, policy, observed, failing.get(group).unwrap_or(&none), now);
         wishes.extend(look.wish);
         wakes.extend(look.wake_at);
@@ -219,6 +224,11 @@ fn was_proven(group: &GroupName, observed: &Observed, since: Timestamp) -> bool 
     })
 }
 
+fn is_detached(group: &GroupName, observed: &Observed) -> bool {
+    let record = observed.records.get(&Key::Detach(group.clone()));
+    matches!(record, Some((_, Record::Detach(detached))) if detached.ended_at.is_none())
+}
+
 fn promoted_at(group: &GroupName, observed: &Observed) -> Option<Timestamp> {
     match observed.records.get(&Key::Group(group.clone())) {
         Some((_, Record::Group(record))) => Some(record.at),
@@ -341,6 +351,10 @@ mod tests {
                 2_000,
                 "open until 3400 (no_report), breaker/web, kept i-1 i-2 i-3",
             ),
+            // Nobody is given up, so that nothing would ever end it.
+            (open().observing(), 2_000, "closed, admission/i-1, admission/i-2, admission/i-3"),
+            (open().detached(1_000, None), 2_000, "closed, admission/i-1, admission/i-2, admission/i-3"),
+            (open().detached(1_000, Some(1_500)), 2_000, "open until 2800 (no_report), kept i-1 i-2 i-3"),
             // Proven: i-1 was admitted at 96.
             (three().broken(95, 95, 1_895).admission(1), 2_000, "closed, breaker/web, rejection/i-2"),
             (three().broken(96, 96, 2_896).admission(1), 2_000, "open until 2896 (no_report), kept i-2 i-3"),

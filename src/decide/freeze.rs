@@ -50,7 +50,7 @@ pub(super) fn of_each(
 ) -> BTreeMap<GroupName, Freeze> {
     let mut freezes = BTreeMap::new();
     for (name, of_group) in policy.groups.iter().filter(|(_, of_group)| of_group.withdraws()) {
-        let Some(fleet) = Fleet::of(name, observed, policy, now) else { continue };
+        let Some(fleet) = Fleet::of(name, observed, policy, now).filter(Fleet::withdraws) else { continue };
         let (revision, record) = match observed.records.get(&Key::Freeze(name.clone())) {
             Some((revision, Record::Freeze(record))) => (Some(*revision), Some(record)),
             _ => (None, None),

@@ -50,7 +50,7 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Opinion> {
 pub(super) fn slipped(case: &Case<'_>) -> bool {
     let gets_traffic = matches!(case.instance.state, LifecycleState::InService | LifecycleState::PendingProceed);
     let is_held = case.wait().is_some_and(|wait| !wait.over) && case.admission().is_none();
-    case.is_in_place() && case.enforces() && gets_traffic && is_held
+    case.is_in_place() && case.enforces() && case.detached().is_none() && gets_traffic && is_held
 }
 
 /// Once a description: what the balancer took a moment ago is not to be seen in one from before.
@@ -64,6 +64,10 @@ fn hold_again(case: &Case<'_>, wait: &WaitRecord) -> Opinion {
 /// Whether its admission holds still; if so, a description since when is good enough to act on.
 fn stands(case: &Case<'_>, wait: &WaitRecord) -> Option<Timestamp> {
     let admission = case.admission()?;
+    // What was drained for what fails has to prove itself anew.
+    if case.withdrawal().is_some() && case.instance.state == LifecycleState::PendingWait {
+        return None;
+    }
     match case.operator(wait) {
         Some(said) if said.word == Word::Admit => return Some(said.at),
         Some(_) => return None,
@@ -94,7 +98,7 @@ mod tests {
         instance::LifecycleState::{InService, PendingProceed, PendingWait, Standby},
         observation::Answer,
         outcome::Status,
-        record::Word,
+        record::{Stage, Word},
     };
 
     /// Let in at 100 s, and held again by a restart of its balancer: described at 150 s.
@@ -151,13 +155,14 @@ mod tests {
             restarted().warranted(1, None),
             restarted().admission(2),
             restarted().wait(2, true),
+            restarted().withdrawal("i-1", Stage::Out, 120),
         ] {
             check(rule, &[(scene, 151, "not ours")]);
         }
         let said = restarted().warranted(1, None).said(Word::Admit, 1, 140, 900);
         check(rule, &[(said, 151, "admitted operator_admits, admit i-1, until 160+")]);
         let observing = restarted().observing().admission_of(1, None, None);
-        check(rule, &[(observing, 151, "admitted observed_only(outdated_report), admit i-1, until 160+")]);
+        check(rule, &[(observing, 151, "admitted proven, admit i-1, until 160+")]);
     }
 
     #[test]
@@ -176,6 +181,7 @@ mod tests {
                 (held().admission(1), 151, "not ours"),
                 (held().wait(1, true), 151, "not ours"),
                 (held().observing(), 151, "not ours"),
+                (held().detached(50, None), 151, "not ours"),
                 (held().at_launch(), 151, "not ours"),
                 (held().in_state(PendingWait), 151, "not ours"),
                 (in_state(InService).in_place().described(150), 151, "not ours"),

@@ -5,6 +5,7 @@ use core::time::Duration;
 use super::case::Case;
 use crate::{
     digest::Digest,
+    instance::WaitId,
     outcome::Status,
     reason::Reason,
     record::WaitRecord,
@@ -42,7 +43,9 @@ pub(super) fn proof<'a>(case: &Case<'a>, wait: &WaitRecord, age_max: Duration) -
     let Some(evidence) = &case.instance.evidence else {
         return Err(Reason::NoReport { since: wait.since });
     };
-    if evidence.wait != wait.wait || evidence.challenged_at < wait.since {
+    // Once it serves it is told of no wait any more: what it says then is about what that wait let in.
+    let of_wait = evidence.wait == wait.wait || (wait.over && evidence.wait == WaitId(0));
+    if !of_wait || evidence.challenged_at < wait.since {
         return Err(Reason::OutdatedReport);
     }
     if case.now.since(evidence.received_at) > age_max {

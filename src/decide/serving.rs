@@ -84,6 +84,12 @@ mod tests {
                 (observed(), 100, "admitted observed_only(no_report)"),
                 (observed().accepting(&[]), 100, "admitted ungated"),
                 (observed().reported(ready()), 9_000, "admitted proven"),
+                (observed().reported(ready().of_wait(0)), 9_000, "admitted proven"),
+                (
+                    observed().reported(ready().of_wait(0).challenged(before(1))),
+                    100,
+                    "admitted observed_only(outdated_report)",
+                ),
                 (observed().reported(not_ready(&[Status::Fail])), 9_000, "admitted observed_only(checks_failing)"),
                 (in_state(LifecycleState::PendingProceed).wait(1, true).admission(1), 100, "admitted proven"),
                 (in_state(LifecycleState::Pending), 100, "not ours"),

@@ -122,6 +122,10 @@ mod tests {
         for (scene, now, expected) in [
             (observed().reported(ready()), 100, "95 "),
             (observed().reported(ready()), 9_000, "95 "),
+            // As a rule it was let in before its agent spoke first, and is told of no wait.
+            (observed().reported(ready().of_wait(0)), 100, "95 "),
+            (observed().reported(not_ready(&[Status::Fail]).of_wait(0)), 1_300, "1300 app: fail"),
+            (observed().reported(ready().of_wait(2)), 1_300, "1300 outdated_report"),
             (observed(), 100, "1200"),
             (observed(), 1_199, "1200"),
             (observed(), 1_200, "1200 no_report"),

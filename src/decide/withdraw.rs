@@ -50,18 +50,28 @@ impl<'a> Fleet<'a> {
         Some(Self { observed, now, members, desired })
     }
 
+    /// Whether drift may take anybody out of traffic.
+    pub(super) fn withdraws(&self) -> bool {
+        self.members.first().is_some_and(Case::withdraws)
+    }
+
     pub(super) fn serving(&self) -> impl Iterator<Item = &Case<'a>> {
         self.members.iter().filter(|case| case.instance.state == LifecycleState::InService)
     }
 
-    /// How many there should be: those that are wanted, and those that we took off that number.
+    /// How many there should be: those that are wanted, and those that we took off that number. Behind a balancer nothing is taken off
+    /// what an operator wants, and there are never more than there are.
     pub(super) fn size(&self) -> u32 {
         let stands_by = |case: &&Case<'_>| {
             matches!(case.instance.state, LifecycleState::EnteringStandby | LifecycleState::Standby)
                 && case.withdrawal().is_some()
         };
         let ours = self.members.iter().filter(stands_by).count();
-        self.desired.saturating_add(u32::try_from(ours).unwrap_or(u32::MAX))
+        let size = self.desired.saturating_add(u32::try_from(ours).unwrap_or(u32::MAX));
+        match self.members.first().is_some_and(Case::is_in_place) {
+            true => size.min(u32::try_from(self.members.len()).unwrap_or(u32::MAX).max(self.desired)),
+            false => size,
+        }
     }
 
     /// How many do not serve.
@@ -92,7 +102,7 @@ pub(super) fn within_limits(
 ) {
     for (name, of_group) in &policy.groups {
         let Some(way) = way(of_group) else { continue };
-        let Some(fleet) = Fleet::of(name, observed, policy, now) else { continue };
+        let Some(fleet) = Fleet::of(name, observed, policy, now).filter(Fleet::withdraws) else { continue };
         wakes.extend(fleet.serving().filter_map(drift::silent_at));
         let limits = Limits::of(&fleet, of_group, freezes.get(name));
         let mut leaving = Vec::new();
@@ -243,13 +253,15 @@ fn is_of_withdrawing(wish: &Action) -> bool {
     }
 }
 
-/// Somebody brought it back by hand, and it fails for nothing new.
+/// An operator let it in without proof; or somebody brought it back by hand, and it fails for nothing new.
 fn is_let_be(case: &Case<'_>, drift: &Drift<'_>) -> bool {
-    case.last_withdrawal().is_some_and(|record| {
-        record.by_hand
-            && record.stage == Stage::Over
-            && drift.causes().iter().all(|cause| record.causes.contains(cause))
-    })
+    let on_a_word = case.admission().is_some_and(|admission| admission.warrant.is_some());
+    on_a_word
+        || case.last_withdrawal().is_some_and(|record| {
+            record.by_hand
+                && record.stage == Stage::Over
+                && drift.causes().iter().all(|cause| record.causes.contains(cause))
+        })
 }
 
 #[cfg(test)]
@@ -298,6 +310,11 @@ mod tests {
             scene.group_policy().unavailable_max_percent = unavailable_max * 25;
             scene
         };
+        let drained = |desired| {
+            let out = one().withdrawal("i-4", Stage::Out, 300).in_the_state("i-4", LifecycleState::Standby).in_place();
+            let out = out.tried(AttemptKey::Withdraw("i-4".into(), at(300)), 300, Some(Answer::Accepted));
+            wanted(may_lose(out, 2), desired)
+        };
         for (number, (scene, now, expected)) in [
             (drifting(&FOUR, &[], 1_000), 1_000, ""),
             (one(), 999, "i-1 looked at until 2024-10-04T00:16:40.000Z"),
@@ -321,10 +338,21 @@ mod tests {
                 "withdrawal/i-1 out, i-1 withdrawal_not_recorded",
             ),
             (
-                wanted(one().withdrawal("i-4", Stage::Out, 300).in_the_state("i-4", LifecycleState::Standby), 3),
+                wanted(
+                    one()
+                        .withdrawal("i-4", Stage::Out, 300)
+                        .tried(AttemptKey::Withdraw("i-4".into(), at(300)), 300, Some(Answer::Accepted))
+                        .in_the_state("i-4", LifecycleState::Standby),
+                    3,
+                ),
                 1_000,
                 "i-1 2 would not serve, 1 may not, i-4 withdrawn",
             ),
+            // Behind a balancer an operator's number stays as it is; without one, it is that of those that are not drained.
+            (drained(4), 1_000, "withdrawal/i-1 out, i-1 withdrawal_not_recorded, i-4 withdrawn"),
+            (drained(3), 1_000, "withdrawal/i-1 out, i-1 withdrawal_not_recorded, i-4 withdrawn"),
+            (may_lose(drained(4), 1), 1_000, "i-1 2 would not serve, 1 may not, i-4 withdrawn"),
+            (may_lose(drained(3), 1), 1_000, "i-1 2 would not serve, 1 may not, i-4 withdrawn"),
             // The others must be proven.
             (waits(one(), 3), 1_000, granted),
             (waits(one(), 4), 1_000, "i-1 3 others are proven, 4 must be"),
@@ -387,6 +415,25 @@ mod tests {
         let granted = "withdrawal/i-1 out, i-1 withdrawal_not_recorded";
         assert_eq!(told(&by_hand(&["db: fail"]), 1_000), granted);
         assert_eq!(told(&by_hand(&["app: fail"]).change("i-1", |record| record.by_hand = false), 1_000), granted);
+    }
+
+    /// A minute later it would be out again, for what the operator knew.
+    #[test]
+    fn what_an_operator_let_in_is_let_be() {
+        let scene = || drifting(&FOUR, &["i-1"], 1_000);
+        assert_eq!(told(&scene().warranted(1, Some("boot")), 1_000), "");
+        let granted = "withdrawal/i-1 out, i-1 withdrawal_not_recorded";
+        assert_eq!(told(&scene().warranted(2, Some("boot")), 1_000), granted, "of another wait");
+    }
+
+    #[test]
+    fn a_detached_group_withdraws_nothing() {
+        let scene = |ended| drifting(&FOUR, &["i-1"], 1_000).detached(50, ended);
+        assert_eq!(told(&scene(None), 1_000), "");
+        assert_eq!(told(&scene(None).drifts("i-2", 940, 999), 1_000), "", "nor is it frozen");
+        assert_eq!(told(&scene(None).withdrawal("i-1", Stage::Out, 995), 1_000), "withdrawal/i-1 over");
+        let granted = "withdrawal/i-1 out, i-1 withdrawal_not_recorded";
+        assert_eq!(told(&scene(Some(99)), 1_000), granted);
     }
 
     #[test]

@@ -45,8 +45,12 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Opinion> {
     }
 }
 
-/// It serves, and is to be taken out. One that healed before it was is let be.
+/// It serves, and is to be taken out. One that healed before it was is let be; so is one that the gate itself let in since: a balancer
+/// forgot what it was told and held it anew, or its root volume was replaced.
 fn goes(case: &Case<'_>, record: &WithdrawalRecord) -> Opinion {
+    if case.admission().is_some_and(|admission| admission.at > record.changed_at) {
+        return serves(case).wishing(write(case, record, Stage::Over, false));
+    }
     let tried = case.attempts(&AttemptKey::Withdraw(case.id.clone(), record.changed_at));
     if let Some(taken_at) = tried.and_then(|tried| tried.accepted_at) {
         return if record.way == Way::Replace || shows_before(case, taken_at) {
@@ -55,19 +59,34 @@ fn goes(case: &Case<'_>, record: &WithdrawalRecord) -> Opinion {
             serves(case).wishing(write(case, record, Stage::Over, true))
         };
     }
-    if drift::drift(case).is_none() || !case.policy.withdraws() {
+    if drift::drift(case).is_none() || !case.withdraws() {
         let untouched = tried.is_none_or(|tried| case.instance.described_at >= tried.settled_at(case.limits));
-        let well = untouched && (drift::is_proven(case) || !case.policy.withdraws());
-        return serves(case).and(well.then(|| write(case, record, Stage::Over, false)));
+        let well = untouched && (drift::is_proven(case) || !case.withdraws());
+        // One of several balancers may have drained it already.
+        let undone = if case.is_in_place() && tried.is_some() { Stage::Back } else { Stage::Over };
+        return serves(case).and(well.then(|| write(case, record, undone, false)));
     }
     let reason = refused_or(tried, Reason::Withdrawing { because: record.because.clone() });
     depart(case, Action::Withdraw(departure(case, record)), record.changed_at, Opinion::admitted(case, reason))
 }
 
 fn stands_by(case: &Case<'_>, record: &WithdrawalRecord) -> Opinion {
+    if !may_have_been_tried(case, record) {
+        return Opinion::default().wishing(write(case, record, Stage::Over, true));
+    }
     let opinion = Opinion::withdrawn(case, withdrawn(record)).until(case, stale_at(case));
     let stands_by = case.instance.state == LifecycleState::Standby;
     opinion.and((stands_by && is_proven_anew(case, record)).then(|| write(case, record, Stage::Back, false)))
+}
+
+/// Whether a call of ours may have taken it out: one of this life, or of an earlier one, whose clock may have been a little ahead. Else
+/// somebody else did, while we were held back.
+fn may_have_been_tried(case: &Case<'_>, record: &WithdrawalRecord) -> bool {
+    let earlier =
+        case.observed.listening_since.is_none_or(|began| record.changed_at < began + case.limits.call_timeout);
+    let was_to_come_back = record.changed_at > record.at;
+    let tried = || case.attempts(&AttemptKey::Withdraw(case.id.clone(), record.changed_at)).is_some();
+    earlier || was_to_come_back || tried()
 }
 
 /// It stands by, and is to come back: while it is well.
@@ -89,8 +108,15 @@ fn comes(case: &Case<'_>, record: &WithdrawalRecord) -> Opinion {
     depart(case, Action::Return(departure(case, record)), record.changed_at, opinion)
 }
 
-/// It serves again: the withdrawal is over.
+/// It serves again: the withdrawal is over. Behind several balancers it serves as soon as one of them lets it in: not before all of
+/// them took it, unless it fails again.
 fn is_back(case: &Case<'_>, record: &WithdrawalRecord) -> Option<Opinion> {
+    let tried = case.attempts(&AttemptKey::Return(case.id.clone(), record.changed_at));
+    let everywhere = tried.is_some_and(|tried| tried.accepted_at.is_some());
+    if case.is_in_place() && !everywhere && drift::drift(case).is_none() {
+        let call = Action::Return(departure(case, record));
+        return serving::rule(case).map(|opinion| depart(case, call, record.changed_at, opinion));
+    }
     let seen = is_described(case, None, record.changed_at);
     serving::rule(case).map(|opinion| opinion.and(seen.then(|| write(case, record, Stage::Over, false))))
 }
@@ -180,7 +206,7 @@ mod tests {
     }
 
     fn standing_by(stage: Stage) -> Scene {
-        out().withdrawal("i-1", stage, 100).in_the_state("i-1", Standby)
+        out().withdrawal("i-1", stage, 100).in_the_state("i-1", Standby).listening_since(Some(at(113)))
     }
 
     fn withdraw(scene: Scene, sent: u64, answer: Option<Answer>) -> Scene {
@@ -216,10 +242,21 @@ mod tests {
                 // By hand.
                 (taken().described(170), 170, "admitted proven, withdrawal/i-1 over"),
                 (taken().change("i-1", |record| record.way = Way::Replace).described(900), 900, "withdrawn withdrawn"),
+                // By nobody's hand: the gate let it in anew.
+                (
+                    taken().described(170).wait(2, true).admission(2).withdrawal("i-1", Stage::Out, 95),
+                    170,
+                    "admitted proven, withdrawal/i-1 over",
+                ),
                 // It healed; but the call may have been made.
                 (healed(), 112, "admitted proven, withdrawal/i-1 over"),
                 (withdraw(healed(), 110, None), 112, "admitted proven"),
                 (withdraw(healed(), 110, Some(unknown())).described(112), 112, "admitted proven, withdrawal/i-1 over"),
+                (
+                    withdraw(healed().in_place(), 110, Some(unknown())).described(112),
+                    112,
+                    "admitted proven, withdrawal/i-1 back",
+                ),
                 (
                     out().reported(not_ready(&[Status::Unknown]).challenged(at(110)).received(111)),
                     112,
@@ -238,10 +275,15 @@ mod tests {
         let passing =
             |from: u64, until: u64| standing_by(Stage::Out).reported(ready_at(from)).reported(ready_at(until));
         let back = "withdrawn withdrawn, withdrawal/i-1 back, until 201+";
+        let by_hand = || standing_by(Stage::Out).listening_since(Some(at(60)));
         check(
             rule,
             &[
                 (standing_by(Stage::Out), 120, "withdrawn withdrawn, until 139+"),
+                // Held back until somebody put it there by hand: never ours.
+                (by_hand(), 120, "nothing, withdrawal/i-1 over"),
+                (withdraw(by_hand(), 110, None), 120, "withdrawn withdrawn, until 139+"),
+                (by_hand().change("i-1", |record| record.at = at(99)), 120, "withdrawn withdrawn, until 139+"),
                 (passing(111, 170), 171, "withdrawn withdrawn, until 200+"),
                 (passing(111, 171), 171, back),
                 (passing(111, 171), 201, back),
@@ -274,6 +316,7 @@ mod tests {
     fn on_its_way_back() {
         let back = || standing_by(Stage::Back).reported(ready_at(111)).described(111);
         let taken = || bring_back(back(), 112, Some(Answer::Accepted));
+        let partly = |answer| bring_back(back().in_place(), 112, answer).in_the_state("i-1", InService).described(113);
         check(
             rule,
             &[
@@ -297,6 +340,15 @@ mod tests {
                 (taken().in_the_state("i-1", Pending), 113, "admitted returning"),
                 (taken().in_the_state("i-1", InService), 113, "admitted proven, withdrawal/i-1 over"),
                 (taken().in_the_state("i-1", InService).described(99), 109, "admitted proven"),
+                // One of several balancers did not answer: it is told what it missed.
+                (partly(Some(unknown())), 115, "admitted proven, return i-1, until 123+"),
+                (partly(Some(Answer::Accepted)), 115, "admitted proven, withdrawal/i-1 over"),
+                (partly(None), 115, "admitted proven, until 142"),
+                (
+                    partly(Some(unknown())).drifts("i-1", 113, 114).listening_since(Some(at(60))),
+                    115,
+                    "admitted proven, withdrawal/i-1 over",
+                ),
             ],
         );
     }

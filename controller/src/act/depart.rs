@@ -17,6 +17,9 @@ impl Actor {
         policy.withdraws().then_some(()).ok_or("nothing is withdrawn from its group")?;
         self.is_on_record(departure, Stage::Out)?;
         self.is_not_paused(&departure.group)?;
+        if self.is_detached(&departure.group).map_err(unreadable)? {
+            return Err("its group is detached".into());
+        }
         let frozen = self.read(&Key::Freeze(departure.group.clone()))?;
         if matches!(frozen, Some(Record::Freeze(freeze)) if freeze.over_at.is_none()) {
             return Err("many fail for one cause".into());
@@ -25,7 +28,7 @@ impl Actor {
         self.is_still(&departure.instance, |state| *state == LifecycleState::InService)
     }
 
-    /// It is on record, it stands by, and its present boot has just proven a release that its group accepts.
+    /// It is on record, it stands by (or is back at some of several balancers), and its present boot has just proven a release that its group accepts.
     pub(super) fn still_well(&self, departure: &Departure) -> Result<(), String> {
         self.is_on_record(departure, Stage::Back)?;
         let evidence = self.last_word(departure)?;
@@ -41,7 +44,9 @@ impl Actor {
             (self.present_boot(&evidence).map_err(unreadable)?, "the instance has booted since"),
         ];
         checks.iter().find(|(holds, _)| !holds).map_or(Ok(()), |(_, because)| Err((*because).to_string()))?;
-        self.is_still(&departure.instance, |state| *state == LifecycleState::Standby)
+        let in_place = self.is_in_place(&departure.group);
+        let back_somewhere = |state: &LifecycleState| in_place && *state == LifecycleState::InService;
+        self.is_still(&departure.instance, |state| *state == LifecycleState::Standby || back_somewhere(state))
     }
 
     fn is_on_record(&self, departure: &Departure, stage: Stage) -> Result<(), String> {

@@ -384,6 +384,9 @@ async fn what_still_drifts_is_withdrawn() {
     let until = paused.now + Duration::from_secs(60);
     paused.pause = Some(PauseRecord { warrant: warrant(), at: paused.now, until });
     is_refused("paused", tries(paused).await);
+    let mut detached = scene();
+    detached.detached = Some(DetachRecord { warrant: warrant(), at: detached.now, ended_at: None });
+    is_refused("detached", tries(detached).await);
 }
 
 #[tokio::test]
@@ -396,6 +399,9 @@ async fn what_is_still_well_is_brought_back() {
     let (sent, answer) = tries(scene()).await;
     assert_eq!((sent.len(), answer), (1, Answer::Accepted));
     assert!(matches!(&sent[0], Call::Return(_)));
+    let mut somewhere = scene();
+    (somewhere.in_place, somewhere.seen.state) = (Some(true), LifecycleState::InService);
+    assert_eq!(tries(somewhere).await.1, Answer::Accepted);
     let changes: [(&str, Change); 9] = [
         ("no longer on record", |scene| scene.record().stage = Stage::Out),
         ("not ready", |scene| scene.evidence.readiness = Readiness::NotReady { causes: vec![] }),

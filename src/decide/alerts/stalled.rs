@@ -7,6 +7,7 @@ use alloc::{collections::BTreeSet, vec, vec::Vec};
 use super::Scope;
 use crate::{
     alert::{Alert, Tally},
+    instance::LifecycleState,
     timestamp::Timestamp,
     verdict::Verdict,
 };
@@ -28,10 +29,10 @@ pub(super) fn rule(scope: &Scope<'_>, wakes: &mut BTreeSet<Timestamp>) -> Option
 }
 
 /// Since when too few serve. What was before this controller came is not known to it; but when the oldest wait began is on
-/// record, and while somebody waits, too few serve.
+/// record, and while somebody waits, too few serve; but for a warm pool, which is filled in good time.
 fn short_since(scope: &Scope<'_>) -> Option<Timestamp> {
     let since = scope.group?.short_since?;
-    let waiting = scope.members().filter(|(_, instance)| instance.state.is_waiting());
+    let waiting = scope.members().filter(|(_, instance)| instance.state == LifecycleState::PendingWait);
     let oldest = waiting.filter_map(|(id, _)| scope.wait_since(id)).min();
     Some(oldest.map_or(since, |oldest| oldest.min(since)))
 }
@@ -44,7 +45,10 @@ mod tests {
         super::fixtures::*,
         testing::{check, wakes},
     };
-    use crate::{instance::LifecycleState::InService, outcome::Status};
+    use crate::{
+        instance::LifecycleState::{InService, WarmedPendingWait},
+        outcome::Status,
+    };
 
     #[test]
     fn table() {
@@ -80,6 +84,7 @@ mod tests {
                     .into(),
             ),
             (waiting().described(590), 900, "-".into()),
+            (short().short_since(590).in_state(WarmedPendingWait), 900, "-".into()),
         ];
         check("stalled", &rows.each_ref().map(|(scene, now, told)| (scene.clone(), *now, told.as_str())));
         wakes(&short().described(595), 598, 600, "stalled");
