@@ -29,7 +29,10 @@ pub fn sweep(store: &dyn Store, snapshot: &Snapshot, policy: &Policy, now: Times
     }
     let gone: Vec<_> = known(store)?.into_iter().filter(|id| !snapshot.observed.instances.contains_key(id)).collect();
     let mut swept = 0;
-    for instance in gone.into_iter().take(SWEPT_MAX) {
+    for instance in gone {
+        if swept == SWEPT_MAX {
+            break;
+        }
         let (last_written, writes) = all_of(store, &instance)?;
         if now.since(last_written) < KEPT {
             continue;
@@ -122,3 +125,27 @@ fn written_at(record: &Record) -> Timestamp {
 pub(crate) const KEPT: Duration = Duration::from_secs(30 * 86_400);
 /// A sweep is short: the rest comes with the next.
 const SWEPT_MAX: usize = 1_000;
+
+#[cfg(test)]
+mod tests {
+    use portcullis::{instance::WaitId, record::WaitRecord};
+
+    use super::*;
+    use crate::stores::memory::MemoryStore;
+
+    /// Those that are gone, but not for long, are not in the way of those behind them.
+    #[test]
+    fn all_that_are_long_gone_have_their_turn() {
+        let (store, now) = (MemoryStore::new(), Timestamp(0) + KEPT + KEPT);
+        let wait = |name: String, since: Timestamp| {
+            let record =
+                Record::Wait(WaitRecord { group: "web".into(), wait: WaitId(1), since, over: true, warm: false });
+            records::put(Key::Wait(InstanceId::from(&*name)).path(), None, &record)
+        };
+        let recent = (0..SWEPT_MAX + 5).map(|n| wait(format!("i-a{n}"), now));
+        let writes = recent.chain((0..3).map(|n| wait(format!("i-z{n}"), Timestamp(7)))).collect();
+        store.commit(Batch { writes, events: Vec::new() }).unwrap();
+        assert_eq!(sweep(&store, &Snapshot::default(), &Policy::default(), now).unwrap(), 3);
+        assert_eq!(store.list("wait/").unwrap().len(), SWEPT_MAX + 5);
+    }
+}
