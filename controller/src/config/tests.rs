@@ -142,7 +142,7 @@ fn what_is_done_about_drift() {
     };
     assert_eq!((of("").on_drift, of("").ready_min(10), of("").unavailable_max(10)), (OnDrift::Observe, 5, 1));
     let group = of(
-        "on_drift = \"replace\"\nready_min_percent = 80\nunavailable_max_percent = 20\nwithdraw_after = \"1s\"\nreturn_after = \"2s\"",
+        "on_drift = \"replace\"\nready_min = 8\nunavailable_max_percent = 20\nwithdraw_after = \"1s\"\nreturn_after = \"2s\"",
     );
     assert_eq!((group.on_drift, group.ready_min(10), group.unavailable_max(10)), (OnDrift::Replace, 8, 2));
     assert_eq!((group.withdraw_after, group.return_after), (Duration::from_secs(1), Duration::from_secs(2)));
