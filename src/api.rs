@@ -313,7 +313,8 @@ pub struct Promote {
     /// Allows an older sequence than the wanted one; needs a reason.
     #[serde(default)]
     pub rollback: bool,
-    /// Allows a release that was not proven where the group's policy demands it; needs a reason. A rollback needs no proof.
+    /// Allows a release that was not proven where the group's policy demands it, and one of another product than the wanted one;
+    /// needs a reason. A rollback needs no proof.
     #[serde(default)]
     pub force: bool,
     /// Why, for the audit.

@@ -11,7 +11,10 @@ use portcullis::{
 };
 use serde::Serialize;
 
-use crate::{config::SinkKind, providers::Pending};
+use crate::{
+    config::{Config, SinkKind},
+    providers::Pending,
+};
 
 mod command;
 pub mod dead_man;
@@ -55,6 +58,18 @@ impl Message {
         };
         Self { told, code, group, severity: alert.severity(), since, text, alert: alert.clone() }
     }
+}
+
+/// Whether everything that is told or pinged can be set up.
+///
+/// # Errors
+/// With the first that cannot.
+pub fn check(config: &Config) -> Result<(), String> {
+    let dead_man = config.dead_man.to.iter().map(|kind| ("dead_man", kind));
+    for (name, kind) in config.sinks.iter().map(|(name, kind)| (name.as_str(), kind)).chain(dead_man) {
+        open(kind).map_err(|because| format!("alerts `{name}`: {because}"))?;
+    }
+    Ok(())
 }
 
 /// Sets up a sink.

@@ -26,6 +26,7 @@ use crate::{
 };
 
 pub mod agents;
+mod flowing;
 pub mod limits;
 pub mod operators;
 pub mod problem;

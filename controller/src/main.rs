@@ -11,6 +11,7 @@ use std::{
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use portcullis_controller::{
+    alerts,
     clock::Clock,
     config::{Config, ConfigError, Holder},
     providers::{Provider, aws::AwsProvider, haproxy::HaproxyProvider},
@@ -71,6 +72,7 @@ fn check_config(path: &Path) -> anyhow::Result<()> {
     for listener in [&config.agents, &config.operators] {
         listener.tls.as_ref().map_or(Ok(()), portcullis_controller::http::tls::check)?;
     }
+    alerts::check(&config).map_err(anyhow::Error::msg)?;
     let groups = config.policy.groups.len();
     let _ = writeln!(std::io::stdout(), "{}: valid, {groups} gated groups", path.display());
     Ok(())

@@ -171,3 +171,25 @@ fn check_config_answers_with_its_exit_code() {
     assert_eq!(refused.status.code(), Some(2));
     assert!(said.contains("audeince"), "{said}");
 }
+
+/// Both of what tells, and what pings: nothing listens there, and the controller serves all the same.
+#[test]
+fn with_webhooks_it_starts_and_a_url_that_is_none_is_no_valid_configuration() {
+    let dir = set_up();
+    let path = dir.path().join("controller.toml");
+    let told = "[[alerts]]\nname = \"pager\"\nwebhook_file = \"pager.url\"\n[dead_man]\nurl_file = \"pager.url\"\n";
+    fs::write(&path, fs::read_to_string(&path).unwrap().replace("[trust]", &format!("{told}[trust]"))).unwrap();
+    let url = dir.path().join("pager.url");
+    fs::write(&url, "https://127.0.0.1:9/s3cr3t\n").unwrap();
+    assert_eq!(ended(dir.path(), "check-config").status.code(), Some(0));
+    let running = Running::start(dir.path());
+    assert!(running.ask("GET", "/livez", "").starts_with("HTTP/1.1 200"));
+    drop(running);
+    for nonsense in ["", "hooks.example/s3cr3t", "ftp://hooks.example/s3cr3t"] {
+        fs::write(&url, nonsense).unwrap();
+        let refused = ended(dir.path(), "check-config");
+        let said = String::from_utf8(refused.stderr).unwrap();
+        assert_eq!(refused.status.code(), Some(2), "{nonsense}: {said}");
+        assert!(said.contains("alerts `pager`: ") && !said.contains("s3cr3t"), "{said}");
+    }
+}

@@ -14,7 +14,14 @@ pub(super) fn look<'a>(scope: &Scope<'a>) -> Looked<'a> {
         group.probes.as_ref().err(),
     ];
     let rehearsed = group.rehearsed.iter().map(|rehearsed| rehearsed.as_ref().err());
-    Ok(asked.into_iter().chain(rehearsed).flatten().map(symptom).collect::<Vec<_>>())
+    let mut troubles: Vec<&Trouble> = Vec::new();
+    for trouble in asked.into_iter().chain(rehearsed).flatten() {
+        // A cloud that does not answer at all is told once.
+        if !troubles.contains(&trouble) {
+            troubles.push(trouble);
+        }
+    }
+    Ok(troubles.into_iter().map(symptom).collect::<Vec<_>>())
 }
 
 fn symptom(trouble: &Trouble) -> Symptom {

@@ -214,7 +214,6 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn it_pings_while_somebody_would_be_told_and_no_longer() {
-        let _ = rustls::crypto::ring::default_provider().install_default();
         let (url, count) = listener();
         let (metrics, heard) = (Arc::new(Metrics::new()), Arc::new(Heard::default()));
         let (audit, _) = Audit::start(Arc::new(MemoryStore::new()), Arc::clone(&metrics));

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use axum::{
     Router,
-    extract::{Path, State},
+    body::Bytes,
+    extract::State,
     http::header,
     response::{IntoResponse as _, Response},
     routing::{get, post},
@@ -21,6 +22,7 @@ use portcullis::{
 use super::{
     App, answer, blocking,
     limits::Inflow,
+    operators::Named,
     problem::{Kind, Refusal, malformed},
 };
 use crate::{
@@ -73,15 +75,17 @@ async fn report(State(app): State<Arc<App>>, body: Inflow) -> Response {
 }
 
 /// Signed data, by a name that cannot be guessed: whoever knows the digest has it from the group's promotion.
-async fn manifest(State(app): State<Arc<App>>, Path(digest): Path<String>) -> Response {
+async fn manifest(State(app): State<Arc<App>>, Named(digest): Named) -> Response {
     let result = blocking(&app, move |app| {
         let digest: Digest =
             digest.parse().or_else(|error| Digest::from_hex(&digest).ok_or(error)).map_err(malformed)?;
-        let envelope = app.releases.envelope(&digest)?;
+        let envelope = app.releases.sent(&digest)?;
         envelope.ok_or_else(|| Refusal::new(Kind::NotPublished, format!("{digest} was never published")))
     });
     match result.await {
-        Ok(envelope) => ([(header::CONTENT_TYPE, "application/vnd.dsse+json")], envelope).into_response(),
+        Ok(envelope) => {
+            ([(header::CONTENT_TYPE, "application/vnd.dsse+json")], Bytes::from_owner(envelope)).into_response()
+        }
         Err(refusal) => app.refuse(refusal, AGENT),
     }
 }

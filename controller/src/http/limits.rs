@@ -146,6 +146,8 @@ pub(crate) enum Limit {
     BodySize,
     /// A body that does not come in time.
     BodyTime,
+    /// It does not take the answer that it asked for.
+    AnswerTime,
 }
 
 impl Limit {
@@ -157,6 +159,7 @@ impl Limit {
             Self::Requests => "requests",
             Self::BodySize => "body_size",
             Self::BodyTime => "body_time",
+            Self::AnswerTime => "answer_time",
         }
     }
 }

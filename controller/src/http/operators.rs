@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     Extension, Router,
-    extract::{Path, Query, Request, State, rejection::QueryRejection},
-    http::{HeaderMap, StatusCode, header},
+    extract::{FromRequestParts, Path, Query, Request, State, rejection::QueryRejection},
+    http::{HeaderMap, StatusCode, header, request::Parts},
     middleware::{self, Next},
     response::{IntoResponse as _, Response},
     routing::{get, post},
@@ -63,6 +63,18 @@ pub fn router(app: Arc<App>) -> Router {
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .with_state(app)
+}
+
+/// A name in the path; what is no text is refused like anything else that cannot be read.
+pub(super) struct Named(pub(super) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Named {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let path = Path::<String>::from_request_parts(parts, state).await;
+        path.map(|Path(name)| Self(name)).map_err(malformed)
+    }
 }
 
 /// The operator's name, as the configuration has it with the token.
@@ -131,7 +143,7 @@ async fn status(State(app): State<Arc<App>>, Extension(Operator(name)): Extensio
 async fn instance(
     State(app): State<Arc<App>>,
     Extension(Operator(name)): Extension<Operator>,
-    Path(id): Path<String>,
+    Named(id): Named,
 ) -> Response {
     let snapshot = app.snapshot();
     let found = view::instance(&app, &snapshot, &InstanceId(id));
@@ -222,7 +234,7 @@ async fn publish(
 async fn promote(
     State(app): State<Arc<App>>,
     Extension(Operator(name)): Extension<Operator>,
-    Path(group): Path<String>,
+    Named(group): Named,
     body: Inflow,
 ) -> Response {
     change(app, name, body, move |app, wish: &Promote, operator| {
@@ -234,7 +246,7 @@ async fn promote(
 async fn retire(
     State(app): State<Arc<App>>,
     Extension(Operator(name)): Extension<Operator>,
-    Path(group): Path<String>,
+    Named(group): Named,
     body: Inflow,
 ) -> Response {
     change(app, name, body, move |app, wish: &Retire, operator| {
@@ -252,7 +264,7 @@ struct TrialQuery {
 async fn trial(
     State(app): State<Arc<App>>,
     Extension(Operator(name)): Extension<Operator>,
-    Path(group): Path<String>,
+    Named(group): Named,
     query: Result<Query<TrialQuery>, QueryRejection>,
 ) -> Response {
     let result = query.map_err(malformed).and_then(|Query(query)| {
@@ -264,7 +276,7 @@ async fn trial(
 async fn pause(
     State(app): State<Arc<App>>,
     Extension(Operator(name)): Extension<Operator>,
-    Path(group): Path<String>,
+    Named(group): Named,
     body: Inflow,
 ) -> Response {
     change(app, name, body, move |app, wish: &Pause, operator| overrides::pause(app, &GroupName(group), wish, operator))
@@ -274,7 +286,7 @@ async fn pause(
 async fn retry(
     State(app): State<Arc<App>>,
     Extension(Operator(name)): Extension<Operator>,
-    Path(group): Path<String>,
+    Named(group): Named,
     body: Inflow,
 ) -> Response {
     change(app, name, body, move |app, wish: &Retry, operator| overrides::retry(app, &GroupName(group), wish, operator))
@@ -284,7 +296,7 @@ async fn retry(
 async fn withdraw(
     State(app): State<Arc<App>>,
     Extension(Operator(name)): Extension<Operator>,
-    Path(group): Path<String>,
+    Named(group): Named,
     body: Inflow,
 ) -> Response {
     change(app, name, body, move |app, wish: &Withdraw, operator| {
@@ -296,7 +308,7 @@ async fn withdraw(
 async fn detach(
     State(app): State<Arc<App>>,
     Extension(Operator(name)): Extension<Operator>,
-    Path(group): Path<String>,
+    Named(group): Named,
     body: Inflow,
 ) -> Response {
     change(app, name, body, move |app, wish: &Detach, operator| detach::detach(app, &GroupName(group), wish, operator))
@@ -306,7 +318,7 @@ async fn detach(
 async fn acknowledge(
     State(app): State<Arc<App>>,
     Extension(Operator(name)): Extension<Operator>,
-    Path(group): Path<String>,
+    Named(group): Named,
     body: Inflow,
 ) -> Response {
     change(app, name, body, move |app, wish: &Acknowledge, operator| {
@@ -318,7 +330,7 @@ async fn acknowledge(
 async fn override_instance(
     State(app): State<Arc<App>>,
     Extension(Operator(name)): Extension<Operator>,
-    Path(id): Path<String>,
+    Named(id): Named,
     body: Inflow,
 ) -> Response {
     change(app, name, body, move |app, wish: &Override, operator| overrides::say(app, &InstanceId(id), wish, operator))

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, Weak},
 };
 
 use portcullis::{
@@ -22,11 +22,12 @@ pub(crate) struct Releases {
     store: Arc<dyn Store>,
     trust: TrustedKeys,
     cached: Mutex<BTreeMap<Digest, Arc<Manifest>>>,
+    sent: Mutex<BTreeMap<Digest, Weak<[u8]>>>,
 }
 
 impl Releases {
     pub(crate) fn new(store: Arc<dyn Store>, trust: TrustedKeys) -> Self {
-        Self { store, trust, cached: Mutex::default() }
+        Self { store, trust, cached: Mutex::default(), sent: Mutex::default() }
     }
 
     /// A published manifest; `None` when it was never published, or the keys that signed it are no longer trusted.
@@ -51,6 +52,19 @@ impl Releases {
     /// The envelope, exactly as published.
     pub(crate) fn envelope(&self, digest: &Digest) -> Result<Option<Vec<u8>>, StoreError> {
         Ok(self.store.get(&records::manifest_path(digest))?.map(|found| found.value))
+    }
+
+    /// The envelope, to be sent: all who ask at the same time, however slowly they take it, share one copy.
+    pub(crate) fn sent(&self, digest: &Digest) -> Result<Option<Arc<[u8]>>, StoreError> {
+        let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(shared) = sent.get(digest).and_then(Weak::upgrade) {
+            return Ok(Some(shared));
+        }
+        let Some(envelope) = self.envelope(digest)? else { return Ok(None) };
+        let shared: Arc<[u8]> = envelope.into();
+        sent.retain(|_, kept| kept.strong_count() > 0);
+        sent.insert(*digest, Arc::downgrade(&shared));
+        Ok(Some(shared))
     }
 
     /// What is published under a digest.

@@ -25,6 +25,7 @@ use tokio::{
 
 use super::{
     App,
+    flowing::{Flowing, Pace},
     limits::{Arrived, Clients, Limit},
     problem::{Kind, Refusal},
     tls::{Acceptor, LOOK_EVERY, TlsError},
@@ -155,6 +156,8 @@ pub(crate) async fn first(a: impl Future<Output = ()> + Unpin, b: impl Future<Ou
 
 async fn connection(stream: TcpStream, tls: Option<Arc<Acceptor>>, router: Router, client: Client) {
     let _ = stream.set_nodelay(true);
+    let offender = client.clone();
+    let stream = Flowing::new(stream, Pace::default(), move || offender.offends(Limit::AnswerTime));
     match tls {
         None => speak(stream, router, client).await,
         Some(tls) => {

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, atomic::AtomicBool},
     time::Duration,
 };
 
@@ -68,10 +68,10 @@ impl AwsProvider {
     }
 
     async fn describe_all(&self, groups: &[GroupName]) -> Described {
-        let mut all = Described::new();
+        let (mut all, hangs) = (Described::new(), AtomicBool::new(false));
         for chunk in groups.chunks(NAMES_MAX) {
             match self.groups(chunk).await {
-                Ok(found) => all.extend(self.with_hooks(chunk, found).await),
+                Ok(found) => all.extend(self.with_hooks(chunk, found, &hangs).await),
                 Err(answer) => all.extend(chunk.iter().map(|name| (name.clone(), Err(answer.clone())))),
             }
         }
@@ -94,13 +94,19 @@ impl AwsProvider {
     }
 
     /// AWS gives the hooks of one group a call.
-    async fn with_hooks(&self, names: &[GroupName], mut found: BTreeMap<GroupName, AutoScalingGroup>) -> Described {
+    async fn with_hooks(
+        &self,
+        names: &[GroupName],
+        mut found: BTreeMap<GroupName, AutoScalingGroup>,
+        hangs: &AtomicBool,
+    ) -> Described {
         let mut all = Described::new();
         for name in names {
             let described = match found.remove(name) {
                 Some(group) => match self.hooks_and_warm_pool(name, &group).await {
                     Ok((hooks, warm)) => {
-                        let facts = self.with_health(group.target_group_arns(), facts(&group, &warm, hooks)).await;
+                        let facts = facts(&group, &warm, hooks);
+                        let facts = self.with_health(group.target_group_arns(), facts, hangs).await;
                         let facts = self.with_activities(name, facts).await;
                         Ok(Some(self.with_refresh(name, facts).await))
                     }
@@ -317,6 +323,19 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Takes connections, and never answers.
+    pub(super) async fn silent() -> String {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            let mut kept = Vec::new();
+            loop {
+                kept.push(listener.accept().await);
+            }
+        });
+        url
+    }
 
     #[test]
     fn what_answers_mean() {

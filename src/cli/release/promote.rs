@@ -25,7 +25,7 @@ pub(crate) struct Args {
     /// Go back to an older release; needs a reason
     #[arg(long, requires = "reason")]
     rollback: bool,
-    /// Promote what was not proven in the group that the policy names; needs a reason
+    /// Promote what was not proven in the group that the policy names, or is of another product; needs a reason
     #[arg(long, requires = "reason")]
     force: bool,
     /// Why, for the audit

@@ -49,7 +49,10 @@ fn bind(app: &App, message: &Enrol, key: &PublicKey) -> Result<Enrolled, Refusal
     let bound = PublicKey::from_pem(&binding.public_key).map_err(|error| crate::http::problem::unavailable(&error))?;
     if bound.key_id() != key_id {
         // Only with an identity of its own is it worth an alarm: anybody can make a key.
-        identify(app, message)?;
+        let group = identify(app, message)?.group;
+        check_scope(group.as_ref(), &Place::of(app, &app.snapshot(), &message.instance))?;
+        // It may be gone, or not described yet: then the group of whoever came first counts.
+        check_same(group.as_ref(), binding.group.as_ref())?;
         dispute(app, message)?;
         return Err(Refusal::new(
             Kind::InstanceBound,
@@ -161,6 +164,16 @@ pub(super) fn check_scope(token: Option<&GroupName>, place: &Place) -> Result<()
     match (token, &place.group) {
         (Some(token), Some(group)) if token != group => {
             Err(Refusal::new(Kind::WrongGroup, format!("the join token is for {token}, the instance is in {group}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A token of one group casts no doubt on an instance that enrolled with a token of another.
+fn check_same(token: Option<&GroupName>, bound: Option<&GroupName>) -> Result<(), Refusal> {
+    match (token, bound) {
+        (Some(token), Some(bound)) if token != bound => {
+            Err(Refusal::new(Kind::WrongGroup, format!("the join token is for {token}, the instance is in {bound}")))
         }
         _ => Ok(()),
     }

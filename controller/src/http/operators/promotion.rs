@@ -148,11 +148,18 @@ fn check_pin(app: &App, group: &GroupName, release: &Release) -> Result<(), Refu
 fn check_order(app: &App, record: &GroupRecord, release: &Release, wish: &Promote) -> Result<(), Refusal> {
     let Some(wanted) = record.accepted.first() else { return Ok(()) };
     let Some(wanted) = app.releases.release(wanted)? else { return Ok(()) };
+    let reason = wish.reason.as_deref().unwrap_or("").trim();
     if wanted.product != release.product {
-        let detail = format!("the group runs `{}`, this is a release of `{}`", wanted.product, release.product);
+        // Their sequences have nothing to do with each other.
+        if wish.force && !reason.is_empty() {
+            return Ok(());
+        }
+        let detail = format!(
+            "the group runs `{}`, this is a release of `{}`: that needs `force`, with a reason",
+            wanted.product, release.product
+        );
         return Err(Refusal::new(Kind::PromotionRefused, detail));
     }
-    let reason = wish.reason.as_deref().unwrap_or("").trim();
     if release.sequence < wanted.sequence && (!wish.rollback || reason.is_empty()) {
         let detail =
             format!("older than `{}`, which is wanted now: a rollback needs to be said, with a reason", wanted.release);

@@ -103,6 +103,24 @@ async fn nobody_enrols_without_showing_who_speaks() {
     world.controller.stop().await;
 }
 
+/// Whoever has a token of one group must not hold up the instances of another.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_of_another_group_casts_no_doubt() {
+    let world = World::start().await;
+    Agent::new("i-1", 1).enrolled(&world);
+    Agent::new("i-2", 2).enrolled(&world);
+    world.waiting("i-1").await;
+    let other = world.join_token("other", 9);
+    let before = world.listing();
+    // One that waits, and one that nobody has described.
+    for instance in ["i-1", "i-2"] {
+        let mut thief = Agent::new(instance, 9);
+        thief.enrol(&world, Identity::JoinToken(other.clone())).is_problem("wrong-group", 409);
+    }
+    assert_eq!(world.listing(), before);
+    world.controller.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn unverified_documents_enrol_only_where_that_is_wanted() {
     let world = World::with("allow_unverified_identity = true").await;

@@ -111,6 +111,8 @@ async fn status_and_events_tell_what_is_held() {
     let events: Vec<Event> = world.operator("GET", "/v1/events?after=0&limit=1000", b"").is(200).json();
     assert!(events.iter().map(|event| event.sequence).eq(1..=events.len() as u64));
     world.operator("GET", "/v1/events?after=x", b"").is_problem("malformed", 400);
+    world.operator("GET", "/v1/instances/%FF", b"").is_problem("malformed", 400);
+    world.operator("POST", "/v1/groups/%FF/pause", b"{}").is_problem("malformed", 400);
     world.operator("GET", "/v1/events?since=yesterday", b"").is_problem("malformed", 400);
 
     // Since a time: what is no older, from the first page to the last.

@@ -3,7 +3,7 @@
 use portcullis::{api::Event, record::GroupRecord};
 use serde_json::json;
 
-use super::world::{Agent, Reply, World};
+use super::world::{Agent, Reply, World, signed_manifest};
 
 fn promote(world: &World, group: &str, wish: &serde_json::Value) -> Reply {
     world.operator("POST", &format!("/v1/groups/{group}/promote"), wish.to_string().as_bytes())
@@ -68,5 +68,23 @@ async fn what_serves_is_retired_only_when_somebody_answers_for_it() {
     promote(&world, "web", &json!({"release": "1", "rollback": true, "reason": "mended"})).is(200);
     let record: GroupRecord = retire(&world, "web", &json!({"release": "2"})).is(200).json();
     assert_eq!(record.accepted.len(), 1, "what serves nowhere needs no words");
+    world.controller.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_product_is_promoted_when_somebody_answers_for_it() {
+    let world = World::start().await;
+    let (_, envelope) = signed_manifest("cart", "1", 3, &world.release_key);
+    world.operator("POST", "/v1/releases", &envelope).is(200);
+    world.publish("2", 12);
+    // A slip: the group is to run `shop`.
+    promote(&world, "other", &json!({"release": "1"})).is(200);
+    for wish in [json!({"release": "2"}), json!({"release": "2", "force": true})] {
+        promote(&world, "other", &wish).is_problem("promotion-refused", 409);
+    }
+    let wish = json!({"release": "2", "force": true, "reason": "the other was a slip"});
+    let record: GroupRecord = promote(&world, "other", &wish).is(200).json();
+    assert_eq!(record.accepted.len(), 2);
+    retire(&world, "other", &json!({"release": "1"})).is(200);
     world.controller.stop().await;
 }

@@ -1,6 +1,8 @@
 //! What `portcullis doctor` asks the cloud: descriptions that the loop has no use for, and a rehearsal of the calls that would
 //! change something, on an instance that there is not.
 
+use std::time::Duration;
+
 use aws_sdk_autoscaling::{
     error::{ProvideErrorMetadata, SdkError},
     types::{AutoScalingGroup, InstanceMaintenancePolicy, LifecycleHook},
@@ -17,16 +19,24 @@ use crate::clock::Clock;
 
 impl AwsProvider {
     pub(super) async fn examine_all(&self, groups: &[(GroupName, String)], clock: &Clock) -> Cloud {
-        let mut cloud = Cloud::default();
+        let (mut cloud, mut silent) = (Cloud::default(), Silent::default());
         for chunk in groups.chunks(NAMES_MAX) {
             let names: Vec<_> = chunk.iter().map(|(name, _)| name.clone()).collect();
-            let described = self.groups(&names).await;
+            let described = match &silent.cloud {
+                Some(trouble) => Err(trouble.clone()),
+                None => self.groups(&names).await.map_err(|answer| {
+                    let trouble = untold("autoscaling:DescribeAutoScalingGroups", &answer);
+                    silent.cloud = matches!(answer, Answer::Unknown { .. }).then(|| trouble.clone());
+                    trouble
+                }),
+            };
             for (name, hook) in chunk {
-                let described = match &described {
-                    Ok(found) => Ok(found.get(name)),
-                    Err(answer) => Err(untold("autoscaling:DescribeAutoScalingGroups", answer)),
-                };
-                let (group, ahead_ms) = self.examine_one(name, hook, described, clock).await;
+                if let Some(trouble) = &silent.cloud {
+                    cloud.groups.insert(name.clone(), unanswered(trouble));
+                    continue;
+                }
+                let described = described.as_ref().map(|found| found.get(name)).map_err(Clone::clone);
+                let (group, ahead_ms) = self.examine_one(name, hook, described, clock, &mut silent).await;
                 cloud.groups.insert(name.clone(), group);
                 cloud.ahead_ms = cloud.ahead_ms.or(ahead_ms);
             }
@@ -40,13 +50,14 @@ impl AwsProvider {
         hook: &str,
         described: Result<Option<&AutoScalingGroup>, Trouble>,
         clock: &Clock,
+        silent: &mut Silent,
     ) -> (Group, Option<i64>) {
         let target_groups = described.as_ref().ok().copied().flatten().map(AutoScalingGroup::target_group_arns);
         let rehearsal = self.rehearse(name, hook, clock).await;
         let group = Group {
             hooks: self.all_hooks(name).await,
             simple_scaling: self.simple_scaling(name).await,
-            probes: self.probes(target_groups.unwrap_or_default()).await,
+            probes: self.probes_in_time(target_groups.unwrap_or_default(), silent).await,
             rehearsed: rehearsal.0,
             settings: described.map(|group| group.map(settings)),
         };
@@ -67,6 +78,19 @@ impl AwsProvider {
             names.extend(page.scaling_policies().iter().filter_map(|policy| policy.policy_name().map(Into::into)));
         }
         Ok(names)
+    }
+
+    async fn probes_in_time(&self, arns: &[String], silent: &mut Silent) -> Result<Vec<Probe>, Trouble> {
+        if let Some(trouble) = silent.balancers.as_ref().filter(|_| !arns.is_empty()) {
+            return Err(trouble.clone());
+        }
+        let asked = tokio::time::timeout(BALANCERS_ANSWER_MAX, self.probes(arns)).await;
+        asked.unwrap_or_else(|_| {
+            let because = Answer::Unknown { because: "no answer in time".into() };
+            let trouble = untold("elasticloadbalancing:DescribeTargetGroups", &because);
+            silent.balancers = Some(trouble.clone());
+            Err(trouble)
+        })
     }
 
     async fn probes(&self, arns: &[String]) -> Result<Vec<Probe>, Trouble> {
@@ -103,6 +127,24 @@ impl AwsProvider {
             protect.map_or(Ok(()), |error| rehearsed("autoscaling:SetInstanceProtection", &error)),
         ];
         (rehearsed, ahead_ms)
+    }
+}
+
+/// Who did not answer: asking again, group by group, would take longer than anybody waits for the doctor.
+#[derive(Debug, Default)]
+struct Silent {
+    cloud: Option<Trouble>,
+    balancers: Option<Trouble>,
+}
+
+/// All that is known of a group when the cloud does not answer.
+fn unanswered(trouble: &Trouble) -> Group {
+    Group {
+        settings: Err(trouble.clone()),
+        hooks: Err(trouble.clone()),
+        simple_scaling: Err(trouble.clone()),
+        probes: Err(trouble.clone()),
+        rehearsed: vec![Err(trouble.clone())],
     }
 }
 
@@ -160,5 +202,34 @@ fn ahead_ms<E>(error: &SdkError<E>, clock: &Clock) -> Option<i64> {
     Some(now_ms - date.to_millis().ok()? - 500)
 }
 
+/// Much longer than an answer takes.
+const BALANCERS_ANSWER_MAX: Duration = Duration::from_secs(5);
 /// An id that AWS will never give.
 const NOBODY: &str = "i-00000000000000000";
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_autoscaling::{
+        Client,
+        config::{BehaviorVersion, Builder, Region, timeout::TimeoutConfig},
+    };
+
+    use super::{super::tests::silent, *};
+
+    /// The doctor is asked when something is wrong, and whoever asks waits a minute at most.
+    #[tokio::test]
+    async fn a_cloud_that_does_not_answer_is_asked_once() {
+        let mut provider = AwsProvider::connect(&crate::config::Aws::default(), Duration::from_secs(1)).await;
+        let config = Builder::new().behavior_version(BehaviorVersion::latest()).region(Region::new("eu-west-1"));
+        let timeouts = TimeoutConfig::builder().operation_timeout(Duration::from_secs(1)).build();
+        let http = aws_smithy_http_client::Builder::new().build_http();
+        let config = config.endpoint_url(silent().await).allow_no_auth().http_client(http).timeout_config(timeouts);
+        provider.client = Client::from_conf(config.build());
+        let groups: Vec<_> = (0..120).map(|n| (GroupName(format!("g{n}")), "portcullis".into())).collect();
+        let clock = Clock::system();
+        let examined = provider.examine_all(&groups, &clock);
+        let cloud = tokio::time::timeout(Duration::from_secs(5), examined).await.unwrap();
+        assert_eq!(cloud.groups.len(), 120);
+        assert!(cloud.groups.values().all(|group| group.settings.is_err() && group.probes.is_err()));
+    }
+}

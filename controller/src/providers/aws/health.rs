@@ -1,6 +1,10 @@
 //! Target health: in service is not yet traffic, and the balancers know.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use aws_sdk_elasticloadbalancingv2::types::{TargetHealthDescription, TargetHealthStateEnum};
 use portcullis::{
@@ -12,16 +16,30 @@ use super::AwsProvider;
 
 impl AwsProvider {
     /// Asks every target group of a group. That one does not answer is no reason to know nothing of the group: what its balancers
-    /// say is then unknown.
-    pub(super) async fn with_health(&self, target_groups: &[String], mut facts: GroupFacts) -> GroupFacts {
+    /// say is then unknown. Where one hangs, nobody waits for another in the same description: it would become too old to act on.
+    pub(super) async fn with_health(
+        &self,
+        target_groups: &[String],
+        mut facts: GroupFacts,
+        hangs: &AtomicBool,
+    ) -> GroupFacts {
         if !facts.instances.iter().any(|instance| instance.state == LifecycleState::InService) {
             return facts;
         }
         let mut said = Vec::new();
         for arn in target_groups {
-            match self.balancing.describe_target_health().target_group_arn(arn).send().await {
-                Ok(sent) => said.push(by_instance(sent.target_health_descriptions())),
-                Err(error) => {
+            if hangs.load(Ordering::Relaxed) {
+                return facts;
+            }
+            let asked = self.balancing.describe_target_health().target_group_arn(arn).send();
+            match tokio::time::timeout(ANSWER_MAX, asked).await {
+                Ok(Ok(sent)) => said.push(by_instance(sent.target_health_descriptions())),
+                Err(_) => {
+                    hangs.store(true, Ordering::Relaxed);
+                    tracing::warn!(target_group = arn, "no answer in time: targets' health is not known");
+                    return facts;
+                }
+                Ok(Err(error)) => {
                     let error = aws_sdk_autoscaling::error::DisplayErrorContext(error);
                     tracing::warn!(target_group = arn, %error, "its targets' health is not known");
                     return facts;
@@ -60,11 +78,14 @@ fn is_healthy(of_group: &BTreeMap<InstanceId, bool>, instance: &InstanceId) -> b
     of_group.get(instance).copied().unwrap_or(!by_id)
 }
 
+/// A fifth of the age that a description may have: it answers in a tenth of a second.
+const ANSWER_MAX: Duration = Duration::from_secs(2);
+
 #[cfg(test)]
 mod tests {
     use aws_sdk_elasticloadbalancingv2::types::{TargetDescription, TargetHealth};
 
-    use super::*;
+    use super::{super::tests::silent, *};
 
     fn target(id: &str, state: &str) -> TargetHealthDescription {
         let health = TargetHealth::builder().state(TargetHealthStateEnum::from(state)).build();
@@ -91,5 +112,34 @@ mod tests {
             let described: Vec<_> = targets.iter().map(|(id, state)| target(id, state)).collect();
             assert_eq!(is_healthy(&by_instance(&described), &"i-1".into()), healthy, "{targets:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn balancers_that_hang_cost_a_description_a_moment() {
+        use aws_sdk_elasticloadbalancingv2::config::{BehaviorVersion, Builder, Region};
+        let mut provider = AwsProvider::connect(&crate::config::Aws::default(), Duration::from_secs(30)).await;
+        let config = Builder::new().behavior_version(BehaviorVersion::latest()).region(Region::new("eu-west-1"));
+        let http = aws_smithy_http_client::Builder::new().build_http();
+        let config = config.endpoint_url(silent().await).allow_no_auth().http_client(http);
+        provider.balancing = aws_sdk_elasticloadbalancingv2::Client::from_conf(config.build());
+        let facts = || GroupFacts {
+            instances: vec![portcullis::observation::InstanceFacts {
+                instance: "i-1".into(),
+                state: LifecycleState::InService,
+                launch_template: None,
+                protected: false,
+                healthy: None,
+            }],
+            ..GroupFacts::default()
+        };
+        let hangs = AtomicBool::new(false);
+        let groups = async {
+            for _ in 0..3 {
+                let seen = provider.with_health(&["arn:a".into(), "arn:b".into()], facts(), &hangs).await;
+                assert_eq!(seen.instances[0].healthy, None);
+            }
+        };
+        // A description may be 10 s old when somebody is let in on it.
+        tokio::time::timeout(Duration::from_secs(5), groups).await.unwrap();
     }
 }

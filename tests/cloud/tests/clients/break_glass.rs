@@ -93,6 +93,15 @@ fn every_block_does_what_it_says_and_nothing_is_lost() {
     let versions = person.group()["Instances"].to_string();
     assert!(versions.contains("\"Version\":\"7\""), "{versions}");
 
+    // The cloud does not say who waits: that is not nobody, and the hook stays. (`sleep` would go on for ever.)
+    let waiting = person.waiting();
+    assert!(!waiting.is_empty());
+    let throttled = "waiting() { return 254; }\nsleep() { exit 7; }";
+    let left = person.0.bash(&format!("{}\n{throttled}\n{}", block(""), block("Leave for good")));
+    assert!(left.is_err(), "it went on: {left:?}");
+    assert_eq!(person.waiting(), waiting, "they were abandoned");
+    person.aws("autoscaling resume-processes --auto-scaling-group-name web --scaling-processes Launch");
+
     person.does("Stop gating", "");
     person.does("Leave for good", "");
     person.wants(7);
