@@ -5,7 +5,7 @@
 //! was lost and however often the controller was restarted.
 //!
 //! Between two turns nothing is under way, and that may take long (a breaker keeps whom it may not replace): whoever is proven by
-//! then is admitted after all, but where an operator rejected it. To end what is ready helps nobody.
+//! then is admitted after all, unless an operator has a say in it. To end what is ready helps nobody.
 
 use alloc::boxed::Box;
 
@@ -32,7 +32,8 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Opinion> {
         return Some(opinion.and(stale.then(|| Action::Describe(case.instance.group.clone()))));
     }
     let between_turns = case.now >= pacing::turn_ends_at(rejection, case.limits) && taken_at.is_none();
-    if between_turns && rejection.warrant.is_none() && proof(case, wait, case.limits.report_age_max).is_ok() {
+    let says_nothing = rejection.warrant.is_none() && case.operator(wait).is_none() && case.pause().is_none();
+    if between_turns && says_nothing && proof(case, wait, case.limits.report_age_max).is_ok() {
         return None;
     }
     Some(heartbeat::with(case, wait, pursue(case, wait, rejection, opinion)))
@@ -72,7 +73,7 @@ fn reason(case: &Case<'_>, wait: &WaitRecord, rejection: &RejectionRecord, last:
 #[cfg(test)]
 mod tests {
     use super::{super::fixtures::*, rule};
-    use crate::{instance::LifecycleState, observation::Answer};
+    use crate::{instance::LifecycleState, observation::Answer, record::Word};
 
     fn late() -> Scene {
         rejected().beaten(1_250, Some(Answer::Accepted))
@@ -114,6 +115,16 @@ mod tests {
                 "rejected deadline_passed(proven), give up i-1, until 1310+".into(),
             ),
             (late().reported(ready().received(1_360)).described(1_355), 1_360, "not ours".into()),
+            (
+                late().reported(ready().received(1_360)).described(1_355).paused(1_400),
+                1_360,
+                "rejected deadline_passed(proven), until 1390+".into(),
+            ),
+            (
+                late().reported(ready().received(1_360)).described(1_355).said(Word::Hold, 1, 50, 1_900),
+                1_360,
+                "rejected deadline_passed(proven), until 1390+".into(),
+            ),
             (
                 late().reported(ready().received(1_329)).described(1_355),
                 1_360,
