@@ -221,10 +221,12 @@ fn the_document_is_right() -> Result<()> {
     portcullis_wire::run(&programs().cli, ["key".as_ref(), "generate".as_ref(), "--out".as_ref(), key.as_os_str()])
         .exits(0);
     let token = file("token", "a-token-that-is-long-enough")?;
+    let url = file("url", "https://alerts.example/hook")?.display().to_string();
     let written = written
         .replace("/etc/portcullis/release.key.pub", &format!("{}.pub", key.display()))
         .replace("/etc/portcullis/tokens/ana", &token.display().to_string())
-        .replace("/etc/portcullis/pager.url", &token.display().to_string())
+        .replace("/etc/portcullis/pager.url", &url)
+        .replace("/etc/portcullis/dead-man.url", &url)
         .replace("0.0.0.0:7420", "127.0.0.1:7420")
         .replace("[agents.tls]\ncert", "# cert")
         .replace("\nkey  = ", "\n# key  = ");
