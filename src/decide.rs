@@ -90,7 +90,6 @@ pub fn decide(observed: &Observed, policy: &Policy, now: Timestamp) -> Decision 
     let mut opinions = opinions(observed, policy, now);
     let mut wakes: BTreeSet<Timestamp> = opinions.values().filter_map(|opinion| opinion.wake_at).collect();
     let mut wishes = describe::due(observed, policy, now, &mut wakes);
-    wishes.extend(trial::due(observed, policy, now, &mut wakes));
     let breakers = breaker::veto(&mut opinions, observed, policy, now, &mut wishes, &mut wakes);
     pacing::one_each(&mut opinions, &breakers, observed, policy, now);
     let freezes = freeze::of_each(observed, policy, now, &mut wishes, &mut wakes);
@@ -136,7 +135,7 @@ fn opinions(observed: &Observed, policy: &Policy, now: Timestamp) -> BTreeMap<In
 }
 
 fn opinion(case: &Case<'_>) -> Opinion {
-    waits::over(case, RULES.iter().find_map(|rule| rule(case)).unwrap_or_default())
+    trial::noted(case, waits::over(case, RULES.iter().find_map(|rule| rule(case)).unwrap_or_default()))
 }
 
 /// Whether this controller may act: until its lease ends, less the time that a call may take, so that a call is over before

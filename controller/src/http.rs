@@ -11,7 +11,14 @@ use std::{
 };
 
 use axum::{Json, response::IntoResponse as _, response::Response};
-use portcullis::{api::Answer, challenge::MacKey, digest::Digest, instance::InstanceId, timestamp::Timestamp};
+use portcullis::{
+    api::Answer,
+    challenge::MacKey,
+    digest::Digest,
+    instance::{GroupName, InstanceId},
+    policy::GroupPolicy,
+    timestamp::Timestamp,
+};
 use serde::Serialize;
 use tokio::sync::{Semaphore, watch};
 
@@ -105,6 +112,15 @@ impl App {
             examining: tokio::sync::Mutex::default(),
             offenders: Offenders::default(),
         })
+    }
+
+    /// The policy of a gated group.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub(crate) fn gated(&self, group: &GroupName) -> Result<&GroupPolicy, Refusal> {
+        let policy = self.config.policy.groups.get(group);
+        policy.ok_or_else(|| Refusal::new(Kind::NotFound, format!("`{group}` is not a gated group")))
     }
 
     pub(crate) fn snapshot(&self) -> Arc<Snapshot> {

@@ -2,11 +2,7 @@
 
 use portcullis::{api::Acknowledge, record::AlertRecord, text::visible};
 
-use super::{
-    answer::Answer,
-    client::{self, Client, Said},
-    output,
-};
+use super::{answer::Answer, client};
 
 /// Say that you look after an alert: it is not repeated any more, and `status` shows who does what about it
 ///
@@ -18,32 +14,14 @@ Example:
 
 Exit codes: 0 it is on record, 1 no such alert was told, 2 it could not be told.")]
 pub(crate) struct Args {
-    /// The group
-    group: String,
+    #[command(flatten)]
+    on: client::OnGroup,
     /// Which alert, as `portcullis status` names it
     code: String,
-    /// What is done about it
-    #[arg(long)]
-    reason: String,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    controller: client::Controller,
 }
 
 /// Runs `acknowledge`.
-pub(crate) fn run(args: &Args) -> anyhow::Result<Answer> {
-    let wish = Acknowledge { code: args.code.clone(), reason: args.reason.clone() };
-    let client = Client::new(&args.controller)?;
-    let record: AlertRecord = match client.post(&["groups", &args.group, "acknowledge"], serde_json::to_vec(&wish)?)? {
-        Said::Done(record) => record,
-        Said::Refused(problem) => return Ok(client::refused(&problem)),
-    };
-    if args.json {
-        output::json(&record)?;
-    } else {
-        output::result(&format!("{} of {} is yours\n", visible(&args.code), visible(&args.group)))?;
-    }
-    Ok(Answer::Yes)
+pub(crate) fn run(Args { on, code }: &Args) -> anyhow::Result<Answer> {
+    let wish = Acknowledge { code: code.clone(), reason: on.reason.clone() };
+    on.change("acknowledge", &wish, |_: &AlertRecord| format!("{} of {} is yours\n", visible(code), visible(&on.group)))
 }

@@ -1,12 +1,8 @@
 //! `portcullis attach`: ends `portcullis detach`.
 
-use portcullis::text::visible;
+use portcullis::{api::Detach, record::DetachRecord, text::visible};
 
-use super::{
-    answer::Answer,
-    client::{self, Said},
-    detach, output,
-};
+use super::{answer::Answer, client};
 
 /// Gate a group again that was detached: from now on the rules decide
 ///
@@ -18,24 +14,13 @@ Example:
 
 Exit codes: 0 it is on record, 1 refused (no such group, or it is not detached), 2 it could not be told.")]
 pub(crate) struct Args {
-    /// The group
-    group: String,
-    /// Why, for the audit
-    #[arg(long)]
-    reason: String,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
-    controller: client::Controller,
+    on: client::OnGroup,
 }
 
 /// Runs `attach`.
-pub(crate) fn run(args: &Args) -> anyhow::Result<Answer> {
-    match detach::send(&args.controller, &args.group, &args.reason, true)? {
-        Said::Done(record) if args.json => output::json(&record)?,
-        Said::Done(_) => output::result(&format!("{} is gated again\n", visible(&args.group)))?,
-        Said::Refused(problem) => return Ok(client::refused(&problem)),
-    }
-    Ok(Answer::Yes)
+pub(crate) fn run(Args { on }: &Args) -> anyhow::Result<Answer> {
+    on.change("detach", &Detach { reason: on.reason.clone(), attach: true }, |_: &DetachRecord| {
+        format!("{} is gated again\n", visible(&on.group))
+    })
 }

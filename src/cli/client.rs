@@ -9,16 +9,71 @@ use std::{
 use anyhow::{Context as _, bail};
 use portcullis::{api::Problem, text::visible};
 use reqwest::{Method, Response, Url, header, redirect};
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::answer::{Answer, Hint as _};
+use super::{
+    answer::{Answer, Hint as _},
+    output,
+};
 
 /// Where the controller is.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Controller {
     /// The controller's URL; else from the configuration file
+    ///
+    /// That is ~/.config/portcullis/config.toml, or else /etc/portcullis/cli.toml, with `controller` and `token_file`. The token may
+    /// also come from PORTCULLIS_TOKEN.
     #[arg(long, value_name = "URL", env = "PORTCULLIS_CONTROLLER")]
     controller: Option<String>,
+}
+
+/// What is said of a group, and why.
+#[derive(Debug, clap::Args)]
+pub(crate) struct OnGroup {
+    /// The group
+    pub(crate) group: String,
+    /// Why: for the audit, and for whoever is paged next
+    #[arg(long)]
+    pub(crate) reason: String,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    controller: Controller,
+}
+
+impl OnGroup {
+    /// Says it, and prints what came of it: see [`change`].
+    pub(crate) fn change<R>(
+        &self,
+        verb: &str,
+        wish: &impl Serialize,
+        told: impl FnOnce(&R) -> String,
+    ) -> anyhow::Result<Answer>
+    where
+        R: Serialize + DeserializeOwned,
+    {
+        change(&self.controller, &["groups", &self.group, verb], wish, self.json, told)
+    }
+}
+
+/// Asks for a change, and prints what came of it: the record as JSON, or what is told of it.
+pub(crate) fn change<R>(
+    controller: &Controller,
+    path: &[&str],
+    wish: &impl Serialize,
+    json: bool,
+    told: impl FnOnce(&R) -> String,
+) -> anyhow::Result<Answer>
+where
+    R: Serialize + DeserializeOwned,
+{
+    match Client::new(controller)?.post::<R>(path, serde_json::to_vec(wish)?)? {
+        Said::Done(record) if json => output::json(&record)?,
+        Said::Done(record) => output::result(&told(&record))?,
+        Said::Refused(problem) => return Ok(refused(&problem)),
+    }
+    Ok(Answer::Yes)
 }
 
 /// What is in `~/.config/portcullis/config.toml`, or else in `/etc/portcullis/cli.toml`.
@@ -138,7 +193,7 @@ pub(crate) fn refusal(problem: &Problem) -> String {
 
 /// Tells of a refusal: the answer is no.
 pub(crate) fn refused(problem: &Problem) -> Answer {
-    super::output::failure(&anyhow::anyhow!("{}", refusal(problem)));
+    output::failure(&anyhow::anyhow!("{}", refusal(problem)));
     Answer::No
 }
 

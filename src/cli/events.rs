@@ -23,10 +23,7 @@ use super::{
   portcullis events --after 4711 --json
 
 An export goes on where the last one ended with `--after` and the last `sequence` of it. Sequences have no gaps; the controller
-keeps `audit_lines_max` lines, and what it no longer has is told on stderr.
-
-The controller: --controller, else PORTCULLIS_CONTROLLER, else `controller` in ~/.config/portcullis/config.toml or
-/etc/portcullis/cli.toml. The token: PORTCULLIS_TOKEN.")]
+keeps `audit_lines_max` lines, and what it no longer has is told on stderr.")]
 pub(crate) struct Args {
     /// Go on with what comes, until interrupted
     #[arg(long)]

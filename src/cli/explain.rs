@@ -19,9 +19,6 @@ use super::{
 #[command(after_help = "Example:
   portcullis explain i-070616f2f40d6824e
 
-The controller: --controller, else PORTCULLIS_CONTROLLER, else `controller` in ~/.config/portcullis/config.toml or
-/etc/portcullis/cli.toml. The token: PORTCULLIS_TOKEN.
-
 What its words mean is in deploy/reasons.md.
 
 Exit codes: 0 admitted, 1 held, rejected or withdrawn, 2 it could not be told.")]

@@ -7,11 +7,7 @@ use portcullis::{
     text::visible,
 };
 
-use super::{
-    answer::Answer,
-    client::{self, Client, Said},
-    output,
-};
+use super::{answer::Answer, client};
 
 /// Admit, hold or reject one waiting instance, whatever is proven of it; for its present wait only
 ///
@@ -64,23 +60,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Answer> {
         Choice::None => None,
     };
     let wish = api::Override { word, reason: args.reason.clone(), for_s: args.length.ms / 1_000 };
-    let client = Client::new(&args.controller)?;
-    let record: OverrideRecord =
-        match client.post(&["instances", &args.instance, "override"], serde_json::to_vec(&wish)?)? {
-            Said::Done(record) => record,
-            Said::Refused(problem) => return Ok(client::refused(&problem)),
-        };
-    if args.json {
-        output::json(&record)?;
-        return Ok(Answer::Yes);
-    }
-    let instance = visible(&args.instance);
-    let said = match word {
+    let (path, instance) = (["instances", &args.instance, "override"], visible(&args.instance));
+    client::change(&args.controller, &path, &wish, args.json, |record: &OverrideRecord| match word {
         None => format!("{instance}: taken back; the rules decide again\n"),
         Some(Word::Admit) => format!("{instance} is admitted without proof, until {}\n", record.until),
         Some(Word::Hold) => format!("{instance} is held until {}\n", record.until),
         Some(Word::Reject) => format!("{instance} is given up\n"),
-    };
-    output::result(&said)?;
-    Ok(Answer::Yes)
+    })
 }

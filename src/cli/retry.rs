@@ -2,11 +2,7 @@
 
 use portcullis::{api::Retry, record::BreakerRecord, text::visible};
 
-use super::{
-    answer::Answer,
-    client::{self, Client, Said},
-    output,
-};
+use super::{answer::Answer, client};
 
 /// Replace one failed instance of a group that stopped replacing them, to see whether it still fails
 ///
@@ -19,30 +15,13 @@ Example:
 
 Exit codes: 0 it is on record, 1 refused (no such group, or it replaces what fails), 2 it could not be told.")]
 pub(crate) struct Args {
-    /// The group
-    group: String,
-    /// Why, for the audit
-    #[arg(long)]
-    reason: String,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
-    controller: client::Controller,
+    on: client::OnGroup,
 }
 
 /// Runs `retry`.
-pub(crate) fn run(args: &Args) -> anyhow::Result<Answer> {
-    let wish = Retry { reason: args.reason.clone() };
-    let client = Client::new(&args.controller)?;
-    let record: BreakerRecord = match client.post(&["groups", &args.group, "retry"], serde_json::to_vec(&wish)?)? {
-        Said::Done(record) => record,
-        Said::Refused(problem) => return Ok(client::refused(&problem)),
-    };
-    if args.json {
-        output::json(&record)?;
-    } else {
-        output::result(&format!("{} replaces one more ({})\n", visible(&args.group), visible(&record.cause)))?;
-    }
-    Ok(Answer::Yes)
+pub(crate) fn run(Args { on }: &Args) -> anyhow::Result<Answer> {
+    on.change("retry", &Retry { reason: on.reason.clone() }, |record: &BreakerRecord| {
+        format!("{} replaces one more ({})\n", visible(&on.group), visible(&record.cause))
+    })
 }

@@ -17,9 +17,6 @@ use super::{
 #[command(after_help = "Example:
   portcullis status --group web
 
-The controller: --controller, else PORTCULLIS_CONTROLLER, else `controller` in ~/.config/portcullis/config.toml or
-/etc/portcullis/cli.toml. The token: PORTCULLIS_TOKEN.
-
 What its words mean is in deploy/reasons.md.
 
 Exit codes: 0 it could be told, 1 there is no such group, 2 it could not be told.")]

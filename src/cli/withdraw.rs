@@ -2,11 +2,7 @@
 
 use portcullis::{api::Withdraw, record::FreezeRecord, text::visible};
 
-use super::{
-    answer::Answer,
-    client::{self, Client, Said},
-    output,
-};
+use super::{answer::Answer, client};
 
 /// Go on withdrawing from a group in which many serving instances fail for one cause
 ///
@@ -20,30 +16,13 @@ Example:
 
 Exit codes: 0 it is on record, 1 refused (no such group, or nothing keeps it back), 2 it could not be told.")]
 pub(crate) struct Args {
-    /// The group
-    group: String,
-    /// Why, for the audit
-    #[arg(long)]
-    reason: String,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
-    controller: client::Controller,
+    on: client::OnGroup,
 }
 
 /// Runs `withdraw`.
-pub(crate) fn run(args: &Args) -> anyhow::Result<Answer> {
-    let wish = Withdraw { reason: args.reason.clone() };
-    let client = Client::new(&args.controller)?;
-    let record: FreezeRecord = match client.post(&["groups", &args.group, "withdraw"], serde_json::to_vec(&wish)?)? {
-        Said::Done(record) => record,
-        Said::Refused(problem) => return Ok(client::refused(&problem)),
-    };
-    if args.json {
-        output::json(&record)?;
-    } else {
-        output::result(&format!("{} goes on withdrawing ({})\n", visible(&args.group), visible(&record.cause)))?;
-    }
-    Ok(Answer::Yes)
+pub(crate) fn run(Args { on }: &Args) -> anyhow::Result<Answer> {
+    on.change("withdraw", &Withdraw { reason: on.reason.clone() }, |record: &FreezeRecord| {
+        format!("{} goes on withdrawing ({})\n", visible(&on.group), visible(&record.cause))
+    })
 }

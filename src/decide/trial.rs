@@ -4,58 +4,41 @@
 //! One record a launch, written once: when it is proven, or else when the admission deadline passes without. What is gone before
 //! that leaves none: nobody knows what would have become of it.
 
-use alloc::{
-    collections::{BTreeMap, BTreeSet},
-    string::String,
-    vec::Vec,
-};
+use alloc::{collections::BTreeMap, string::String, vec::Vec};
 use core::time::Duration;
 
-use super::{case::Case, proof::proof};
+use super::{case::Case, opinion::Opinion, proof::proof};
 use crate::{
     action::Action,
     api::{Trial, TrialFailure},
     instance::{GroupName, InstanceId},
     observed::Observed,
-    policy::Policy,
     record::{Key, Record, TrialRecord, WaitRecord},
     timestamp::Timestamp,
 };
 
-/// What is to be recorded; and when that changes by time alone.
-pub(super) fn due(
-    observed: &Observed,
-    policy: &Policy,
-    now: Timestamp,
-    wakes: &mut BTreeSet<Timestamp>,
-) -> Vec<Action> {
-    let cases = observed.instances.iter().filter_map(|(id, instance)| Case::of(id, instance, observed, policy, now));
-    cases.filter_map(|case| judged(&case, wakes)).collect()
-}
-
-fn judged(case: &Case<'_>, wakes: &mut BTreeSet<Timestamp>) -> Option<Action> {
-    let wait = case.wait().filter(|_| !case.enforces() && !case.accepted().is_empty())?;
-    // Without an admission the gate had no part in it.
-    case.admission()?;
-    let key = Key::Trial(case.id.clone());
-    if matches!(case.observed.records.get(&key), Some((_, Record::Trial(before))) if before.wait == wait.wait) {
-        return None;
-    }
+/// Adds the record, once it is known.
+pub(super) fn noted(case: &Case<'_>, opinion: Opinion) -> Opinion {
+    let Some(wait) = open(case) else { return opinion };
     let (at, causes) = match proof(case, wait, Duration::MAX) {
         Ok(proof) => (proof.since, Vec::new()),
-        Err(_) if case.now < case.deadline(wait) => {
-            wakes.insert(case.deadline(wait));
-            return None;
-        }
+        Err(_) if case.now < case.deadline(wait) => return opinion.until(case, case.deadline(wait)),
         Err(reason) => (case.now, reason.causes()),
     };
-    let revision = case.revision(&key);
-    Some(Action::Record { key, revision, record: Record::Trial(record(case, wait, at, causes)) })
+    let (key, group) = (Key::Trial(case.id.clone()), case.instance.group.clone());
+    let record = Record::Trial(TrialRecord { group, wait: wait.wait, since: wait.since, at, causes });
+    opinion.wishing(Action::Record { revision: case.revision(&key), key, record })
 }
 
-fn record(case: &Case<'_>, wait: &WaitRecord, at: Timestamp, causes: Vec<String>) -> TrialRecord {
-    let group = case.instance.group.clone();
-    TrialRecord { group, wait: wait.wait, since: wait.since, at, causes }
+/// The wait that an observing group let it out of, while nothing is on record of it. Without an admission the gate had no part
+/// in it.
+fn open<'a>(case: &Case<'a>) -> Option<&'a WaitRecord> {
+    let wait = case.wait().filter(|_| !case.enforces() && !case.accepted().is_empty() && case.admission().is_some())?;
+    let noted = match case.observed.records.get(&Key::Trial(case.id.clone())) {
+        Some((_, Record::Trial(trial))) => trial.wait == wait.wait,
+        _ => false,
+    };
+    (!noted).then_some(wait)
 }
 
 /// What `group` would have done with its launches since `since`, had it enforced.
@@ -90,7 +73,7 @@ pub fn review(observed: &Observed, group: &GroupName, since: Timestamp) -> Trial
 mod tests {
     use alloc::{string::ToString, vec, vec::Vec};
 
-    use super::{super::fixtures::*, due, review};
+    use super::{super::fixtures::*, Opinion, noted, review};
     use crate::{
         action::Action,
         instance::{LifecycleState::InService, WaitId},
@@ -110,13 +93,12 @@ mod tests {
     #[test]
     fn table() {
         let told = |scene: &Scene, now: u64| {
-            let mut wakes = Default::default();
-            let due = due(&scene.observed, &scene.policy, at(now), &mut wakes);
-            match due.first() {
+            let opinion = noted(&scene.case(at(now)), Opinion::default());
+            match opinion.wishes.first() {
                 Some(Action::Record { record: Record::Trial(trial), .. }) => {
                     alloc::format!("{} {}", trial.at.since(trial.since).as_secs(), trial.causes.join(", "))
                 }
-                _ => wakes.first().map_or("-".to_string(), |at| seconds(*at)),
+                _ => opinion.wake_at.map_or("-".to_string(), seconds),
             }
         };
         for (scene, now, expected) in [

@@ -8,10 +8,10 @@ use axum::{
     http::{HeaderMap, StatusCode, header, request::Parts},
     middleware::{self, Next},
     response::{IntoResponse as _, Response},
-    routing::{get, post},
+    routing::{MethodRouter, get, post},
 };
 use portcullis::{
-    api::{Acknowledge, Detach, Event, Override, Pause, Promote, Retire, Retry, Withdraw},
+    api::{Event, Override},
     digest::Digest,
     exposition,
     instance::{GroupName, InstanceId},
@@ -44,14 +44,14 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v1/events", get(events))
         .route("/v1/doctor", get(examine))
         .route("/v1/releases", get(releases).post(publish))
-        .route("/v1/groups/{group}/promote", post(promote))
-        .route("/v1/groups/{group}/retire", post(retire))
+        .route("/v1/groups/{group}/promote", on_group(promotion::promote))
+        .route("/v1/groups/{group}/retire", on_group(promotion::retire))
         .route("/v1/groups/{group}/trial", get(trial))
-        .route("/v1/groups/{group}/pause", post(pause))
-        .route("/v1/groups/{group}/retry", post(retry))
-        .route("/v1/groups/{group}/withdraw", post(withdraw))
-        .route("/v1/groups/{group}/detach", post(detach))
-        .route("/v1/groups/{group}/acknowledge", post(acknowledge))
+        .route("/v1/groups/{group}/pause", on_group(overrides::pause))
+        .route("/v1/groups/{group}/retry", on_group(overrides::retry))
+        .route("/v1/groups/{group}/withdraw", on_group(overrides::withdraw))
+        .route("/v1/groups/{group}/detach", on_group(detach::detach))
+        .route("/v1/groups/{group}/acknowledge", on_group(overrides::acknowledge))
         .route("/v1/instances/{id}/override", post(override_instance))
         .route("/v1/join-tokens", post(join_token))
         .route_layer(middleware::from_fn_with_state(Arc::clone(&app), authenticate));
@@ -231,30 +231,6 @@ async fn publish(
     answer(&app, result, &name)
 }
 
-async fn promote(
-    State(app): State<Arc<App>>,
-    Extension(Operator(name)): Extension<Operator>,
-    Named(group): Named,
-    body: Inflow,
-) -> Response {
-    change(app, name, body, move |app, wish: &Promote, operator| {
-        promotion::promote(app, &GroupName(group), wish, operator)
-    })
-    .await
-}
-
-async fn retire(
-    State(app): State<Arc<App>>,
-    Extension(Operator(name)): Extension<Operator>,
-    Named(group): Named,
-    body: Inflow,
-) -> Response {
-    change(app, name, body, move |app, wish: &Retire, operator| {
-        promotion::retire(app, &GroupName(group), wish, operator)
-    })
-    .await
-}
-
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct TrialQuery {
@@ -273,60 +249,6 @@ async fn trial(
     answer(&app, result, &name)
 }
 
-async fn pause(
-    State(app): State<Arc<App>>,
-    Extension(Operator(name)): Extension<Operator>,
-    Named(group): Named,
-    body: Inflow,
-) -> Response {
-    change(app, name, body, move |app, wish: &Pause, operator| overrides::pause(app, &GroupName(group), wish, operator))
-        .await
-}
-
-async fn retry(
-    State(app): State<Arc<App>>,
-    Extension(Operator(name)): Extension<Operator>,
-    Named(group): Named,
-    body: Inflow,
-) -> Response {
-    change(app, name, body, move |app, wish: &Retry, operator| overrides::retry(app, &GroupName(group), wish, operator))
-        .await
-}
-
-async fn withdraw(
-    State(app): State<Arc<App>>,
-    Extension(Operator(name)): Extension<Operator>,
-    Named(group): Named,
-    body: Inflow,
-) -> Response {
-    change(app, name, body, move |app, wish: &Withdraw, operator| {
-        overrides::withdraw(app, &GroupName(group), wish, operator)
-    })
-    .await
-}
-
-async fn detach(
-    State(app): State<Arc<App>>,
-    Extension(Operator(name)): Extension<Operator>,
-    Named(group): Named,
-    body: Inflow,
-) -> Response {
-    change(app, name, body, move |app, wish: &Detach, operator| detach::detach(app, &GroupName(group), wish, operator))
-        .await
-}
-
-async fn acknowledge(
-    State(app): State<Arc<App>>,
-    Extension(Operator(name)): Extension<Operator>,
-    Named(group): Named,
-    body: Inflow,
-) -> Response {
-    change(app, name, body, move |app, wish: &Acknowledge, operator| {
-        overrides::acknowledge(app, &GroupName(group), wish, operator)
-    })
-    .await
-}
-
 async fn override_instance(
     State(app): State<Arc<App>>,
     Extension(Operator(name)): Extension<Operator>,
@@ -343,6 +265,22 @@ async fn join_token(
     body: Inflow,
 ) -> Response {
     change(app, name, body, move |app, wish: &tokens::Wish, operator| tokens::create(app, wish, operator)).await
+}
+
+/// A change of one group: the wish is the body.
+fn on_group<W, T>(work: fn(&App, &GroupName, &W, &str) -> Result<T, Refusal>) -> MethodRouter<Arc<App>>
+where
+    W: serde::de::DeserializeOwned + Send + 'static,
+    T: serde::Serialize + Send + 'static,
+{
+    post(
+        move |State(app): State<Arc<App>>,
+              Extension(Operator(name)): Extension<Operator>,
+              Named(group): Named,
+              body: Inflow| {
+            change(app, name, body, move |app, wish: &W, operator| work(app, &GroupName(group), wish, operator))
+        },
+    )
 }
 
 /// What an operator asks for, done in the operator's name.

@@ -11,10 +11,7 @@ use crate::cli::{
 /// List the published releases, and the groups that want or accept them
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:
-  portcullis release list --json
-
-The controller: --controller, else PORTCULLIS_CONTROLLER, else `controller` in ~/.config/portcullis/config.toml or
-/etc/portcullis/cli.toml. The token: PORTCULLIS_TOKEN.")]
+  portcullis release list --json")]
 pub(crate) struct Args {
     /// Print JSON
     #[arg(long)]

@@ -2,20 +2,13 @@
 
 use portcullis::{api::Promote, record::GroupRecord, text::visible};
 
-use crate::cli::{
-    answer::Answer,
-    client::{self, Client, Said},
-    output,
-};
+use crate::cli::{answer::Answer, client};
 
 /// Make a published release the wanted one of a group; the former one stays accepted
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:
   portcullis release promote 2026.11.20-1 --group web
-  portcullis release promote 2026.11.19-2 --group web --rollback --reason 'INC-7: errors at checkout'
-
-The controller: --controller, else PORTCULLIS_CONTROLLER, else `controller` in ~/.config/portcullis/config.toml or
-/etc/portcullis/cli.toml. The token: PORTCULLIS_TOKEN.")]
+  portcullis release promote 2026.11.19-2 --group web --rollback --reason 'INC-7: errors at checkout'")]
 pub(crate) struct Args {
     /// The release's name, or its manifest's digest
     release: String,
@@ -42,17 +35,10 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> anyhow::Result<Answer> {
     let (release, reason) = (args.release.clone(), args.reason.clone());
     let wish = Promote { release, rollback: args.rollback, force: args.force, reason };
-    let client = Client::new(&args.controller)?;
-    let record: GroupRecord = match client.post(&["groups", &args.group, "promote"], serde_json::to_vec(&wish)?)? {
-        Said::Done(record) => record,
-        Said::Refused(problem) => return Ok(client::refused(&problem)),
-    };
-    if args.json {
-        output::json(&record)?;
-        return Ok(Answer::Yes);
-    }
-    let wanted = record.accepted.first().map_or_else(|| "nothing".into(), ToString::to_string);
-    let former = record.accepted.len().saturating_sub(1);
-    output::result(&format!("{} wants {wanted}; {former} former accepted\n", visible(&args.group)))?;
-    Ok(Answer::Yes)
+    let path = ["groups", &args.group, "promote"];
+    client::change(&args.controller, &path, &wish, args.json, |record: &GroupRecord| {
+        let wanted = record.accepted.first().map_or_else(|| "nothing".into(), ToString::to_string);
+        let former = record.accepted.len().saturating_sub(1);
+        format!("{} wants {wanted}; {former} former accepted\n", visible(&args.group))
+    })
 }

@@ -13,10 +13,7 @@ use crate::cli::{
 /// Send a signed manifest to the controller, which verifies it
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:
-  portcullis release publish manifest.json --controller https://gate.example:7421
-
-The controller: --controller, else PORTCULLIS_CONTROLLER, else `controller` in ~/.config/portcullis/config.toml or
-/etc/portcullis/cli.toml. The token: PORTCULLIS_TOKEN.")]
+  portcullis release publish manifest.json --controller https://gate.example:7421")]
 pub(crate) struct Args {
     /// The manifest
     manifest: PathBuf,

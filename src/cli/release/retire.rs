@@ -2,11 +2,7 @@
 
 use portcullis::{api::Retire, record::GroupRecord, text::visible};
 
-use crate::cli::{
-    answer::Answer,
-    client::{self, Client, Said},
-    output,
-};
+use crate::cli::{answer::Answer, client};
 
 /// No longer accept a former release in a group: an image with it is held from then on
 ///
@@ -16,10 +12,7 @@ use crate::cli::{
 #[command(after_help = "Example:
   portcullis release retire 2026.11.19-2 --group web
 
-Exit codes: 0 it is retired, 1 refused (not accepted, wanted, still serving), 2 it could not be told.
-
-The controller: --controller, else PORTCULLIS_CONTROLLER, else `controller` in ~/.config/portcullis/config.toml or
-/etc/portcullis/cli.toml. The token: PORTCULLIS_TOKEN.")]
+Exit codes: 0 it is retired, 1 refused (not accepted, wanted, still serving), 2 it could not be told.")]
 pub(crate) struct Args {
     /// The release's name, or its manifest's digest
     release: String,
@@ -42,16 +35,9 @@ pub(crate) struct Args {
 /// Runs `release retire`.
 pub(crate) fn run(args: &Args) -> anyhow::Result<Answer> {
     let wish = Retire { release: args.release.clone(), force: args.force, reason: args.reason.clone() };
-    let client = Client::new(&args.controller)?;
-    let record: GroupRecord = match client.post(&["groups", &args.group, "retire"], serde_json::to_vec(&wish)?)? {
-        Said::Done(record) => record,
-        Said::Refused(problem) => return Ok(client::refused(&problem)),
-    };
-    if args.json {
-        output::json(&record)?;
-        return Ok(Answer::Yes);
-    }
-    let accepted: Vec<String> = record.accepted.iter().map(ToString::to_string).collect();
-    output::result(&format!("{} accepts {}\n", visible(&args.group), accepted.join(", ")))?;
-    Ok(Answer::Yes)
+    let path = ["groups", &args.group, "retire"];
+    client::change(&args.controller, &path, &wish, args.json, |record: &GroupRecord| {
+        let accepted: Vec<String> = record.accepted.iter().map(ToString::to_string).collect();
+        format!("{} accepts {}\n", visible(&args.group), accepted.join(", "))
+    })
 }

@@ -16,10 +16,7 @@ use crate::cli::{
 /// It is written to a file that only its owner can read; the controller keeps a hash.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:
-  portcullis token create --group web --out join-token --uses 1000 --for 720h
-
-The controller: --controller, else PORTCULLIS_CONTROLLER, else `controller` in ~/.config/portcullis/config.toml or
-/etc/portcullis/cli.toml. The token: PORTCULLIS_TOKEN.")]
+  portcullis token create --group web --out join-token --uses 1000 --for 720h")]
 pub(crate) struct Args {
     /// The group whose instances may use it
     #[arg(long)]

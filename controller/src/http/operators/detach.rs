@@ -19,9 +19,7 @@ use crate::{
 /// Detaches a group, or attaches it again.
 pub(super) fn detach(app: &App, group: &GroupName, wish: &Detach, operator: &str) -> Result<DetachRecord, Refusal> {
     let warrant = warrant(&wish.reason, operator)?;
-    if !app.config.policy.groups.contains_key(group) {
-        return Err(Refusal::new(Kind::NotFound, format!("`{group}` is not a gated group")));
-    }
+    app.gated(group)?;
     let path = Key::Detach(group.clone()).path();
     let before = records::read::<Record>(&*app.store, &path)?;
     let in_effect = matches!(&before, Some((_, Record::Detach(detached))) if detached.ended_at.is_none());

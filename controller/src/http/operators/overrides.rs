@@ -56,8 +56,7 @@ pub(super) fn say(app: &App, id: &InstanceId, wish: &Override, operator: &str) -
 pub(super) fn pause(app: &App, group: &GroupName, wish: &Pause, operator: &str) -> Result<PauseRecord, Refusal> {
     let warrant = warrant(&wish.reason, operator)?;
     check_length(wish.for_s, 0)?;
-    let policy = app.config.policy.groups.get(group);
-    let policy = policy.ok_or_else(|| Refusal::new(Kind::NotFound, format!("`{group}` is not a gated group")))?;
+    let policy = app.gated(group)?;
     if policy.mode == Mode::Observe {
         let detail = format!("{group} only observes: it keeps nobody waiting, so that there is nothing to pause");
         return Err(Refusal::new(Kind::OverrideRefused, detail));
@@ -76,9 +75,7 @@ pub(super) fn pause(app: &App, group: &GroupName, wish: &Pause, operator: &str) 
 /// Lets a group that stopped replacing replace one more, now.
 pub(super) fn retry(app: &App, group: &GroupName, wish: &Retry, operator: &str) -> Result<BreakerRecord, Refusal> {
     let warrant = warrant(&wish.reason, operator)?;
-    if !app.config.policy.groups.contains_key(group) {
-        return Err(Refusal::new(Kind::NotFound, format!("`{group}` is not a gated group")));
-    }
+    app.gated(group)?;
     let path = Key::Breaker(group.clone()).path();
     let before = match records::read::<Record>(&*app.store, &path)? {
         Some((revision, Record::Breaker(record))) if record.closed_at.is_none() => Some((revision, record)),
@@ -98,9 +95,7 @@ pub(super) fn retry(app: &App, group: &GroupName, wish: &Retry, operator: &str) 
 /// Lets withdrawing go on in a group in which many fail for one cause: for those that fail now.
 pub(super) fn withdraw(app: &App, group: &GroupName, wish: &Withdraw, operator: &str) -> Result<FreezeRecord, Refusal> {
     let warrant = warrant(&wish.reason, operator)?;
-    if !app.config.policy.groups.contains_key(group) {
-        return Err(Refusal::new(Kind::NotFound, format!("`{group}` is not a gated group")));
-    }
+    app.gated(group)?;
     let path = Key::Freeze(group.clone()).path();
     let before = match records::read::<Record>(&*app.store, &path)? {
         Some((revision, Record::Freeze(record))) if record.over_at.is_none() => Some((revision, record)),

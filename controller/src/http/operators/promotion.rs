@@ -22,9 +22,7 @@ use crate::{
 
 /// Makes a published release the wanted one of a gated group, and gives what the group accepts from now on.
 pub(super) fn promote(app: &App, group: &GroupName, wish: &Promote, operator: &str) -> Result<GroupRecord, Refusal> {
-    if !app.config.policy.groups.contains_key(group) {
-        return Err(Refusal::new(Kind::NotFound, format!("`{group}` is not a gated group")));
-    }
+    app.gated(group)?;
     let (digest, release) = find(app, group, &wish.release)?;
     check_pin(app, group, &release)?;
     let path = Key::Group(group.clone()).path();
@@ -51,9 +49,7 @@ pub(super) fn promote(app: &App, group: &GroupName, wish: &Promote, operator: &s
 
 /// No longer accepts a former release in a group, and gives what the group accepts from now on.
 pub(super) fn retire(app: &App, group: &GroupName, wish: &Retire, operator: &str) -> Result<GroupRecord, Refusal> {
-    if !app.config.policy.groups.contains_key(group) {
-        return Err(Refusal::new(Kind::NotFound, format!("`{group}` is not a gated group")));
-    }
+    app.gated(group)?;
     let (digest, release) = find(app, group, &wish.release)?;
     let refused = |detail: String| Err(Refusal::new(Kind::RetirementRefused, detail));
     let path = Key::Group(group.clone()).path();
@@ -90,8 +86,7 @@ fn told(instances: &BTreeSet<InstanceId>) -> String {
 /// Only what was proven where the group's policy demands it, unless somebody answers for it. Going back needs no proof: what is
 /// gone back to was proven here.
 fn check_proof(app: &App, group: &GroupName, digest: &Digest, wish: &Promote) -> Result<(), Refusal> {
-    let policy = app.config.policy.groups.get(group);
-    let Some(needs) = policy.and_then(|policy| policy.promotion_needs.as_ref()) else { return Ok(()) };
+    let Some(needs) = &app.gated(group)?.promotion_needs else { return Ok(()) };
     let proven = promotion::proven(&app.snapshot().observed, &needs.group, digest);
     let answered_for =
         (wish.force || wish.rollback) && wish.reason.as_deref().is_some_and(|reason| !reason.trim().is_empty());

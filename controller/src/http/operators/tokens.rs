@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     http::{
         App,
-        problem::{Kind, Refusal, malformed, unavailable},
+        problem::{Refusal, malformed, unavailable},
     },
     records::{self, JoinToken},
     stores::{Batch, Entry},
@@ -34,9 +34,7 @@ pub(super) struct Created {
 
 /// Makes a token.
 pub(super) fn create(app: &App, wish: &Wish, operator: &str) -> Result<Created, Refusal> {
-    if !app.config.policy.groups.contains_key(&wish.group) {
-        return Err(Refusal::new(Kind::NotFound, format!("`{}` is not a gated group", wish.group)));
-    }
+    app.gated(&wish.group)?;
     if !(1..=EXPIRES_S_MAX).contains(&wish.expires_in_s) || !(1..=USES_MAX).contains(&wish.uses) {
         return Err(malformed(format!("`expires_in_s` may be 1 to {EXPIRES_S_MAX}, `uses` 1 to {USES_MAX}")));
     }

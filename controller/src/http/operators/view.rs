@@ -17,10 +17,7 @@ use portcullis::{
 
 use crate::{
     act::in_words,
-    http::{
-        App,
-        problem::{Kind, Refusal},
-    },
+    http::{App, problem::Refusal},
     reconcile::Snapshot,
 };
 
@@ -194,8 +191,6 @@ fn because(app: &App, ruling: Option<&Ruling>, id: &InstanceId, instance: &Insta
 
 /// What a group would have done with its launches.
 pub(super) fn trial(app: &App, snapshot: &Snapshot, group: &GroupName, since: Timestamp) -> Result<Trial, Refusal> {
-    if !app.config.policy.groups.contains_key(group) {
-        return Err(Refusal::new(Kind::NotFound, format!("`{group}` is not a gated group")));
-    }
+    app.gated(group)?;
     Ok(decide::trial::review(&snapshot.observed, group, since))
 }
