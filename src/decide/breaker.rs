@@ -142,12 +142,15 @@ fn look(
         Some(record) => stopped(group, policy, observed, record, now, write),
         None => {
             let since = record.and_then(|record| record.closed_at).unwrap_or_default();
-            let Some(cause) = common(&failures(group, policy, observed, failing, since, now), policy) else {
+            let given_up = given_up_lately(group, policy, observed, since, now);
+            let Some(cause) = common(&failures(&given_up, failing), policy) else {
                 return Look { breaker: Breaker::Closed, wish: None, wake_at: None };
             };
             let until = now + policy.breaker_retry_after;
             let opened = BreakerRecord { cause: cause.clone(), since: now, at: now, until, closed_at: None };
-            Look { breaker: Breaker::Open { cause, since: now, until }, wish: write(opened), wake_at: None }
+            // As long as it is not on record, it lasts no longer than what it was opened for is remembered.
+            let forgotten_at = given_up.values().map(|rejection| rejection.at + policy.breaker_window).min();
+            Look { breaker: Breaker::Open { cause, since: now, until }, wish: write(opened), wake_at: forgotten_at }
         }
     }
 }
@@ -178,18 +181,25 @@ fn stopped(
 
 /// Everybody who failed, and why.
 fn failures(
-    group: &GroupName,
-    policy: &GroupPolicy,
-    observed: &Observed,
+    given_up: &BTreeMap<&InstanceId, &RejectionRecord>,
     failing: &BTreeMap<InstanceId, Vec<String>>,
+) -> BTreeMap<InstanceId, Vec<String>> {
+    let given_up = given_up.iter().map(|(id, rejection)| ((*id).clone(), rejection.causes.clone()));
+    given_up.chain(failing.iter().map(|(id, causes)| (id.clone(), causes.clone()))).collect()
+}
+
+/// Whose rejection, on nobody's word, counts still.
+fn given_up_lately<'a>(
+    group: &'a GroupName,
+    policy: &GroupPolicy,
+    observed: &'a Observed,
     since: Timestamp,
     now: Timestamp,
-) -> BTreeMap<InstanceId, Vec<String>> {
-    let lately = |at: Timestamp| at >= since && now.since(at) < policy.breaker_window;
-    let given_up = rejections(group, observed)
-        .filter(|(_, rejection)| rejection.warrant.is_none() && lately(rejection.at))
-        .map(|(id, rejection)| (id.clone(), rejection.causes.clone()));
-    given_up.chain(failing.iter().map(|(id, causes)| (id.clone(), causes.clone()))).collect()
+) -> BTreeMap<&'a InstanceId, &'a RejectionRecord> {
+    let counts = |rejection: &RejectionRecord| {
+        rejection.warrant.is_none() && rejection.at >= since && now.since(rejection.at) < policy.breaker_window
+    };
+    rejections(group, observed).filter(|(_, rejection)| counts(rejection)).collect()
 }
 
 /// The cause that most have in common, if they are enough.
@@ -397,5 +407,14 @@ mod tests {
     fn it_wakes_to_try() {
         let decision = decide(&three().broken(1_000, 1_000, 2_005).observed, &three().policy, at(2_000));
         assert_eq!(decision.wake_at.map(seconds).as_deref(), Some("2005"));
+    }
+
+    #[test]
+    fn it_wakes_when_what_it_would_open_for_is_forgotten() {
+        let scene = waiting().beside("i-2", PendingWait).wait_of("i-2", 1, before(5), false).described(2_000);
+        let scene = scene.rejection("i-9", 1, 205);
+        assert!(told(&scene, 2_000).starts_with("open"), "{}", told(&scene, 2_000));
+        assert_eq!(decide(&scene.observed, &scene.policy, at(2_000)).wake_at.map(seconds).as_deref(), Some("2005"));
+        assert!(told(&scene, 2_005).starts_with("closed"), "{}", told(&scene, 2_005));
     }
 }
