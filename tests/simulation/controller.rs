@@ -7,7 +7,7 @@ use std::{
 
 use portcullis::{
     action::AttemptKey,
-    decide::{Decision, decide},
+    decide::{Decision, Memo, decide},
     instance::{GroupName, InstanceId, WaitId},
     observation::{Answer, Observation},
     observed::Observed,
@@ -32,6 +32,7 @@ pub(crate) struct Controller {
     /// The end of its lease by the monotonic clock, which nobody sets.
     pub(crate) leads_until: u64,
     pub(crate) observed: Observed,
+    memo: Memo,
     pub(crate) policy: Policy,
     pub(crate) wake_at: Option<u64>,
     pub(crate) turn_pending: bool,
@@ -57,6 +58,7 @@ impl Controller {
             clock_set_at: 0,
             leads_until: 0,
             observed: Observed::default(),
+            memo: Memo::default(),
             policy,
             wake_at: None,
             turn_pending: false,
@@ -84,7 +86,10 @@ impl Controller {
         };
         self.notes(&observation, now);
         let local = self.local(now);
-        self.observed.fold(observation, local);
+        match (self.bug, &observation) {
+            (Some(Bug::ForgottenByTheMemo), Observation::Reported(_)) => self.observed.fold(observation, local),
+            _ => self.memo.fold(&mut self.observed, observation, local),
+        }
         self.forgot |= part && self.observed.instances.len() < known;
     }
 
@@ -124,9 +129,19 @@ impl Controller {
         }
     }
 
+    /// As the controller's loop does: what is remembered must be what would be decided from scratch.
+    pub(crate) fn turns(&mut self, now: u64) -> Decision {
+        let decision = self.decides(now);
+        if matches!(self.bug, None | Some(Bug::ForgottenByTheMemo)) {
+            let turn = self.memo.turn(&self.observed, &self.policy, self.local(now));
+            assert_eq!(turn, decision, "turn == decide");
+        }
+        decision
+    }
+
     pub(crate) fn decides(&self, now: u64) -> Decision {
         match self.bug {
-            None => decide(&self.observed, &self.policy, self.local(now)),
+            None | Some(Bug::ForgottenByTheMemo) => decide(&self.observed, &self.policy, self.local(now)),
             Some(bug) => bug.decide(&self.observed, &self.policy, self.local(now)),
         }
     }
