@@ -1,4 +1,4 @@
-//! How long a decision takes in a quiet fleet: all serve, and their agents report. `cargo bench-decide [INSTANCES [GROUPS]]`.
+//! How long a decision takes in a quiet fleet: all serve, and their agents report. `cargo bench-decide [INSTANCES [GROUPS [REPORTS A TURN]]]`.
 
 #![expect(clippy::print_stdout, reason = "it is a program for people")]
 #![expect(clippy::disallowed_methods, reason = "it measures")]
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use portcullis::{
     action::AttemptKey,
-    decide::decide,
+    decide::{Memo, decide},
     digest::Digest,
     instance::{GroupName, InstanceId, LifecycleState, WaitId},
     observation::{Answer, Description, GroupFacts, Hook, InstanceFacts, Observation},
@@ -24,45 +24,55 @@ fn main() {
         (Some(instances), groups) => vec![(instances, groups.unwrap_or(instances.div_ceil(100)))],
         (None, _) => vec![(1_000, 10), (10_000, 100), (10_000, 1), (100_000, 1_000)],
     };
+    let reports = given.next().map_or(vec![300, 10], |reports| vec![reports]);
     for (instances, groups) in fleets {
-        measure(instances, groups);
+        reports.iter().for_each(|reports| measure(&Fleet { instances, groups, reports: *reports }));
     }
 }
 
-fn measure(instances: usize, groups: usize) {
-    let fleet = Fleet { instances, groups };
-    let (mut observed, policy) = (Observed::default(), fleet.policy());
-    fleet.observations().for_each(|observation| observed.fold(observation, START));
-    let (turns, began) = (if instances > 10_000 { 3 } else { 10 }, Instant::now());
-    let (mut folding, mut deciding, mut cloning) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
+fn measure(fleet: &Fleet) {
+    let Fleet { instances, groups, reports } = *fleet;
+    let (mut observed, mut memo, policy) = (Observed::default(), Memo::default(), fleet.policy());
+    fleet.observations().for_each(|observation| memo.fold(&mut observed, observation, START));
+    memo.turn(&observed, &policy, START);
+    let turns = if instances > 10_000 { 5 } else { 10 };
+    let mut took = [Duration::ZERO; 5];
     for turn in 0..turns {
         let now = START + Duration::from_secs(1 + turn);
-        let news: Vec<_> = fleet.news(turn as usize, now).collect();
-        folding += timed(|| news.into_iter().for_each(|observation| observed.fold(observation, now))).1;
-        let (decision, took) = timed(|| decide(&observed, &policy, now));
-        deciding += took;
-        cloning += timed(|| observed.clone()).1;
+        let (mut folded, news) = (observed.clone(), || fleet.news(turn as usize, now).collect::<Vec<_>>());
+        let (plain, remembered) = (news(), news());
+        took[0] += timed(|| plain.into_iter().for_each(|observation| folded.fold(observation, now))).1;
+        took[1] += timed(|| remembered.into_iter().for_each(|news| memo.fold(&mut observed, news, now))).1;
+        let (decision, decide) = timed(|| decide(&observed, &policy, now));
+        let (remembered, turn) = timed(|| memo.turn(&observed, &policy, now));
+        let (_, clone) = timed(|| observed.clone());
+        assert!(remembered == decision && folded == observed, "turn == decide");
         assert_eq!((decision.rulings.len(), decision.actions.len()), (instances, 0), "all is quiet");
-        if began.elapsed() > Duration::from_secs(60) {
-            println!("{instances} instances in {groups} groups: decide takes {:.1?}", deciding / (turn as u32 + 1));
-            return;
-        }
+        took[2..].iter_mut().zip([decide, turn, clone]).for_each(|(sum, took)| *sum += took);
     }
-    let mean = |all: Duration| all / turns as u32;
-    let (folding, deciding, cloning) = (mean(folding), mean(deciding), mean(cloning));
+    let [fold, memo_fold, decide, turn, clone] = took.map(|sum| sum / turns as u32);
     println!(
-        "{instances} instances in {groups} groups, {REPORTS} reports a turn: fold {folding:.1?}, decide {deciding:.1?}, clone {cloning:.1?}"
+        "{instances} instances in {groups} groups, {reports} reports and a description a turn: fold {fold:.1?} (memo {memo_fold:.1?}), \
+         decide {decide:.1?}, memo {turn:.1?}; to copy what is known {clone:.1?}"
     );
 }
 
+/// By the processor's time, where the kernel tells it: others may want it too.
 fn timed<T>(what: impl FnOnce() -> T) -> (T, Duration) {
-    let began = Instant::now();
-    (what(), began.elapsed())
+    let clock = || {
+        let on_cpu = std::fs::read_to_string("/proc/thread-self/schedstat").ok();
+        on_cpu.and_then(|text| Some(Duration::from_nanos(text.split(' ').next()?.parse().ok()?)))
+    };
+    let (began, began_on_cpu) = (Instant::now(), clock());
+    let done = what();
+    let on_cpu = clock().zip(began_on_cpu).map(|(now, began)| now.saturating_sub(began));
+    (done, on_cpu.unwrap_or_else(|| began.elapsed()))
 }
 
 struct Fleet {
     instances: usize,
     groups: usize,
+    reports: usize,
 }
 
 impl Fleet {
@@ -110,7 +120,8 @@ impl Fleet {
 
     /// Some hundred reports, and the description of one group.
     fn news(&self, turn: usize, now: Timestamp) -> impl Iterator<Item = Observation> + '_ {
-        let reports = (0..REPORTS).map(move |nth| self.reported((turn * REPORTS + nth) * 7_919 % self.instances, now));
+        let reports =
+            (0..self.reports).map(move |nth| self.reported((turn * self.reports + nth) * 7_919 % self.instances, now));
         reports.chain([self.described(turn % self.groups, now)])
     }
 
@@ -169,6 +180,5 @@ fn id(number: usize) -> InstanceId {
     InstanceId(format!("i-{:017x}", (number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 4))
 }
 
-const REPORTS: usize = 300;
 const BEFORE: Timestamp = Timestamp(1_700_000_000_000);
 const START: Timestamp = Timestamp(1_700_086_400_000);
