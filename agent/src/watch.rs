@@ -144,6 +144,8 @@ impl Watch {
         let same = targets.len() == self.targets.len() && targets.iter().zip(&*self.targets).all(|(a, b)| a.same(b));
         if !same {
             self.targets = targets.into();
+            // Of others; and whoever changes what is watched looks at all of it.
+            self.touched = Some(Directories::new());
         }
         if !same || self.eye.is_none() {
             self.walk().await;

@@ -268,6 +268,10 @@ async fn where_something_happened_is_not_always_known() {
     assert_eq!(touched(&mut watch), None, "too many");
     fs::write(site.at("lib/a"), "more").unwrap();
     assert_eq!(touched(&mut watch), Some(vec![(0, "lib".into())]));
+    fs::write(site.at("lib/a"), "and more").unwrap();
+    watch.forget();
+    watch.over(vec![Target::new(&Tree::new("lib", site.at("lib").to_str().unwrap()), None)]).await;
+    assert_eq!(touched(&mut watch), None, "of the trees that were watched before");
 }
 
 /// A directory may be of two trees, and a file in it be ignored by one of them.
