@@ -4,8 +4,8 @@
 use std::{fs, process::ExitCode, time::Duration};
 
 use clap::Parser;
-use portcullis_drill::programs::Programs;
-use portcullis_wire::scale_out::{Figures, ScaleOut};
+use portcullis_drill::{clock::Stopwatch, programs::Programs};
+use portcullis_wire::scale_out::{Figures, ScaleOut, Trouble};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Scales a group out, kills the controller again and again, and looks from outside whether each ready instance got one
@@ -24,6 +24,12 @@ struct Arguments {
     /// The seed of the first run
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Let the controller live
+    #[arg(long)]
+    no_kills: bool,
+    /// Let the cloud behave
+    #[arg(long)]
+    no_faults: bool,
     /// Give a run up that has not settled after so many seconds
     #[arg(long, default_value_t = 240)]
     patience: u64,
@@ -60,17 +66,20 @@ async fn run_all(arguments: &Arguments) -> anyhow::Result<usize> {
         let run = ScaleOut {
             instances: arguments.instances,
             seed,
-            kills: (5, 15),
+            trouble: Trouble { kills: if arguments.no_kills { (0, 0) } else { (5, 15) }, faults: !arguments.no_faults },
             limits: "",
             patience: Duration::from_secs(arguments.patience),
         };
-        match run.run(&programs).await {
+        let begun = Stopwatch::start();
+        let came = run.run(&programs).await;
+        let about = format!("seed {seed}, {} s, load {}", begun.elapsed().as_secs(), load());
+        match came {
             Ok(figures) => {
-                println!("seed {seed}, load {}: {figures}", load());
+                println!("{about}: {figures}");
                 total = total.and(figures);
             }
             Err(error) => {
-                println!("seed {seed}, load {}: NOT as promised:\n{error:#}", load());
+                println!("{about}: NOT as promised:\n{error:#}");
                 failed.push(seed);
             }
         }

@@ -43,12 +43,21 @@ pub struct ScaleOut {
     pub instances: u32,
     /// Decides everything that is not time.
     pub seed: u64,
-    /// The controller is killed so often, from … to ….
-    pub kills: (u32, u32),
+    /// What goes wrong meanwhile.
+    pub trouble: Trouble,
     /// Further lines under `[limits]` of the controller's configuration.
     pub limits: &'static str,
     /// Longer than this, and it did not settle.
     pub patience: Duration,
+}
+
+/// What goes wrong, besides instances that are not ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Trouble {
+    /// The controller is killed so often, from … to ….
+    pub kills: (u64, u64),
+    /// The cloud throttles, fails, loses, delays, and shows what was.
+    pub faults: bool,
 }
 
 impl ScaleOut {
@@ -62,16 +71,31 @@ impl ScaleOut {
         let release = Release::build(programs, &site, &scratch.join("release"))?;
         let mut random = Random::new(self.seed);
         let cloud = self.cloud(&mut random).await?;
-        let setup = Setup { limits: self.limits, ..Setup::default() };
+        let setup = self.setup(&mut random);
         let mut gate = Gate::set_up(programs, &release, &cloud.url(), &scratch.join("gate"), &setup).await?;
         gate.publish(&release).await?;
         gate.promote(&release).await?;
         gate.make_join_token().await?;
         let agent = gate.agent_image().without_watches();
-        let (first, spread_ms) = (self.first(), u64::from(self.instances) * START_EVERY_MS);
+        let (first, spread_ms) = (self.first(), u64::try_from(self.spread().as_millis())?);
         let image = Image { site, agent, folder: scratch.join("fleet"), seed: self.seed, first, spread_ms };
         let machines = Machines::follow(Arc::clone(&cloud), image);
         self.scale_out(&cloud, &mut gate, &machines, random, &scratch.join("gate")).await
+    }
+
+    /// In some of the runs whoever is not ready in time is given up, and others come in its place.
+    fn setup(&self, random: &mut Random) -> Setup {
+        let setup = Setup { limits: self.limits, ..Setup::default() };
+        if !random.percent(40) {
+            return setup;
+        }
+        let admission_deadline = self.spread() * 2 + Duration::from_secs(20);
+        Setup { admission_deadline, group: "abandon_interval_min = \"3s\"\nbreaker_failures = 1000\n", ..setup }
+    }
+
+    /// The time over which agents start.
+    fn spread(&self) -> Duration {
+        START_EVERY * self.instances
     }
 
     /// Some are there before, and serve.
@@ -82,7 +106,7 @@ impl ScaleOut {
     async fn cloud(&self, random: &mut Random) -> Result<Arc<Server>> {
         let delays = Delays { boot_ms: 300, proceed_ms: 200, register_ms: 100, initial_ms: 200, ..Delays::default() };
         // Tight for a fleet of this size in some of the runs.
-        let rate = random.percent(33).then_some(Rate { burst: 40, per_second: 12 });
+        let rate = (random.percent(33) && self.trouble.faults).then_some(Rate { burst: 40, per_second: 12 });
         let options = Options { seed: self.seed, delays, rate, ..Options::default() };
         let server = Server::start(ServerOptions::local(options)).await?;
         {
@@ -118,25 +142,25 @@ impl ScaleOut {
         let before = serving(cloud);
         let began_after = cloud.lock().last_event();
         cloud.lock().set_desired_capacity(GROUP, self.instances)?;
-        let kills = u32::try_from(random.between(self.kills.0.into(), self.kills.1.into()))?;
-        let span = Duration::from_millis(u64::from(self.instances) * START_EVERY_MS * 2);
+        let kills = random.between(self.trouble.kills.0, self.trouble.kills.1);
         let (faults, of_kills, renewals) = (Random::new(random.next()), Random::new(random.next()), random);
         let kills = tokio::select! {
             biased;
-            never = chaos::faults(Arc::clone(cloud), faults) => match never {},
+            never = chaos::faults(Arc::clone(cloud), faults), if self.trouble.faults => match never {},
             done = async {
                 tokio::join!(
-                    chaos::kills(cloud, gate, of_kills, kills, span),
+                    chaos::kills(cloud, gate, of_kills, kills, self.spread() * 2),
                     replace_some(cloud, &before, renewals),
                 )
             } => { done.1?; done.0? }
         };
         cloud.lock().faults_mut().clear();
         let settled = self.until("settled", machines, || self.is_settled(cloud, machines)).await;
+        let known: BTreeSet<String> = machines.lives()?.into_keys().collect();
         // Whoever is to be held is held for some rounds more.
         sleep(AFTERWARDS).await;
         let (lives, events) = (machines.lives()?, events(cloud)?);
-        let (mut figures, mut broken) = judge::judge(&events, &lives, began_after);
+        let (mut figures, mut broken) = judge::judge(&events, &lives, &known, began_after);
         figures.kills = (kills.at_random, kills.after_a_call);
         broken.extend(settled.err().map(|error| format!("{error:#}")));
         if broken.is_empty() {
@@ -149,7 +173,9 @@ impl ScaleOut {
         let (serving, Ok(lives)) = (serving(cloud), machines.lives()) else { return true };
         let all = lives.len() >= self.instances as usize;
         // One that relapses ends its plan only when it passes, which a fault may put off.
-        all && lives.iter().all(|(id, life)| life.is_settled && (!life.fate.ends_ready() || serving.contains(id)))
+        all && lives
+            .iter()
+            .all(|(id, life)| life.is_gone || (life.is_settled && (!life.fate.ends_ready() || serving.contains(id))))
     }
 
     async fn until(&self, what: &str, machines: &Machines, seen: impl Fn() -> bool) -> Result<()> {
@@ -213,7 +239,7 @@ fn events(cloud: &Server) -> Result<Vec<Event>> {
 }
 
 /// Agents start over a time in proportion to their number: two cores run them all.
-const START_EVERY_MS: u64 = 80;
+const START_EVERY: Duration = Duration::from_millis(80);
 
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 

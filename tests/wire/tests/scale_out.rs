@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use portcullis_wire::{programs, scale_out::ScaleOut};
+use portcullis_wire::{
+    programs,
+    scale_out::{ScaleOut, Trouble},
+};
 
 /// Invariants 1, 6 and 8: whatever goes wrong meanwhile, each ready instance has one accepted CONTINUE a wait, and no other any.
 #[tokio::test(flavor = "multi_thread")]
@@ -12,7 +15,7 @@ async fn whoever_is_ready_is_let_in_once_and_nobody_else() -> Result<()> {
         let run = ScaleOut {
             instances: 24,
             seed,
-            kills: (3, 5),
+            trouble: Trouble { kills: (3, 5), faults: true },
             limits: "describe_every = \"1s\"\nbackoff_max = \"4s\"\n",
             patience: Duration::from_secs(90),
         };

@@ -46,10 +46,10 @@ pub(crate) async fn kills(
     cloud: &Server,
     gate: &mut Gate,
     mut random: Random,
-    times: u32,
+    times: u64,
     span: Duration,
 ) -> Result<Kills> {
-    let (mut kills, pause_ms) = (Kills::default(), u64::try_from(span.as_millis())? * 2 / u64::from(times.max(1)));
+    let (mut kills, pause_ms) = (Kills::default(), u64::try_from(span.as_millis())? * 2 / times.max(1));
     for _ in 0..times {
         sleep(Duration::from_millis(random.between(200, pause_ms.max(400)))).await;
         if random.percent(50) && is_sent(cloud).await {

@@ -11,6 +11,8 @@ pub struct Figures {
     pub admitted: u32,
     /// Of these, those that should not have been.
     pub wrongly: u32,
+    /// Given up, not ready in time.
+    pub abandoned: u32,
     /// Not in service in the end.
     pub held: u32,
     /// Passed, failed then, and were not let in on the pass.
@@ -35,6 +37,7 @@ impl Figures {
         self.instances += other.instances;
         self.admitted += other.admitted;
         self.wrongly += other.wrongly;
+        self.abandoned += other.abandoned;
         self.held += other.held;
         self.caught += other.caught;
         self.lies += other.lies;
@@ -56,10 +59,13 @@ impl Figures {
 
 impl fmt::Display for Figures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { instances, admitted, wrongly, held, caught, lies, .. } = self;
+        let Self { instances, admitted, wrongly, abandoned, held, caught, lies, .. } = self;
         writeln!(f, "{instances} instances; the controller killed {} times at random", self.kills.0)?;
         writeln!(f, "  and {} times right after the cloud took a CONTINUE", self.kills.1)?;
-        writeln!(f, "  admitted {admitted}, wrongly {wrongly}; {held} held in the end")?;
+        writeln!(
+            f,
+            "  admitted {admitted}, wrongly {wrongly}; {abandoned} given up; {held} not in service in the end"
+        )?;
         writeln!(f, "  {caught} had passed, failed again in time, and were held; {lies} lies told")?;
         let longest_ms = self.relapsed_ms.iter().max().copied().unwrap_or_default();
         writeln!(

@@ -1,11 +1,11 @@
 //! Looks from outside only: the cloud's own log, what agents said and when they were answered, and what was true of the files.
 //! It asks the controller nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use portcullis_cloud::{Event, What};
 
-use super::{fate::Fate, figures::Figures, machines::Life, road::Heard};
+use super::{figures::Figures, machines::Life, road::Heard};
 
 /// One wait of one instance at the gate's hook.
 #[derive(Debug, Default)]
@@ -17,8 +17,13 @@ struct Wait {
     abandoned_ms: Option<u64>,
 }
 
-/// What came of it, and every promise that was broken.
-pub(crate) fn judge(events: &[Event], lives: &BTreeMap<String, Life>, began_after: u64) -> (Figures, Vec<String>) {
+/// What came of it, and every promise that was broken. Whoever is `known` has had its time.
+pub(crate) fn judge(
+    events: &[Event],
+    lives: &BTreeMap<String, Life>,
+    known: &BTreeSet<String>,
+    began_after: u64,
+) -> (Figures, Vec<String>) {
     let mut figures = Figures { calls: calls(events, began_after), ..Figures::default() };
     let began_ms = events.iter().find(|event| event.sequence >= began_after).map_or(0, |event| event.at_ms);
     let (all, mut broken) = (waits(events), Vec::new());
@@ -31,10 +36,10 @@ pub(crate) fn judge(events: &[Event], lives: &BTreeMap<String, Life>, began_afte
             of_wait(wait, life, counted, &mut says);
         }
         let is_served = waits.last().is_some_and(|wait| wait.is_in_service);
-        if life.fate.ends_ready() && !is_served {
+        if life.fate.ends_ready() && known.contains(id) && !life.is_gone && !is_served {
             says("ready, and not in service in the end".into());
         }
-        if waits.len() != 1 + life.replaced as usize {
+        if waits.len() > 1 + life.replaced as usize {
             says(format!("{} waits, its content was replaced {} times", waits.len(), life.replaced));
         }
         figures.held += u32::from(!is_served);
@@ -51,24 +56,27 @@ fn of_wait(wait: &Wait, life: &Life, figures: &mut Figures, says: &mut impl FnMu
     if wait.is_in_service && wait.taken_ms.is_empty() {
         says("in service without a CONTINUE".into());
     }
-    if let Some(at_ms) = wait.abandoned_ms.filter(|at_ms| life.fate != Fate::Mute && is_whole_at(life, *at_ms)) {
-        says(format!("abandoned at {at_ms}, and ready"));
-    }
     let said: Vec<&Heard> =
         life.heard.iter().filter(|heard| !heard.is_lie && heard.challenged_ms >= wait.began_ms).collect();
-    let end_ms = wait.taken_ms.first().copied();
-    let before = |heard: &&&Heard| end_ms.is_none_or(|end_ms| heard.sent_ms <= end_ms);
-    let said: Vec<&Heard> = said.iter().filter(before).copied().collect();
-    let Some(pass) = said.iter().rposition(|heard| heard.passes) else {
-        if end_ms.is_some() {
+    let taken_ms = wait.taken_ms.first().copied();
+    let said: Vec<&Heard> = match taken_ms.or(wait.abandoned_ms) {
+        Some(end_ms) => said.into_iter().filter(|heard| heard.sent_ms <= end_ms).collect(),
+        None => said,
+    };
+    let pass = said.iter().rposition(|heard| heard.passes);
+    let fails = said[pass.map_or(0, |pass| pass + 1)..].iter().filter_map(|heard| heard.taken_ms);
+    let (Some(end_ms), Some(pass)) = (taken_ms, pass) else {
+        if taken_ms.is_some() {
             figures.wrongly += 1;
             says("let in, and nothing passed in this wait".into());
         }
-        return;
-    };
-    let fails = said[pass + 1..].iter().filter_map(|heard| heard.taken_ms);
-    let Some(end_ms) = end_ms else {
-        figures.caught += u32::from(fails.count() > 0);
+        figures.caught += u32::from(pass.is_some() && fails.count() > 0);
+        figures.abandoned += u32::from(wait.abandoned_ms.is_some());
+        if let (Some(at_ms), Some(last)) = (wait.abandoned_ms, said.last().filter(|last| last.passes))
+            && last.taken_ms.is_some_and(|proven_ms| proven_ms + SLACK_MS < at_ms)
+        {
+            says(format!("given up {} ms after it was proven", at_ms - last.sent_ms));
+        }
         return;
     };
     figures.admitted += 1;

@@ -50,6 +50,8 @@ pub(crate) struct Life {
     pub(crate) fate: Fate,
     /// Its plan has been carried out.
     pub(crate) is_settled: bool,
+    /// It was terminated.
+    pub(crate) is_gone: bool,
     /// From when on all files of the release were there, and from when on not.
     pub(crate) truth: Vec<(u64, bool)>,
     pub(crate) heard: Vec<Heard>,
@@ -78,6 +80,7 @@ struct Machine {
     number: u32,
     plan: Plan,
     is_settled: bool,
+    is_gone: bool,
     truth: Vec<(u64, bool)>,
     replaced: u32,
     road: Option<Road>,
@@ -114,6 +117,7 @@ impl Machines {
         let life = |machine: &Machine| Life {
             fate: machine.plan.fate,
             is_settled: machine.is_settled,
+            is_gone: machine.is_gone,
             truth: machine.truth.clone(),
             heard: machine.road.as_ref().map(Road::heard).unwrap_or_default(),
             replaced: machine.replaced,
@@ -162,7 +166,8 @@ impl Shared {
         let plan = if number <= image.first { Plan::good() } else { Plan::of(image.seed, number, image.spread_ms) };
         let (road, agent, truth) = (None, None, Vec::new());
         let task = Some(tokio::spawn(live(Arc::clone(self), id.to_owned(), plan, number)));
-        let machine = Machine { number, plan, is_settled: false, truth, replaced: 0, road, agent, task };
+        let machine =
+            Machine { number, plan, is_settled: false, is_gone: false, truth, replaced: 0, road, agent, task };
         state.machines.insert(id.to_owned(), machine);
     }
 
@@ -189,6 +194,7 @@ impl Shared {
         self.is_now(id, false);
         self.with(id, |machine| {
             machine.agent = None;
+            machine.is_gone = true;
             if let Some(task) = machine.task.take() {
                 task.abort();
             }
