@@ -23,6 +23,8 @@ pub struct Figures {
     pub relapsed_ms: Vec<u64>,
     /// From the answer to the first passing report until the cloud took CONTINUE.
     pub latencies_ms: Vec<u64>,
+    /// The longest of them, and the calls that it took.
+    pub slowest: Option<(u64, String)>,
     /// Let in before any answer reached the agent: the controller was killed in between.
     pub unanswered: u32,
     /// How often the controller was killed at a random moment, and right after the cloud took a CONTINUE.
@@ -43,6 +45,7 @@ impl Figures {
         self.lies += other.lies;
         self.unanswered += other.unanswered;
         self.kills = (self.kills.0 + other.kills.0, self.kills.1 + other.kills.1);
+        self.slowest = self.slowest.max(other.slowest);
         self.relapsed_ms.extend(other.relapsed_ms);
         self.latencies_ms.extend(other.latencies_ms);
         for (action, (all, refused)) in other.calls {
@@ -88,6 +91,9 @@ impl fmt::Display for Figures {
             sorted.len(),
             self.unanswered
         )?;
+        if let Some((_, calls)) = &self.slowest {
+            writeln!(f, "    the longest: {calls}")?;
+        }
         let all = self.calls.values().map(|(all, _)| all).sum();
         write!(f, "  API calls per instance admitted: {:.2}", self.each(all))?;
         for (action, (all, refused)) in &self.calls {

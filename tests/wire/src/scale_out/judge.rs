@@ -11,7 +11,9 @@ use super::{figures::Figures, machines::Life, road::Heard};
 #[derive(Debug, Default)]
 struct Wait {
     began_ms: u64,
-    /// Every CONTINUE that the cloud took.
+    /// Every CONTINUE that came, and the error's code when it was refused.
+    asked: Vec<(u64, Option<&'static str>)>,
+    /// Every one that the cloud took.
     taken_ms: Vec<u64>,
     is_in_service: bool,
     abandoned_ms: Option<u64>,
@@ -30,10 +32,16 @@ pub(crate) fn judge(
     for (id, life) in lives {
         let waits = all.get(id).map(Vec::as_slice).unwrap_or_default();
         let mut says = |what: String| broken.push(format!("{id} ({:?}): {what}", life.fate));
-        for wait in waits {
+        for (before, wait) in waits.iter().enumerate() {
             // Whoever was there before is judged like all others, but is not counted.
             let counted = if wait.began_ms > began_ms { &mut figures } else { &mut Figures::default() };
+            let slowest = counted.slowest.clone();
             of_wait(wait, life, counted, &mut says);
+            if counted.slowest != slowest
+                && let Some((_, story)) = &mut counted.slowest
+            {
+                *story = format!("{id} ({:?}, waits before: {before}): {story}", life.fate);
+            }
         }
         let is_served = waits.last().is_some_and(|wait| wait.is_in_service);
         if life.fate.ends_ready() && known.contains(id) && !life.is_gone && !is_served {
@@ -89,9 +97,20 @@ fn of_wait(wait: &Wait, life: &Life, figures: &mut Figures, says: &mut impl FnMu
     let streak = said[..pass].iter().rposition(|heard| !heard.passes).map_or(0, |fail| fail + 1);
     figures.caught += u32::from(said[..streak].iter().any(|heard| heard.passes));
     match said[streak..=pass].iter().find_map(|heard| heard.taken_ms) {
-        Some(answered_ms) if answered_ms <= end_ms => figures.latencies_ms.push(end_ms - answered_ms),
+        Some(answered_ms) if answered_ms <= end_ms => {
+            figures.latencies_ms.push(end_ms - answered_ms);
+            figures.slowest = figures.slowest.take().max(Some((end_ms - answered_ms, story(wait, answered_ms))));
+        }
         _ => figures.unanswered += 1,
     }
+}
+
+/// What the cloud was asked for one that took long, by seconds since its passing report was answered.
+fn story(wait: &Wait, answered_ms: u64) -> String {
+    let asked = wait.asked.iter().map(|(at_ms, code)| {
+        format!("{:.1} s {}", at_ms.saturating_sub(answered_ms) as f64 / 1_000.0, code.unwrap_or("taken"))
+    });
+    format!("CONTINUE asked for after {}", asked.collect::<Vec<_>>().join(", "))
 }
 
 /// Why it must not have been let in at `end_ms`, on that passing report.
@@ -140,19 +159,15 @@ fn waits(events: &[Event]) -> BTreeMap<String, Vec<Wait>> {
                 let wait = all.get_mut(instance).and_then(|waits| waits.last_mut());
                 wait.into_iter().for_each(|wait| wait.abandoned_ms = Some(at_ms));
             }
-            What::Called { instances, .. } if is_continued(event) => {
-                let wait = all.get_mut(&instances.concat()).and_then(|waits| waits.last_mut());
-                wait.into_iter().for_each(|wait| wait.taken_ms.push(at_ms));
+            What::Called { instances, code, result: Some(result), .. } if result == "CONTINUE" => {
+                let Some(wait) = all.get_mut(&instances.concat()).and_then(|waits| waits.last_mut()) else { continue };
+                wait.asked.push((at_ms, *code));
+                wait.taken_ms.extend(code.is_none().then_some(at_ms));
             }
             _ => {}
         }
     }
     all
-}
-
-fn is_continued(event: &Event) -> bool {
-    matches!(&event.what, What::Called { action, result: Some(result), code: None, .. }
-        if action == "CompleteLifecycleAction" && result == "CONTINUE")
 }
 
 /// How often each call came, and how often with an error.
