@@ -166,7 +166,7 @@ impl ScaleOut {
         if broken.is_empty() {
             return Ok(figures);
         }
-        bail!("{}\n{}", broken.join("\n"), self.evidence(gate, &broken, folder).await)
+        bail!("{}\n{}", broken.join("\n"), self.evidence(gate, &broken, &events, folder).await)
     }
 
     fn is_settled(&self, cloud: &Server, machines: &Machines) -> bool {
@@ -193,15 +193,18 @@ impl ScaleOut {
         }
     }
 
-    /// For the first few of whom something is said: what the controller says of them, and the end of its log.
-    async fn evidence(&self, gate: &Gate, broken: &[String], folder: &Path) -> String {
+    /// For the first few of whom something is said: what the controller says of them, what the cloud saw, and the
+    /// end of the controller's log.
+    async fn evidence(&self, gate: &Gate, broken: &[String], events: &[Event], folder: &Path) -> String {
         let mut evidence = String::new();
         for id in broken.iter().filter_map(|line| line.split(' ').next()).filter(|id| id.starts_with("i-")).take(3) {
-            for words in [&["explain", id][..], &["events", "--instance", id]] {
-                if let Ok(said) = gate.cli(words).await {
-                    evidence += &format!("$ portcullis {}\n{}{}\n", words.join(" "), said.stdout, said.stderr);
-                }
+            for words in [&["explain", id][..], &["events", "--after", "0"]] {
+                let Ok(said) = gate.cli(words).await else { continue };
+                let about = said.stdout.lines().filter(|line| words[0] == "explain" || line.contains(id));
+                evidence += &format!("$ portcullis {}\n{}\n", words.join(" "), about.collect::<Vec<_>>().join("\n"));
             }
+            let about = events.iter().filter(|event| format!("{:?}", event.what).contains(id));
+            about.for_each(|event| evidence += &format!("{} {:?}\n", event.at_ms, event.what));
         }
         let log = std::fs::read_to_string(folder.join("controller.log")).unwrap_or_default();
         let lines: Vec<&str> = log.lines().collect();
