@@ -209,7 +209,8 @@ mod tests {
 
     fn snapshot(turn: u64, leads: bool) -> Arc<Snapshot> {
         let lease = leads.then_some((1, Timestamp(u64::MAX)));
-        Arc::new(Snapshot { turn, observed: Observed { lease, ..Observed::default() }, ..Snapshot::default() })
+        let observed = Arc::new(Observed { lease, ..Observed::default() });
+        Arc::new(Snapshot { turn, observed, ..Snapshot::default() })
     }
 
     #[tokio::test(flavor = "multi_thread")]
