@@ -92,7 +92,7 @@ fn is_continue(what: &What) -> bool {
 }
 
 /// Whatever is killed later is killed all the same.
-const CALL_PATIENCE: Duration = Duration::from_secs(3);
+const CALL_PATIENCE: Duration = Duration::from_secs(6);
 
 /// Up to `count` of them.
 pub(crate) fn some_of(ids: &BTreeSet<String>, count: usize, random: &mut Random) -> Vec<String> {
