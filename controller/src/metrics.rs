@@ -27,6 +27,8 @@ pub struct Metrics {
     pub turns: Counter,
     /// Decisions that were not what is decided from scratch: a bug of ours.
     pub decisions_mismatched: Counter,
+    /// How long these took.
+    pub turn_seconds: Counter<f64, AtomicU64>,
     /// Instances by group, verdict and reason.
     pub instances: Family<Ruled, Gauge>,
     /// When each group was last described, Unix seconds.
@@ -128,6 +130,7 @@ impl Metrics {
             of.register("turns", "Turns of the loop", metrics.turns.clone());
             let help = "Decisions that were not what is decided from scratch";
             of.register("decisions_mismatched", help, metrics.decisions_mismatched.clone());
+            of.register("turn_seconds", "Time that turns of the loop took", metrics.turn_seconds.clone());
             of.register("instances", "Instances by group, verdict and reason", metrics.instances.clone());
             of.register("described_timestamp_seconds", "When the group was last described", metrics.described.clone());
             of.register(
@@ -173,7 +176,7 @@ impl Metrics {
         metrics
     }
 
-    /// Shows a decision: one gauge for each group, verdict and reason.
+    /// Shows a decision: one gauge for each group, verdict and reason. Counted first: a label is text, and instances are many.
     pub(crate) fn show(&self, decision: &Decision) {
         let mut counts: BTreeMap<_, i64> = BTreeMap::new();
         for ruling in decision.rulings.values() {
