@@ -3,8 +3,8 @@
 //! Every instance of a gated group is a `Case`; a list of rules looks at it, and the first that answers wins. A rule is pure,
 //! and its `Opinion` holds the ruling, the actions it wishes for, and the moment at which it could change by time alone. What
 //! concerns more than one instance comes after: none is given up while launches keep failing for one cause (`breaker`), else one
-//! of a group at a time (`pacing`). Of those that serve, none is taken out of traffic while many fail for one cause (`freeze`), nor
-//! beyond what its group may lose (`withdraw`), and they are protected while new ones are not proven (`survivors`). Last come
+//! of a group at a time (`pacing`). Of those that serve, what drifted or came past the gate unproven (`failure`) is taken out of traffic, but
+//! none while many fail for one cause (`freeze`), nor beyond what its group may lose (`withdraw`), and they are protected while new ones are not proven (`survivors`). Last come
 //! attempts under way and backoff (`retry`), the lease, and the budget of calls (`budget`).
 //!
 //! The order of the rules is an argument: what is being withdrawn is so whatever its state (`withdrawn`), what can be held again
@@ -38,10 +38,12 @@ mod admitted;
 mod alerts;
 mod breaker;
 mod budget;
+mod bypass;
 mod case;
 mod complete;
 mod describe;
 mod drift;
+mod failure;
 #[cfg(test)]
 mod fixtures;
 mod freeze;
@@ -92,6 +94,7 @@ pub fn decide(observed: &Observed, policy: &Policy, now: Timestamp) -> Decision 
     let mut wishes = describe::due(observed, policy, now, &mut wakes);
     let breakers = breaker::veto(&mut opinions, observed, policy, now, &mut wishes, &mut wakes);
     pacing::one_each(&mut opinions, &breakers, observed, policy, now);
+    bypass::adopt(observed, policy, now, &mut wishes);
     let freezes = freeze::of_each(observed, policy, now, &mut wishes, &mut wakes);
     withdraw::within_limits(&mut opinions, &freezes, observed, policy, now, &mut wakes);
     let mut rulings = BTreeMap::new();

@@ -159,15 +159,15 @@ pub enum Reason {
         last: Box<Reason>,
     },
 
-    // --- drifted
-    /// It serves and has drifted; and something forbids to withdraw it.
+    // --- drifted, or bypassed the gate and not proven
+    /// It serves and fails; and something forbids to withdraw it.
     WithdrawalHeldBack {
         /// What.
         restraint: Restraint,
         /// What is wrong with it.
         because: String,
     },
-    /// It serves and has drifted; its withdrawal is not on record yet.
+    /// It serves and fails; its withdrawal is not on record yet.
     WithdrawalNotRecorded {
         /// What is wrong with it.
         because: String,
@@ -381,12 +381,12 @@ impl fmt::Display for Reason {
             Self::Refused { because, wanted } => write!(f, "the cloud refuses: {}; {wanted}", text::visible(because)),
             Self::DeadlinePassed { deadline, last } => write!(f, "not ready by {deadline}; {last}"),
             Self::WithdrawalHeldBack { restraint, because } => {
-                write!(f, "drifted, and not withdrawn: {restraint}; {because}")
+                write!(f, "it fails, and is not withdrawn: {restraint}; {because}")
             }
             Self::WithdrawalNotRecorded { because } => {
-                write!(f, "drifted; its withdrawal is being recorded; {because}")
+                write!(f, "it fails; its withdrawal is being recorded; {because}")
             }
-            Self::Withdrawing { because } => write!(f, "drifted; being taken out of traffic; {because}"),
+            Self::Withdrawing { because } => write!(f, "it fails; being taken out of traffic; {because}"),
             Self::Withdrawn { since, because } => write!(f, "out of traffic since {since}; {because}"),
             Self::Returning { since } => {
                 write!(f, "out of traffic since {since}; well again, and being brought back")

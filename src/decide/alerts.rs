@@ -6,7 +6,7 @@
 
 use alloc::collections::{BTreeMap, BTreeSet};
 
-use super::{Breaker, Freeze, Guard};
+use super::{Breaker, Freeze, Guard, case::Case};
 use crate::{
     alert::{Alert, AlertKey},
     instance::{GroupName, InstanceId, LifecycleState},
@@ -112,6 +112,13 @@ impl<'a> Scope<'a> {
 
     fn serving(&self) -> impl Iterator<Item = (&'a InstanceId, &'a Instance)> + use<'a> {
         self.members().filter(|(_, instance)| instance.state == LifecycleState::InService)
+    }
+
+    /// What the rules looked at.
+    fn case(&self, id: &'a InstanceId, instance: &'a Instance) -> Option<Case<'a>> {
+        let facts = self.group?.facts.as_ref()?;
+        let Self { policy, limits, observed, now, .. } = *self;
+        Some(Case { id, instance, facts, policy, limits, observed, now })
     }
 
     /// The word that the group does without the gate, while it is in effect.

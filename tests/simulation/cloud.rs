@@ -55,6 +55,10 @@ pub(crate) struct Machine {
     pub(crate) by_hand: bool,
     /// Whether it goes to the warm pool first.
     pub(crate) warm: bool,
+    /// Whether it came into service without ever waiting.
+    pub(crate) attached: bool,
+    /// Whether it served when the gate came.
+    pub(crate) before_the_gate: bool,
 }
 
 /// Who protected a machine from scale-in. The cloud keeps one bit, and does not say.
@@ -91,6 +95,8 @@ impl Machine {
             waits: 0,
             by_hand: false,
             warm: false,
+            attached: false,
+            before_the_gate: false,
         }
     }
 

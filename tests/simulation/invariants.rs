@@ -427,6 +427,7 @@ impl Invariants {
                 let stays = self.is_well(machine, now);
                 self.must(!stays, || format!("2: {id} is well again and was never brought back"));
             }
+            self.nobody_bypasses_for_ever(name, cloud, &controllers[leader], now);
             let longest = self.longest_wait(name, group.desired as u64);
             for (id, machine) in members() {
                 let since = machine.wait.as_ref().map_or(now, |wait| wait.began_at);

@@ -13,7 +13,7 @@ use portcullis::{
 };
 
 use crate::{
-    agent::Challenge,
+    agent::{Challenge, Kind},
     cloud::{Cloud, Group, IN_PLACE, Machine},
     controller::{Controller, policy},
     invariants::Invariants,
@@ -24,6 +24,7 @@ use crate::{
 pub(crate) use figures::Figures;
 
 mod balancer;
+mod bypass;
 mod control;
 mod figures;
 mod fleet;
@@ -53,6 +54,7 @@ enum Event {
     Reboots(InstanceId),
     ScaledIn(InstanceId),
     Drifts(GroupName, bool),
+    Attached(GroupName, Kind),
     Mends(InstanceId),
     Outage(u64),
     MovedByHand(InstanceId),
@@ -138,7 +140,8 @@ impl World {
         let observing = groups.iter().filter(|_| random.percent(12)).cloned().collect();
         let on_drift = groups.iter().map(|name| (name.clone(), random.one_of(&ON_DRIFT))).collect();
         let guards = [SurvivorsGuard::WhileImpaired, SurvivorsGuard::WhileImpaired, SurvivorsGuard::Always];
-        let policy = policy(&groups, &observing, random.one_of(&guards), &on_drift);
+        let mut policy = policy(&groups, &observing, random.one_of(&guards), &on_drift);
+        let bypass = bypass::bypass(seed, &mut policy);
         let controllers = (0..2).map(|_| Controller::new(policy.clone(), bug)).collect();
         let mut world = Self {
             now: 0,
@@ -164,6 +167,7 @@ impl World {
         };
         world.populate(&groups);
         world.plan();
+        bypass.into_iter().for_each(|bypass| world.plan_bypass(bypass));
         world
     }
 
@@ -250,7 +254,7 @@ impl World {
             let (at, whole) = (self.random.between(30_000, 90_000), self.random.percent(25));
             self.after(at, Event::Promoted(name.clone(), 5));
             self.after(at, Event::Drifts(name, whole));
-            self.busy_until = CHAOS + 180_000;
+            self.busy_until = self.busy_until.max(CHAOS + 180_000);
         }
     }
 
@@ -345,6 +349,7 @@ impl World {
             Event::ScaledIn(id) => self.terminates(&id),
             Event::Drifts(group, whole) => self.drifts(&group, whole),
             Event::Mends(id) => self.mends(&id),
+            Event::Attached(group, kind) => self.attaches(&group, kind, false),
             Event::Outage(until) => self.outage_until = until,
             Event::MovedByHand(id) => self.moved_by_hand(&id),
             Event::StandsBy(id) => self.stands_by(&id),

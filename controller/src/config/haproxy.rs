@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use portcullis::instance::GroupName;
+use portcullis::{instance::GroupName, policy::OnDrift};
 
 use super::{
     ConfigError, Length, refused,
@@ -143,6 +143,7 @@ fn nothing_of_launches(name: &GroupName, group: &Group) -> Result<(), ConfigErro
         ("breaker_retry_after", group.breaker_retry_after.is_some()),
         ("survivors_guard", group.survivors_guard.is_some()),
         ("on_drift", matches!(group.on_drift, Drift::Replace)),
+        ("on_bypass", matches!(group.on_bypass, OnDrift::Replace)),
     ];
     match keys.into_iter().find(|(_, is_written)| *is_written) {
         Some((key, _)) => {

@@ -215,6 +215,9 @@ pub struct Group {
     /// See [`GroupPolicy::on_drift`].
     #[serde(default)]
     pub on_drift: Drift,
+    /// See [`GroupPolicy::on_bypass`].
+    #[serde(default)]
+    pub on_bypass: OnDrift,
     /// See [`GroupPolicy::unavailable_max_percent`].
     pub unavailable_max_percent: Option<u32>,
     /// See [`GroupPolicy::withdraw_after`].
@@ -282,6 +285,7 @@ impl Group {
             Drift::Standby => OnDrift::Standby,
             Drift::Replace => OnDrift::Replace,
         };
+        policy.on_bypass = self.on_bypass;
         policy.unavailable_max_percent = self.unavailable_max_percent.unwrap_or(policy.unavailable_max_percent);
         set(&mut policy.withdraw_after, self.withdraw_after);
         set(&mut policy.return_after, self.return_after);

@@ -302,6 +302,7 @@ impl World {
         }
         self.invariants.withdrawn(departure, &self.cloud, &self.store, now);
         self.figures.withdrawn += 1;
+        self.figures.bypassed += u64::from(is_for_a_bypass(self.store.get(&Key::Withdrawal(id.clone()))));
         match departure.way {
             Way::Standby => drop(self.enters_standby(id, false)),
             Way::Replace => self.terminates(id),
@@ -339,4 +340,8 @@ impl World {
         }
         Answer::Accepted
     }
+}
+
+fn is_for_a_bypass(record: Option<&(u64, Record)>) -> bool {
+    matches!(record, Some((_, Record::Withdrawal(record))) if record.bypassed)
 }

@@ -367,6 +367,44 @@ async fn many_that_drift_alike_stay_until_an_operator_decides() -> Result<()> {
     Ok(())
 }
 
+const ON_BYPASS: Setup = Setup {
+    admission_deadline: Duration::from_secs(12),
+    group: "on_bypass = \"standby\"\nwithdraw_after = \"2s\"\nreturn_after = \"3s\"\n",
+    limits: "describe_every = \"1s\"\nlisten_min = \"1s\"\n",
+    mode: "enforce",
+    aws: String::new(),
+    balancers: Vec::new(),
+};
+
+/// Somebody completes the hook by hand, for one whose deploy halted: it serves, and is told; not proven in the time that it would have
+/// had at the gate, it is taken out of traffic, and comes back when its deploy is done.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_came_past_the_gate_proves_itself_or_leaves() -> Result<()> {
+    let mut world = World::set_up("bypass", ON_BYPASS, vec![]).await?;
+    world.until_serving(2).await?;
+    let broken = world.launch_halted().await?;
+    world.gate.until_explained(&broken, "missing", PATIENCE).await?;
+    let (group, hook, instance) = (GROUP.into(), scene::hook().name, Some(broken.clone()));
+    let action = LifecycleAction { group, hook, instance, token: None };
+    world.cloud.lock().complete_lifecycle_action(&action, ActionResult::Continue)?;
+    world.until_serving(3).await?;
+    world.gate.until_explained(&broken, "in service without having passed the gate", PATIENCE).await?;
+    assert!(world.called("EnterStandby").is_empty(), "it has its time");
+    world.scene.until("it stands by", PATIENCE, |views| standing_by(views, &broken).then_some(())).await?;
+    let explained = world.gate.until_explained(&broken, "out of traffic", PATIENCE).await?;
+    assert!(explained.contains("without having passed the gate") && explained.contains("missing"), "{explained}");
+    world.gate.kill().await?;
+    world.gate.restart().await?;
+    world.scene.fleet.finish_deploy(&broken)?;
+    world.until_serving(3).await?;
+    world.gate.until_explained(&broken, "in service without having passed the gate", PATIENCE).await?;
+    assert_eq!(world.called("EnterStandby"), std::slice::from_ref(&broken));
+    assert_eq!(world.called("ExitStandby"), std::slice::from_ref(&broken));
+    let events = world.gate.cli(&["events"]).await?.done()?.stdout;
+    assert!(events.contains("never passed the gate, and let be") && events.contains("is withdrawn"), "{events}");
+    Ok(())
+}
+
 /// A hook that is not there, a release that is not promoted: said, not guessed.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_release_nothing_is_admitted() -> Result<()> {
