@@ -10,7 +10,7 @@
 //! The order of the rules is an argument: what is being withdrawn is so whatever its state (`withdrawn`), what can be held again
 //! comes next (`in_place`), what cannot be completed comes first of what waits (`no_hook`, `waits`), then what was done already
 //! and cannot be undone (`admitted`, `rejected`) and what an operator says (`operator`), then what proof allows (`admit`), then
-//! what its absence demands (`give_up`, `hold`). `hold` takes every waiting instance that is left, so none is without a reason.
+//! what its absence demands (`give_up`, `outdated`, `hold`). `hold` takes every waiting instance that is left, so none is without a reason.
 
 use alloc::{
     collections::{BTreeMap, BTreeSet},
@@ -54,6 +54,7 @@ mod in_place;
 mod no_hook;
 mod operator;
 mod opinion;
+mod outdated;
 mod pacing;
 pub mod promotion;
 mod proof;
@@ -118,7 +119,7 @@ pub fn decide(observed: &Observed, policy: &Policy, now: Timestamp) -> Decision 
 type Rule = fn(&Case<'_>) -> Option<Opinion>;
 
 /// The first that answers wins.
-const RULES: [Rule; 11] = [
+const RULES: [Rule; 12] = [
     withdrawn::rule,
     in_place::rule,
     serving::rule,
@@ -129,6 +130,7 @@ const RULES: [Rule; 11] = [
     rejected::rule,
     admit::rule,
     give_up::rule,
+    outdated::rule,
     hold::rule,
 ];
 

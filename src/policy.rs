@@ -76,6 +76,9 @@ pub struct GroupPolicy {
     pub admission_deadline: Duration,
     /// At most one instance is abandoned per this time. Default 5 min: a relaunch loop stays slow enough to be looked at.
     pub abandon_interval_min: Duration,
+    /// Whether a waiting instance that fails is given up, in its turn, once its group launches from another template. Default true: the
+    /// fix is not in it, and a held one may take up the last place in the group. False: it is waited for until its deadline.
+    pub abandon_outdated: bool,
     /// So many launches that fail for one cause within `breaker_window` stop the group from replacing what fails. Default 3:
     /// two may be chance.
     pub breaker_failures: usize,
@@ -150,6 +153,7 @@ impl Default for GroupPolicy {
             stall_after: Duration::from_secs(10 * 60),
             silent_after: Duration::from_secs(5 * 60),
             promotion_needs: None,
+            abandon_outdated: true,
             breaker_failures: 3,
             breaker_window: Duration::from_secs(30 * 60),
             breaker_retry_after: Duration::from_secs(30 * 60),

@@ -208,6 +208,9 @@ pub struct RejectionRecord {
     /// Whose word it was, where it was an operator's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warrant: Option<Warrant>,
+    /// What its group launched from by then, where it is that the instance was launched from something else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outdated: Option<String>,
 }
 
 /// Whose word it was, and why: for the audit, and for whoever asks at night.

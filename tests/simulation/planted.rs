@@ -132,6 +132,10 @@ pub(crate) enum Bug {
     BypassAtOnce,
     /// `bypass`: whoever was there before the gate came past it.
     AdoptionForgotten,
+    /// `outdated`: whatever it was launched from.
+    OutdatedIsAny,
+    /// `outdated`: without the time that a launch takes.
+    OutdatedAtOnce,
 }
 
 impl Bug {
@@ -188,6 +192,8 @@ impl Bug {
         Self::BypassIgnored,
         Self::BypassAtOnce,
         Self::AdoptionForgotten,
+        Self::OutdatedIsAny,
+        Self::OutdatedAtOnce,
     ];
 
     /// With which seed the search begins: the one that found it lately, for those that few find. It saves time, and nothing else:
@@ -229,7 +235,7 @@ impl Bug {
 
     /// What is decided in place of what would have been.
     pub(crate) fn decide(self, observed: &Observed, policy: &Policy, now: Timestamp) -> Decision {
-        let (mut known, mut policy) = (observed.clone(), policy.clone());
+        let (mut known, mut policy, unbent) = (observed.clone(), policy.clone(), policy);
         self.bend_policy(&mut policy);
         self.bend_knowledge(&mut known, now);
         let mut decision = decide(&known, &policy, now);
@@ -241,6 +247,13 @@ impl Bug {
                 let known: BTreeSet<_> = decision.actions.iter().map(Action::key).collect();
                 let more = bent.into_iter().filter(|action| is_withdrawal(action) && !known.contains(&action.key()));
                 decision.actions.extend(more);
+            }
+            // All else that waits so long waits on.
+            Self::OutdatedAtOnce => {
+                let bent = decision.actions.into_iter().filter(is_of_an_outdated);
+                let bent: Vec<_> = bent.collect();
+                decision = decide(observed, unbent, now);
+                decision.actions.extend(bent);
             }
             Self::EndUntold => {
                 decision.actions.retain(|action| !matches!(action, Action::Tell { told: Told::IsOver, .. }));
@@ -273,6 +286,7 @@ impl Bug {
                 Self::AbandonUnpaced => group.abandon_interval_min = Duration::ZERO,
                 Self::WithdrawNoBudget => group.unavailable_max_percent = 100,
                 Self::CommonCauseIgnored => group.common_cause_min = usize::MAX,
+                Self::OutdatedAtOnce => group.stall_after = Duration::ZERO,
                 Self::BypassIgnored => group.on_bypass = OnDrift::Observe,
                 Self::ReturnsNobody => group.return_after = Duration::MAX,
                 _ => {}
@@ -304,6 +318,7 @@ impl Bug {
             Self::ActWithoutLease => known.lease = Some((0, Timestamp(u64::MAX))),
             Self::ReturnsWhatOthersWithdrew => adopt_all(known),
             Self::AdoptionForgotten => forget_adopted(known),
+            Self::OutdatedIsAny => see_another_template(known, now),
             Self::WithdrawBelowFloor => see_twice(known, now),
             _ => {}
         }
@@ -394,6 +409,10 @@ impl Bug {
 /// All that such a bug changes: the rest of what it knows is true.
 fn is_withdrawal(action: &Action) -> bool {
     matches!(action, Action::Withdraw(_) | Action::Record { key: Key::Withdrawal(_), .. })
+}
+
+fn is_of_an_outdated(action: &Action) -> bool {
+    matches!(action, Action::Record { record: Record::Rejection(record), .. } if record.outdated.is_some())
 }
 
 fn failure() -> Cause {

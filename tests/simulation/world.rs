@@ -29,6 +29,7 @@ mod control;
 mod figures;
 mod fleet;
 mod scaling;
+mod template;
 
 /// When chaos ends and healing begins.
 pub(crate) const CHAOS: u64 = 150_000;
@@ -55,6 +56,7 @@ enum Event {
     ScaledIn(InstanceId),
     Drifts(GroupName, bool),
     Attached(GroupName, Kind),
+    NewTemplate(GroupName),
     Mends(InstanceId),
     Outage(u64),
     MovedByHand(InstanceId),
@@ -167,6 +169,7 @@ impl World {
         };
         world.populate(&groups);
         world.plan();
+        world.plan_templates(seed);
         bypass.into_iter().for_each(|bypass| world.plan_bypass(bypass));
         world
     }
@@ -214,7 +217,8 @@ impl World {
             let in_place = name.as_str() == IN_PLACE;
             let (other_hook, hopeless) = (other_hook && !in_place, hopeless && !in_place);
             let takes_waiting_first = self.random.percent(50);
-            let group = Group { desired, other_hook, hopeless, usually: desired, takes_waiting_first, in_place };
+            let (usually, template) = (desired, 1);
+            let group = Group { desired, other_hook, hopeless, usually, takes_waiting_first, in_place, template };
             self.cloud.groups.insert(name.clone(), group);
             if in_place {
                 self.plan_restarts(name);
@@ -349,6 +353,7 @@ impl World {
             Event::ScaledIn(id) => self.terminates(&id),
             Event::Drifts(group, whole) => self.drifts(&group, whole),
             Event::Mends(id) => self.mends(&id),
+            Event::NewTemplate(group) => self.new_template(&group),
             Event::Attached(group, kind) => self.attaches(&group, kind, false),
             Event::Outage(until) => self.outage_until = until,
             Event::MovedByHand(id) => self.moved_by_hand(&id),

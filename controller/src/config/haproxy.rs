@@ -138,6 +138,7 @@ fn nothing_of_launches(name: &GroupName, group: &Group) -> Result<(), ConfigErro
     let keys = [
         ("hook", group.hook.is_some()),
         ("abandon_interval_min", group.abandon_interval_min.is_some()),
+        ("abandon_outdated", group.abandon_outdated.is_some()),
         ("breaker_failures", group.breaker_failures.is_some()),
         ("breaker_window", group.breaker_window.is_some()),
         ("breaker_retry_after", group.breaker_retry_after.is_some()),

@@ -149,6 +149,7 @@ fn what_is_done_about_drift() {
     assert_eq!((group.on_drift, group.ready_min(10), group.unavailable_max(10)), (OnDrift::Replace, 8, 2));
     assert_eq!((group.withdraw_after, group.return_after), (Duration::from_secs(1), Duration::from_secs(2)));
     assert_eq!((of("").on_bypass, of("on_bypass = \"standby\"").on_bypass), (OnDrift::Observe, OnDrift::Standby));
+    assert!(of("").abandon_outdated && !of("abandon_outdated = false").abandon_outdated);
     let group = of("common_cause_min = 3\ncommon_cause_percent = 30\ncommon_cause_window = \"1m\"");
     assert_eq!((group.common_cause_min, group.common_cause_percent), (3, 30));
     assert_eq!(group.common_cause_window, Duration::from_secs(60));

@@ -206,6 +206,8 @@ pub struct Group {
     pub stall_after: Option<Length>,
     /// See [`GroupPolicy::silent_after`].
     pub silent_after: Option<Length>,
+    /// See [`GroupPolicy::abandon_outdated`].
+    pub abandon_outdated: Option<bool>,
     /// See [`GroupPolicy::breaker_failures`].
     pub breaker_failures: Option<usize>,
     /// See [`GroupPolicy::breaker_window`].
@@ -273,6 +275,7 @@ impl Group {
         }
         set(&mut policy.admission_deadline, self.admission_deadline);
         set(&mut policy.abandon_interval_min, self.abandon_interval_min);
+        policy.abandon_outdated = self.abandon_outdated.unwrap_or(policy.abandon_outdated);
         policy.breaker_failures = self.breaker_failures.unwrap_or(policy.breaker_failures);
         set(&mut policy.stall_after, self.stall_after);
         set(&mut policy.silent_after, self.silent_after);

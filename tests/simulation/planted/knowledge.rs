@@ -16,6 +16,13 @@ pub(super) fn see_twice(known: &mut Observed, now: Timestamp) {
     }
 }
 
+pub(super) fn see_another_template(known: &mut Observed, now: Timestamp) {
+    for group in known.groups.values_mut() {
+        group.template_since = Some(now);
+        group.facts.iter_mut().for_each(|facts| facts.launch_template = Some("another".into()));
+    }
+}
+
 pub(super) fn forget_adopted(known: &mut Observed) {
     for (_, record) in known.records.values_mut() {
         if let Record::Adoption(adoption) = record {

@@ -8,7 +8,10 @@ use std::{
 };
 
 use anyhow::Result;
-use portcullis_cloud::{ActionResult, Event, Fault, InstanceView, LifecycleAction, PutLifecycleHook, Server, What};
+use portcullis_cloud::{
+    ActionResult, Event, Fault, InstanceView, LaunchTemplate, LifecycleAction, PutLifecycleHook, Server,
+    UpdateAutoScalingGroup, What,
+};
 use portcullis_drill::{
     fleet::Image,
     gate::{Gate, Release, Setup},
@@ -402,6 +405,34 @@ async fn one_that_came_past_the_gate_proves_itself_or_leaves() -> Result<()> {
     assert_eq!(world.called("ExitStandby"), std::slice::from_ref(&broken));
     let events = world.gate.cli(&["events"]).await?.done()?.stdout;
     assert!(events.contains("never passed the gate, and let be") && events.contains("is withdrawn"), "{events}");
+    Ok(())
+}
+
+/// A fix that needs a new image: the held one of the old launch template makes room long before its deadline, and not at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_held_one_of_an_old_template_makes_room_for_the_fix() -> Result<()> {
+    let setup = Setup {
+        group: "stall_after = \"5s\"\n",
+        limits: "describe_every = \"1s\"\nlisten_min = \"1s\"\n",
+        ..Setup::default()
+    };
+    let world = World::set_up("outdated", setup, vec![]).await?;
+    let proven = world.until_serving(2).await?;
+    let broken = world.launch_halted().await?;
+    world.gate.until_explained(&broken, "missing", PATIENCE).await?;
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    assert!(world.completions("ABANDON").is_empty(), "its deadline is far, and nothing would be better");
+    world.scene.fleet.deploys(Deploy::Whole);
+    let template = LaunchTemplate { name: Some("shop".into()), version: Some("2".into()), ..LaunchTemplate::default() };
+    world.cloud.lock().update_auto_scaling_group(
+        GROUP,
+        &UpdateAutoScalingGroup { launch_template: Some(template), ..UpdateAutoScalingGroup::default() },
+    )?;
+    let all = world.until_serving(3).await?;
+    assert!(all.is_superset(&proven) && !all.contains(&broken));
+    assert_eq!(world.completions("ABANDON").into_keys().collect::<Vec<_>>(), std::slice::from_ref(&broken));
+    let events = world.gate.cli(&["events"]).await?.done()?.stdout;
+    assert!(events.contains("its group launches from"), "{events}");
     Ok(())
 }
 
