@@ -250,9 +250,11 @@ impl Bug {
             }
             // All else that waits so long waits on.
             Self::OutdatedAtOnce => {
-                let bent = decision.actions.into_iter().filter(is_of_an_outdated);
-                let bent: Vec<_> = bent.collect();
+                let bent = decision.actions;
                 decision = decide(observed, unbent, now);
+                let known: BTreeSet<_> = decision.actions.iter().map(Action::key).collect();
+                let bent =
+                    bent.into_iter().filter(|action| is_of_an_outdated(action) && !known.contains(&action.key()));
                 decision.actions.extend(bent);
             }
             Self::EndUntold => {
