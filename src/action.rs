@@ -182,6 +182,7 @@ impl AttemptKey {
                 | Key::Protection(_)
                 | Key::Alert(_)
                 | Key::Detach(_)
+                | Key::Adoption(_)
                 | Key::Freeze(_),
             )
             | Self::Describe(_)

@@ -3,14 +3,14 @@
 //! Every instance of a gated group is a `Case`; a list of rules looks at it, and the first that answers wins. A rule is pure,
 //! and its `Opinion` holds the ruling, the actions it wishes for, and the moment at which it could change by time alone. What
 //! concerns more than one instance comes after: none is given up while launches keep failing for one cause (`breaker`), else one
-//! of a group at a time (`pacing`). Of those that serve, none is taken out of traffic while many fail for one cause (`freeze`), nor
-//! beyond what its group may lose (`withdraw`), and they are protected while new ones are not proven (`survivors`). Last come
+//! of a group at a time (`pacing`). Of those that serve, what drifted or came past the gate unproven (`failure`) is taken out of traffic, but
+//! none while many fail for one cause (`freeze`), nor beyond what its group may lose (`withdraw`), and they are protected while new ones are not proven (`survivors`). Last come
 //! attempts under way and backoff (`retry`), the lease, and the budget of calls (`budget`).
 //!
 //! The order of the rules is an argument: what is being withdrawn is so whatever its state (`withdrawn`), what can be held again
 //! comes next (`in_place`), what cannot be completed comes first of what waits (`no_hook`, `waits`), then what was done already
 //! and cannot be undone (`admitted`, `rejected`) and what an operator says (`operator`), then what proof allows (`admit`), then
-//! what its absence demands (`give_up`, `hold`). `hold` takes every waiting instance that is left, so none is without a reason.
+//! what its absence demands (`give_up`, `outdated`, `hold`). `hold` takes every waiting instance that is left, so none is without a reason.
 
 use alloc::{
     collections::{BTreeMap, BTreeSet},
@@ -41,10 +41,12 @@ mod admitted;
 mod alerts;
 mod breaker;
 mod budget;
+mod bypass;
 mod case;
 mod complete;
 mod describe;
 mod drift;
+mod failure;
 #[cfg(test)]
 mod fixtures;
 mod freeze;
@@ -58,6 +60,7 @@ mod memo;
 mod no_hook;
 mod operator;
 mod opinion;
+mod outdated;
 mod pacing;
 pub mod promotion;
 mod proof;
@@ -127,7 +130,7 @@ fn whole(groups: &BTreeMap<GroupName, OfGroup>, observed: &Observed, policy: &Po
 type Rule = fn(&Case<'_>) -> Option<Opinion>;
 
 /// The first that answers wins.
-const RULES: [Rule; 11] = [
+const RULES: [Rule; 12] = [
     withdrawn::rule,
     in_place::rule,
     serving::rule,
@@ -138,6 +141,7 @@ const RULES: [Rule; 11] = [
     rejected::rule,
     admit::rule,
     give_up::rule,
+    outdated::rule,
     hold::rule,
 ];
 

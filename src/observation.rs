@@ -128,6 +128,9 @@ pub struct GroupFacts {
     /// Why the cloud's last attempts at launching failed, in its words, newest first; asked for only while too few serve.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub activities: Vec<String>,
+    /// What it launches from now, said as it is of its instances; none where that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub launch_template: Option<String>,
     /// How its instances are held.
     #[serde(default)]
     pub custody: Custody,

@@ -62,6 +62,8 @@ pub struct Group {
     pub short_since: Option<Timestamp>,
     /// Since when a part of it cannot be seen, likewise.
     pub unseen_since: Option<Timestamp>,
+    /// When it was first seen to launch from what it launches from now.
+    pub template_since: Option<Timestamp>,
 }
 
 /// An instance as last described, with what its agent said.

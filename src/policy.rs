@@ -27,7 +27,7 @@ impl core::fmt::Display for Mode {
     }
 }
 
-/// What a group does with a serving instance that is no longer as its release wants it.
+/// What a group does with a serving instance that is not as its release wants it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OnDrift {
@@ -76,6 +76,9 @@ pub struct GroupPolicy {
     pub admission_deadline: Duration,
     /// At most one instance is abandoned per this time. Default 5 min: a relaunch loop stays slow enough to be looked at.
     pub abandon_interval_min: Duration,
+    /// Whether a waiting instance that fails is given up, in its turn, once its group launches from another template. Default true: the
+    /// fix is not in it, and a held one may take up the last place in the group. False: it is waited for until its deadline.
+    pub abandon_outdated: bool,
     /// So many launches that fail for one cause within `breaker_window` stop the group from replacing what fails. Default 3:
     /// two may be chance.
     pub breaker_failures: usize,
@@ -89,6 +92,11 @@ pub struct GroupPolicy {
     /// What is done about drift. Default `observe`: much of it is meant, and a fleet should first be watched for a while. In a group
     /// that only observes, nothing is done whatever this says.
     pub on_drift: OnDrift,
+    /// What is done about an instance that came into service past the gate (attached, back from standby, let in by the hook's default
+    /// result) and is not proven `admission_deadline` later, be it that it fails, cannot tell, or says nothing. Default `observe`: the
+    /// first thing to mend is the way past the gate, and whoever put it into service may know why. See [`OnDrift`]; who served
+    /// before there was this policy is let be.
+    pub on_bypass: OnDrift,
     /// So much of what is wanted may not serve, whatever the reason, when one is withdrawn; in percent. Default 10: the others carry
     /// that.
     pub unavailable_max_percent: u32,
@@ -128,9 +136,10 @@ impl GroupPolicy {
         usize::try_from(unavailable).unwrap_or(usize::MAX).max(1)
     }
 
-    /// Whether drift may take an instance out of traffic.
+    /// Whether anything may take an instance out of traffic.
     pub fn withdraws(&self) -> bool {
-        self.mode == Mode::Enforce && self.on_drift != OnDrift::Observe
+        let observes = self.on_drift == OnDrift::Observe && self.on_bypass == OnDrift::Observe;
+        self.mode == Mode::Enforce && !observes
     }
 }
 
@@ -144,10 +153,12 @@ impl Default for GroupPolicy {
             stall_after: Duration::from_secs(10 * 60),
             silent_after: Duration::from_secs(5 * 60),
             promotion_needs: None,
+            abandon_outdated: true,
             breaker_failures: 3,
             breaker_window: Duration::from_secs(30 * 60),
             breaker_retry_after: Duration::from_secs(30 * 60),
             on_drift: OnDrift::Observe,
+            on_bypass: OnDrift::Observe,
             unavailable_max_percent: 10,
             withdraw_after: Duration::from_secs(60),
             return_after: Duration::from_secs(60),
@@ -231,13 +242,15 @@ mod tests {
 
     #[test]
     fn only_what_enforces_withdraws() {
-        for (mode, on_drift, withdraws) in [
-            (Mode::Enforce, OnDrift::Observe, false),
-            (Mode::Enforce, OnDrift::Standby, true),
-            (Mode::Enforce, OnDrift::Replace, true),
-            (Mode::Observe, OnDrift::Replace, false),
+        for (mode, on_drift, on_bypass, withdraws) in [
+            (Mode::Enforce, OnDrift::Observe, OnDrift::Observe, false),
+            (Mode::Enforce, OnDrift::Standby, OnDrift::Observe, true),
+            (Mode::Enforce, OnDrift::Replace, OnDrift::Observe, true),
+            (Mode::Enforce, OnDrift::Observe, OnDrift::Standby, true),
+            (Mode::Observe, OnDrift::Replace, OnDrift::Replace, false),
         ] {
-            assert_eq!(GroupPolicy { mode, on_drift, ..GroupPolicy::default() }.withdraws(), withdraws);
+            let policy = GroupPolicy { mode, on_drift, on_bypass, ..GroupPolicy::default() };
+            assert_eq!(policy.withdraws(), withdraws);
         }
     }
 

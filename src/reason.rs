@@ -159,15 +159,23 @@ pub enum Reason {
         last: Box<Reason>,
     },
 
-    // --- drifted
-    /// It serves and has drifted; and something forbids to withdraw it.
+    /// It fails, was launched from another template than its group launches from now, and makes room for one of that.
+    Outdated {
+        /// What its group launches from.
+        present: String,
+        /// Why it is held.
+        last: Box<Reason>,
+    },
+
+    // --- drifted, or bypassed the gate and not proven
+    /// It serves and fails; and something forbids to withdraw it.
     WithdrawalHeldBack {
         /// What.
         restraint: Restraint,
         /// What is wrong with it.
         because: String,
     },
-    /// It serves and has drifted; its withdrawal is not on record yet.
+    /// It serves and fails; its withdrawal is not on record yet.
     WithdrawalNotRecorded {
         /// What is wrong with it.
         because: String,
@@ -276,6 +284,7 @@ impl Reason {
             Self::RejectionNotRecorded { .. } => "rejection_not_recorded",
             Self::Refused { .. } => "refused",
             Self::DeadlinePassed { .. } => "deadline_passed",
+            Self::Outdated { .. } => "outdated",
             Self::WithdrawalHeldBack { .. } => "withdrawal_held_back",
             Self::WithdrawalNotRecorded { .. } => "withdrawal_not_recorded",
             Self::Withdrawing { .. } => "withdrawing",
@@ -297,6 +306,8 @@ impl Reason {
             | Self::RejectionNotRecorded { last }
             | Self::DeadlinePassed { last, .. } => last.causes(),
             Self::Refused { wanted, .. } => wanted.causes(),
+            // It says nothing of what is launched now.
+            Self::Outdated { .. } => vec![],
             other => vec![other.code().into()],
         }
     }
@@ -310,6 +321,7 @@ impl Reason {
             Self::AbandonPaced { last, .. }
             | Self::BreakerOpen { last, .. }
             | Self::RejectionNotRecorded { last }
+            | Self::Outdated { last, .. }
             | Self::DeadlinePassed { last, .. } => last.told(),
             Self::Refused { wanted, .. } => wanted.told(),
             other => other.causes(),
@@ -370,28 +382,43 @@ impl fmt::Display for Reason {
                 write!(f, ", so that nothing can be done for it; it is held by: {}", text::visible(&others.join(", ")))
             }
             Self::Listening { until } => write!(f, "past its deadline; agents are listened to until {until} first"),
-            Self::AbandonPaced { until, last } => write!(f, "past its deadline; abandoned not before {until}; {last}"),
+            Self::AbandonPaced { until, last } => write!(f, "{}abandoned not before {until}; {last}", due(last)),
             Self::BreakerOpen { cause, until, last } => {
-                write!(f, "past its deadline; kept for a look, since launches of its group keep failing ({cause}); ")?;
+                write!(f, "{}kept for a look, since launches of its group keep failing ({cause}); ", due(last))?;
                 write!(f, "the next is replaced at {until}; {last}")
             }
             Self::RejectionNotRecorded { last } => {
-                write!(f, "past its deadline; its rejection is being recorded; {last}")
+                write!(f, "{}its rejection is being recorded; {last}", due(last))
             }
             Self::Refused { because, wanted } => write!(f, "the cloud refuses: {}; {wanted}", text::visible(because)),
             Self::DeadlinePassed { deadline, last } => write!(f, "not ready by {deadline}; {last}"),
+            Self::Outdated { present, last } => {
+                write!(
+                    f,
+                    "its group launches from `{}` by now, and not from what it came from; {last}",
+                    text::visible(present)
+                )
+            }
             Self::WithdrawalHeldBack { restraint, because } => {
-                write!(f, "drifted, and not withdrawn: {restraint}; {because}")
+                write!(f, "it fails, and is not withdrawn: {restraint}; {because}")
             }
             Self::WithdrawalNotRecorded { because } => {
-                write!(f, "drifted; its withdrawal is being recorded; {because}")
+                write!(f, "it fails; its withdrawal is being recorded; {because}")
             }
-            Self::Withdrawing { because } => write!(f, "drifted; being taken out of traffic; {because}"),
+            Self::Withdrawing { because } => write!(f, "it fails; being taken out of traffic; {because}"),
             Self::Withdrawn { since, because } => write!(f, "out of traffic since {since}; {because}"),
             Self::Returning { since } => {
                 write!(f, "out of traffic since {since}; well again, and being brought back")
             }
         }
+    }
+}
+
+/// Only what gives way to a newer template is given up before its deadline.
+const fn due(last: &Reason) -> &'static str {
+    match last {
+        Reason::Outdated { .. } => "",
+        _ => "past its deadline; ",
     }
 }
 

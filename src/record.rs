@@ -19,7 +19,7 @@ use crate::{
 /// Where a record is kept. Written as a path: `group/NAME`, `pause/NAME`, `detach/NAME`, `breaker/NAME`, `protection/NAME`,
 /// `alert/CODE/NAME`,
 /// `wait/ID`, `admission/ID`, `rejection/ID`,
-/// `dispute/ID`, `override/ID`, `trial/ID`, `freeze/NAME`, `withdrawal/ID`.
+/// `dispute/ID`, `override/ID`, `trial/ID`, `freeze/NAME`, `withdrawal/ID`, `adoption/NAME`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Key {
@@ -51,6 +51,8 @@ pub enum Key {
     Trial(InstanceId),
     /// Whether an operator wants to do without the gate.
     Detach(GroupName),
+    /// Who of a group never passed the gate and is let be.
+    Adoption(GroupName),
 }
 
 impl Key {
@@ -71,6 +73,7 @@ impl Key {
             Self::Withdrawal(id) => ("withdrawal/", &id.0),
             Self::Trial(id) => ("trial/", &id.0),
             Self::Detach(name) => ("detach/", &name.0),
+            Self::Adoption(name) => ("adoption/", &name.0),
         };
         [family, name].concat()
     }
@@ -96,6 +99,7 @@ impl Key {
             "withdrawal" => Some(Self::Withdrawal(name.into())),
             "trial" => Some(Self::Trial(name.into())),
             "detach" => Some(Self::Detach(name.into())),
+            "adoption" => Some(Self::Adoption(name.into())),
             _ => None,
         }
     }
@@ -139,6 +143,8 @@ pub enum Record {
     Trial(TrialRecord),
     /// Under [`Key::Detach`].
     Detach(DetachRecord),
+    /// Under [`Key::Adoption`].
+    Adoption(AdoptionRecord),
 }
 
 /// What a group accepts: written by operators' promotions.
@@ -202,6 +208,9 @@ pub struct RejectionRecord {
     /// Whose word it was, where it was an operator's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warrant: Option<Warrant>,
+    /// What its group launched from by then, where it is that the instance was launched from something else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outdated: Option<String>,
 }
 
 /// Whose word it was, and why: for the audit, and for whoever asks at night.
@@ -336,6 +345,9 @@ pub struct WithdrawalRecord {
     /// Whether somebody else brought it back, or put it in standby again: for the same causes it is let be.
     #[serde(default)]
     pub by_hand: bool,
+    /// Whether it came past the gate and was never proven: then silence counts.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub bypassed: bool,
 }
 
 /// How an instance is taken out of traffic.
@@ -365,6 +377,14 @@ pub enum Stage {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ProtectionRecord {
     /// When it was decided, for each.
+    pub instances: BTreeMap<InstanceId, Timestamp>,
+}
+
+/// Who of a group never passed the gate and is let be: those that served before there was a policy for such, and those that have proven
+/// themselves since. Written when the group is first described with that policy; nobody is withdrawn for a bypass before.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct AdoptionRecord {
+    /// Since when, for each.
     pub instances: BTreeMap<InstanceId, Timestamp>,
 }
 

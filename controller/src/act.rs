@@ -85,7 +85,7 @@ impl Actor {
             Action::KeepWaiting(held) => self.call(Call::KeepWaiting(held.clone())).await,
             Action::GiveUp(held) => self.call(Call::GiveUp(held.clone())).await,
             Action::Withdraw(departure) => {
-                self.depart(Call::Withdraw(departure.clone()), self.still_drifts(departure)).await
+                self.depart(Call::Withdraw(departure.clone()), self.still_fails(departure)).await
             }
             Action::Return(departure) => self.depart(Call::Return(departure.clone()), self.still_well(departure)).await,
             Action::Protect(protection) => self.call(Call::Protect(protection.clone())).await,

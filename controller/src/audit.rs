@@ -178,6 +178,15 @@ pub(crate) fn line_of(key: &Key, record: &Record) -> Option<Entry> {
             };
             ("withdrawal", it.changed_at, Some(it.group.clone()), text)
         }
+        Record::Adoption(it) => {
+            let at = it.instances.values().max().copied().unwrap_or_default();
+            let ids: Vec<_> =
+                it.instances.iter().filter(|(_, since)| **since == at).map(|(id, _)| id.as_str()).collect();
+            let (listed, more) = ids.split_at(ids.len().min(ADOPTED_LISTED_MAX));
+            let more = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
+            let text = format!("never passed the gate, and let be: {}{more}", listed.join(", "));
+            ("adoption", at, None, text)
+        }
         Record::Trial(it) if !it.causes.is_empty() => {
             let text = format!("wait {} would have been given up: {}", it.wait, it.causes.join("; "));
             ("trial", it.at, Some(it.group.clone()), text)
@@ -199,13 +208,15 @@ pub(crate) fn line_of(key: &Key, record: &Record) -> Option<Entry> {
         _ => None,
     };
     let group = group.or_else(|| match key {
-        Key::Breaker(group) | Key::Freeze(group) => Some(group.clone()),
+        Key::Breaker(group) | Key::Freeze(group) | Key::Adoption(group) => Some(group.clone()),
         Key::Alert(key) => Some(key.group.clone()),
         _ => None,
     });
     Some(Entry { at, kind, group, instance, actor: CONTROLLER.into(), text: text::visible(&text) })
 }
 
+/// More than a person reads; `portcullis status` has them all.
+const ADOPTED_LISTED_MAX: usize = 20;
 /// A queue this long means that the disk is minutes behind.
 const LINES_MAX: usize = 4_096;
 /// Lines a commit: one fsync for all of them.

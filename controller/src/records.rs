@@ -172,5 +172,7 @@ pub(crate) const OF_INSTANCES: [&str; 9] =
 
 /// All families that the core knows.
 pub(crate) fn observed() -> impl Iterator<Item = &'static str> {
-    ["group/", "pause/", "breaker/", "protection/", "alert/", "detach/", "freeze/"].into_iter().chain(OF_INSTANCES)
+    ["group/", "pause/", "breaker/", "protection/", "alert/", "detach/", "freeze/", "adoption/"]
+        .into_iter()
+        .chain(OF_INSTANCES)
 }

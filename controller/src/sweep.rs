@@ -108,6 +108,7 @@ fn written_at(record: &Record) -> Timestamp {
         | Record::Pause(_)
         | Record::Breaker(_)
         | Record::Protection(_)
+        | Record::Adoption(_)
         | Record::Alert(_)
         | Record::Detach(_)
         | Record::Freeze(_) => Timestamp(u64::MAX),

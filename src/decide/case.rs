@@ -53,7 +53,7 @@ impl<'a> Case<'a> {
         Some(Self { id, instance, facts, policy, limits, observed, now, gated, wait, admission, withdrawal })
     }
 
-    /// Whether drift may take it out of traffic. In a group that does without the gate, nothing does.
+    /// Whether anything may take it out of traffic. In a group that does without the gate, nothing does.
     pub(super) fn withdraws(&self) -> bool {
         self.policy.withdraws() && self.detached().is_none()
     }

@@ -260,7 +260,7 @@ impl Scene {
     pub(super) fn rejection(self, id: &str, wait: u64, seconds: u64) -> Self {
         let (wait, at, because) = (WaitId(wait), at(seconds), "late".into());
         let causes = vec!["no_report".into()];
-        let record = RejectionRecord { group: web(), wait, at, because, causes, warrant: None };
+        let record = RejectionRecord { group: web(), wait, at, because, causes, warrant: None, outdated: None };
         self.stored(Key::Rejection(id.into()), Record::Rejection(record))
     }
 

@@ -17,6 +17,8 @@ use alloc::{
 };
 
 use super::{
+    bypass,
+    case::Case,
     drift,
     gated::Gated,
     withdraw::{Fleet, share},
@@ -83,8 +85,11 @@ fn is_over(fleet: &Fleet<'_>, cause: &str, wakes: &mut BTreeSet<Timestamp>) -> b
 
 /// How many that serve fail for it.
 fn failing(fleet: &Fleet<'_>, cause: &str) -> usize {
-    let evidence = fleet.serving().filter_map(|case| case.instance.evidence.as_ref());
-    evidence.filter(|evidence| drift::causes(evidence).contains(cause)).count()
+    let fails = |case: &&Case<'_>| {
+        let told = case.instance.evidence.as_ref().is_some_and(|evidence| drift::causes(evidence).contains(cause));
+        told || bypass::unproven(case).is_some_and(|failure| failure.causes.contains(cause))
+    };
+    fleet.serving().filter(fails).count()
 }
 
 /// Everybody who began to fail since then and within the window, or was withdrawn for it, and why.
@@ -103,6 +108,9 @@ fn failures(
         let (evidence, began_at) = (case.instance.evidence.as_ref(), case.instance.drifting_since);
         if let (Some(evidence), true) = (evidence, began_at.is_some_and(&mut lately)) {
             failures.insert(case.id.clone(), drift::causes(evidence));
+        }
+        if let Some(unproven) = bypass::unproven(case).filter(|unproven| lately(unproven.since)) {
+            failures.entry(case.id.clone()).or_default().extend(unproven.causes);
         }
     }
     for (id, record) in &fleet.gated.members.withdrawals {

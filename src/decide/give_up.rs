@@ -34,7 +34,7 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Opinion> {
     Some(hold::kept(case, wait, in_turn(case, wait, last)))
 }
 
-fn in_turn(case: &Case<'_>, wait: &WaitRecord, last: Reason) -> Opinion {
+pub(super) fn in_turn(case: &Case<'_>, wait: &WaitRecord, last: Reason) -> Opinion {
     let until = pacing::next_turn(case);
     if case.now < until {
         return Opinion::held(case, Reason::AbandonPaced { until, last: last.into() }).until(case, until);
@@ -49,7 +49,11 @@ pub(super) fn write(case: &Case<'_>, wait: &WaitRecord, last: &Reason, warrant: 
     let group = case.instance.group.clone();
     let because = alloc::string::ToString::to_string(last);
     let causes = last.causes();
-    let record = RejectionRecord { group, wait: wait.wait, at: case.now, because, causes, warrant };
+    let outdated = match last {
+        Reason::Outdated { present, .. } => Some(present.clone()),
+        _ => None,
+    };
+    let record = RejectionRecord { group, wait: wait.wait, at: case.now, because, causes, warrant, outdated };
     Action::Record { revision: case.revision(&key), key, record: Record::Rejection(record) }
 }
 

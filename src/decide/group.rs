@@ -6,7 +6,7 @@ use alloc::{
 };
 
 use super::{
-    Breaker, Freeze, Guard, RULES, alerts, breaker, case::Case, freeze, gated::Gated, opinion::Opinion, pacing,
+    Breaker, Freeze, Guard, RULES, alerts, breaker, bypass, case::Case, freeze, gated::Gated, opinion::Opinion, pacing,
     survivors, trial, waits, withdraw,
 };
 use crate::{action::Action, alert::Alert, instance::InstanceId, timestamp::Timestamp, verdict::Ruling};
@@ -33,6 +33,8 @@ pub(super) fn decide(gated: &Gated<'_>) -> OfGroup {
     let breaker = breaker::veto(&mut opinions, gated, &mut wishes, &mut wakes);
     pacing::one_each(&mut opinions, &breaker, gated);
     let fleet = withdraw::Fleet::of(gated, &cases);
+    fleet.iter().for_each(|fleet| bypass::adopt(fleet, &mut wishes));
+    let fleet = fleet.filter(withdraw::Fleet::withdraws);
     let freeze = fleet.as_ref().and_then(|fleet| freeze::of(fleet, &mut wishes, &mut wakes));
     fleet.iter().for_each(|fleet| withdraw::within_limits(&mut opinions, freeze.as_ref(), fleet, &mut wakes));
     let mut rulings = BTreeMap::new();

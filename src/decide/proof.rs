@@ -74,7 +74,7 @@ pub(super) fn is_behind(accepted: &[Digest], manifest: &Digest) -> bool {
     accepted.first() != Some(manifest)
 }
 
-fn failing(causes: &[Cause]) -> Reason {
+pub(super) fn failing(causes: &[Cause]) -> Reason {
     let causes = causes.to_vec();
     if causes.iter().any(|cause| cause.status == Status::Fail) {
         Reason::ChecksFailing { causes }

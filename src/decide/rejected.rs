@@ -9,7 +9,7 @@
 
 use alloc::boxed::Box;
 
-use super::{case::Case, complete::complete, heartbeat, hold, opinion::Opinion, pacing, proof::proof};
+use super::{case::Case, complete::complete, heartbeat, hold, opinion::Opinion, outdated, pacing, proof::proof};
 use crate::{
     action::Action,
     reason::Reason,
@@ -62,7 +62,8 @@ fn another_turn(case: &Case<'_>, rejection: &RejectionRecord) -> Action {
 fn reason(case: &Case<'_>, wait: &WaitRecord, rejection: &RejectionRecord, last: &Reason) -> Reason {
     let passed = match &rejection.warrant {
         Some(warrant) => Reason::OperatorRejects { warrant: warrant.clone() },
-        None => Reason::DeadlinePassed { deadline: case.deadline(wait), last: Box::new(last.clone()) },
+        None => outdated::told(rejection, last)
+            .unwrap_or_else(|| Reason::DeadlinePassed { deadline: case.deadline(wait), last: Box::new(last.clone()) }),
     };
     match case.give_ups(wait).and_then(|attempts| attempts.refused.as_ref()) {
         Some(because) => Reason::Refused { because: because.clone(), wanted: Box::new(passed) },

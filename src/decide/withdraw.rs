@@ -1,6 +1,6 @@
-//! Takes drifted instances out of traffic, within what their group may lose: the gate never empties a fleet.
+//! Takes instances out of traffic that drifted, or came past the gate and were not proven, within what their group may lose: the gate never empties a fleet.
 //!
-//! Of a group that says so by `on_drift`, those that have drifted for `withdraw_after` go on record one by one, and may be taken out,
+//! Of a group that says so by `on_drift` and `on_bypass`, those that have failed for `withdraw_after` go on record one by one, and may be taken out,
 //! while all of this holds: no common cause is at work (`freeze`), the group is not paused, no more than `unavailable_max` do not
 //! serve, *whatever the reason*, the one in question included, and `ready_min` others are proven and serve. All of it is looked at when
 //! the record is written, and once more when the call is made; who was first on record is first.
@@ -17,9 +17,10 @@ use alloc::{
 };
 
 use super::{
-    Freeze,
+    Freeze, bypass,
     case::Case,
-    drift::{self, Drift},
+    drift,
+    failure::{Failure, failure},
     gated::Gated,
     opinion::Opinion,
     withdrawn,
@@ -27,9 +28,9 @@ use super::{
 use crate::{
     action::{Action, AttemptKey},
     instance::{InstanceId, LifecycleState},
-    policy::{GroupPolicy, OnDrift},
+    policy::GroupPolicy,
     reason::{Reason, Restraint},
-    record::{Key, Record, Stage, Way},
+    record::{Key, Record, Stage},
     timestamp::Timestamp,
     verdict::Verdict,
 };
@@ -42,10 +43,19 @@ pub(super) struct Fleet<'a> {
 }
 
 impl<'a> Fleet<'a> {
+    /// `None` while nobody knows how many there should be.
     pub(super) fn of(gated: &'a Gated<'a>, members: &'a [Case<'a>]) -> Option<Self> {
         let desired = gated.group?.facts.as_ref()?.desired;
-        let withdraws = members.first().is_some_and(Case::withdraws);
-        withdraws.then_some(Self { gated, members, desired })
+        Some(Self { gated, members, desired })
+    }
+
+    /// Whether anything may take anybody out of traffic.
+    pub(super) fn withdraws(&self) -> bool {
+        self.members.first().is_some_and(Case::withdraws)
+    }
+
+    pub(super) fn members(&self) -> impl Iterator<Item = &Case<'a>> {
+        self.members.iter()
     }
 
     pub(super) fn serving(&self) -> impl Iterator<Item = &Case<'a>> {
@@ -92,8 +102,8 @@ pub(super) fn within_limits(
     wakes: &mut BTreeSet<Timestamp>,
 ) {
     let Gated { policy, now, .. } = *fleet.gated;
-    let Some(way) = way(policy) else { return };
     wakes.extend(fleet.serving().filter_map(drift::silent_at));
+    wakes.extend(fleet.serving().filter_map(bypass::due_at));
     let limits = Limits::of(fleet, policy, freeze);
     let mut leaving = Vec::new();
     for case in fleet.serving() {
@@ -109,16 +119,7 @@ pub(super) fn within_limits(
         }
         let restraint = settling.map(|until| Restraint::Settling { until }).or_else(|| limits.restraint(unavailable));
         wakes.extend(restraint.as_ref().and_then(until));
-        opinions.get_mut(one.case.id).into_iter().for_each(|opinion| one.tell(opinion, way, restraint.clone()));
-    }
-}
-
-fn way(policy: &GroupPolicy) -> Option<Way> {
-    match policy.on_drift {
-        _ if !policy.withdraws() => None,
-        OnDrift::Observe => None,
-        OnDrift::Standby => Some(Way::Standby),
-        OnDrift::Replace => Some(Way::Replace),
+        opinions.get_mut(one.case.id).into_iter().for_each(|opinion| one.tell(opinion, restraint.clone()));
     }
 }
 
@@ -166,7 +167,7 @@ struct Leaving<'a> {
     case: &'a Case<'a>,
     /// When that was decided, and whether it may have been done.
     on_record: Option<(Timestamp, bool)>,
-    drift: Option<Drift<'a>>,
+    failure: Option<Failure>,
     /// Until when it is looked at first.
     settles_at: Option<Timestamp>,
 }
@@ -177,12 +178,12 @@ impl<'a> Leaving<'a> {
             let tried = case.attempts(&AttemptKey::Withdraw(case.id.clone(), record.changed_at)).is_some();
             let wanted = tried || opinion.wishes.iter().any(|wish| matches!(wish, Action::Withdraw(_)));
             let on_record = Some((record.changed_at, tried));
-            let leaves = record.stage == Stage::Out && (wanted || drift::drift(case).is_some());
-            return leaves.then_some(Self { case, on_record, drift: None, settles_at: None });
+            let leaves = record.stage == Stage::Out && (wanted || failure(case).is_some());
+            return leaves.then_some(Self { case, on_record, failure: None, settles_at: None });
         }
-        let drift = drift::drift(case).filter(|drift| !is_let_be(case, drift))?;
-        let settles_at = Some(drift.since + policy.withdraw_after);
-        Some(Self { case, on_record: None, drift: Some(drift), settles_at })
+        let failure = failure(case).filter(|failure| !is_let_be(case, failure))?;
+        let settles_at = Some(failure.since + policy.withdraw_after);
+        Some(Self { case, on_record: None, failure: Some(failure), settles_at })
     }
 
     /// What may have been done comes first, then what is on record, or is being recorded.
@@ -193,17 +194,17 @@ impl<'a> Leaving<'a> {
         (!self.on_record.is_some_and(|(_, tried)| tried), !is_being_recorded, since, self.case.id.clone())
     }
 
-    fn tell(&self, opinion: &mut Opinion, way: Way, restraint: Option<Restraint>) {
+    fn tell(&self, opinion: &mut Opinion, restraint: Option<Restraint>) {
         let because = self.because();
-        match (restraint, &self.drift) {
+        match (restraint, &self.failure) {
             // It was taken out, or the call is under way: there is nothing left to hold back.
             (Some(_), None) if is_done(opinion) || !opinion.wishes.iter().any(is_of_withdrawing) => {}
             (Some(restraint), _) => {
                 opinion.wishes.retain(|wish| !is_of_withdrawing(wish));
                 say(opinion, Reason::WithdrawalHeldBack { restraint, because });
             }
-            (None, Some(drift)) => {
-                opinion.wishes.push(withdrawn::begin(self.case, way, drift));
+            (None, Some(failure)) => {
+                opinion.wishes.push(withdrawn::begin(self.case, failure));
                 say(opinion, Reason::WithdrawalNotRecorded { because });
             }
             (None, None) => {}
@@ -212,7 +213,7 @@ impl<'a> Leaving<'a> {
 
     fn because(&self) -> String {
         let on_record = || self.case.withdrawal().map(|record| record.because.clone()).unwrap_or_default();
-        self.drift.as_ref().map_or_else(on_record, Drift::because)
+        self.failure.as_ref().map_or_else(on_record, |failure| failure.because.clone())
     }
 }
 
@@ -242,13 +243,13 @@ fn is_of_withdrawing(wish: &Action) -> bool {
 }
 
 /// An operator let it in without proof; or somebody brought it back by hand, and it fails for nothing new.
-fn is_let_be(case: &Case<'_>, drift: &Drift<'_>) -> bool {
+fn is_let_be(case: &Case<'_>, failure: &Failure) -> bool {
     let on_a_word = case.admission().is_some_and(|admission| admission.warrant.is_some());
     on_a_word
         || case.last_withdrawal().is_some_and(|record| {
             record.by_hand
                 && record.stage == Stage::Over
-                && drift.causes().iter().all(|cause| record.causes.contains(cause))
+                && failure.causes.iter().all(|cause| record.causes.contains(cause))
         })
 }
 

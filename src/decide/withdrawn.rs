@@ -16,6 +16,7 @@ use super::{
     case::Case,
     complete::{depart, is_described},
     drift,
+    failure::{self, Failure, failure},
     opinion::Opinion,
     serving,
 };
@@ -59,9 +60,9 @@ fn goes(case: &Case<'_>, record: &WithdrawalRecord) -> Opinion {
             serves(case).wishing(write(case, record, Stage::Over, true))
         };
     }
-    if drift::drift(case).is_none() || !case.withdraws() {
+    if failure(case).is_none() {
         let untouched = tried.is_none_or(|tried| case.instance.described_at >= tried.settled_at(case.limits));
-        let well = untouched && (drift::is_proven(case) || !case.withdraws());
+        let well = untouched && (drift::is_proven(case) || !failure::is_policy(case, record));
         // One of several balancers may have drained it already.
         let undone = if case.is_in_place() && tried.is_some() { Stage::Back } else { Stage::Over };
         return serves(case).and(well.then(|| write(case, record, undone, false)));
@@ -178,12 +179,11 @@ fn departure(case: &Case<'_>, record: &WithdrawalRecord) -> Departure {
 }
 
 /// The record that takes an instance out, for what is wrong with it now.
-pub(super) fn begin(case: &Case<'_>, way: Way, drift: &drift::Drift<'_>) -> Action {
-    let (group, at) = (case.instance.group.clone(), case.now);
-    let (because, causes) = (drift.because(), drift.causes().into_iter().collect());
-    let record =
-        WithdrawalRecord { group, way, stage: Stage::Out, at, changed_at: at, because, causes, by_hand: false };
-    put(case, record)
+pub(super) fn begin(case: &Case<'_>, failure: &Failure) -> Action {
+    let (group, at, stage) = (case.instance.group.clone(), case.now, Stage::Out);
+    let (way, bypassed, because) = (failure.way, failure.bypassed, failure.because.clone());
+    let causes = failure.causes.iter().cloned().collect();
+    put(case, WithdrawalRecord { group, way, stage, at, changed_at: at, because, causes, by_hand: false, bypassed })
 }
 
 fn write(case: &Case<'_>, record: &WithdrawalRecord, stage: Stage, by_hand: bool) -> Action {

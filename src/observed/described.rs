@@ -41,6 +41,10 @@ impl Observed {
         known.short_since = is_short.then(|| known.short_since.unwrap_or(asked_at));
         let is_unseen = facts.as_ref().is_some_and(|facts| !facts.unseen.is_empty());
         known.unseen_since = is_unseen.then(|| known.unseen_since.unwrap_or(asked_at));
+        let template = |facts: &Option<GroupFacts>| facts.as_ref().and_then(|facts| facts.launch_template.clone());
+        if template(&known.facts) != template(&facts) || known.template_since.is_none() {
+            known.template_since = Some(asked_at);
+        }
         known.facts = facts;
     }
 
@@ -134,6 +138,20 @@ mod tests {
     fn seen(observed: &Observed) -> Vec<(&str, &str, u64)> {
         let instances = observed.instances.iter();
         instances.map(|(id, seen)| (id.as_str(), seen.state.as_str(), seen.described_at.0)).collect()
+    }
+
+    #[test]
+    fn since_when_it_launches_from_what_it_does() {
+        let from = |asked_at, template: Option<&str>| {
+            let mut seen = description("web", asked_at, &[]);
+            seen.facts.iter_mut().for_each(|facts| facts.launch_template = template.map(Into::into));
+            seen
+        };
+        let since = |seen: &[Description]| folded(seen).groups[&"web".into()].template_since.map(|at| at.0);
+        assert_eq!(since(&[from(10, Some("t:1"))]), Some(10));
+        assert_eq!(since(&[from(10, Some("t:1")), from(20, Some("t:1"))]), Some(10));
+        assert_eq!(since(&[from(10, Some("t:1")), from(20, Some("t:2")), from(30, Some("t:2"))]), Some(20));
+        assert_eq!(since(&[from(10, Some("t:1")), from(20, None), from(30, Some("t:1"))]), Some(30));
     }
 
     #[test]

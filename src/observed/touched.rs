@@ -57,6 +57,7 @@ impl Touched {
             | Key::Pause(group)
             | Key::Breaker(group)
             | Key::Protection(group)
+            | Key::Adoption(group)
             | Key::Freeze(group)
             | Key::Detach(group) => drop(self.groups.insert(group.clone())),
             Key::Alert(alert) => drop(self.groups.insert(alert.group.clone())),

@@ -172,12 +172,7 @@ impl Machine {
                     let instance = &self.observed.instances[&departure.instance];
                     assert!(self.is_on_record(departure, Stage::Out) && !self.is_paused());
                     assert_eq!(instance.state, LifecycleState::InService);
-                    let evidence = instance.evidence.as_ref().expect("withdrawn on evidence");
-                    assert!(evidence.is_drifted(), "for nothing that failed");
-                    assert!(
-                        self.now.since(evidence.received_at) < self.policy.groups[&web()].silent_after,
-                        "on silence"
-                    );
+                    self.fails_or_never_proved_itself(&departure.instance, instance);
                     let others = self.observed.instances.iter().filter(|(id, _)| **id != departure.instance);
                     let proven = others.filter(|(_, other)| self.serves_well(other)).count();
                     assert!(proven >= 1, "nobody is left");
@@ -200,6 +195,25 @@ impl Machine {
                 | Action::Tell { .. } => {}
             }
         }
+    }
+
+    fn fails_or_never_proved_itself(&self, id: &InstanceId, instance: &Instance) {
+        let policy = &self.policy.groups[&web()];
+        if matches!(self.record(&Key::Withdrawal(id.clone())), Some(Record::Withdrawal(record)) if record.bypassed) {
+            let accepts = |evidence: &Evidence| {
+                matches!(self.record(&Key::Group(web())), Some(Record::Group(group))
+                if group.accepted.contains(&evidence.manifest))
+            };
+            let is_well = |evidence: &Evidence| evidence.is_well() && accepts(evidence);
+            assert!(!instance.evidence.as_ref().is_some_and(is_well), "it has proven itself");
+            let since = self.listening_since.max(instance.serving_since).expect("it serves");
+            assert!(self.now >= since + policy.admission_deadline, "before its time was over");
+            let adopted = self.record(&Key::Adoption(web()));
+            return assert!(matches!(adopted, Some(Record::Adoption(record)) if !record.instances.contains_key(id)));
+        }
+        let evidence = instance.evidence.as_ref().expect("withdrawn on evidence");
+        assert!(evidence.is_drifted(), "for nothing that failed");
+        assert!(self.now.since(evidence.received_at) < policy.silent_after, "on silence");
     }
 
     fn is_on_record(&self, departure: &Departure, stage: Stage) -> bool {
@@ -234,6 +248,7 @@ fn timeless(mut decision: Decision) -> (BTreeMap<InstanceId, Ruling>, Vec<Action
                 *breaker = BreakerRecord { cause: breaker.cause.clone(), ..BreakerRecord::default() }
             }
             Record::Protection(protection) => protection.instances.values_mut().for_each(|since| *since = Timestamp(0)),
+            Record::Adoption(adoption) => adoption.instances.values_mut().for_each(|since| *since = Timestamp(0)),
             Record::Alert(alert) => {
                 alert.since = Timestamp(0);
                 alert.over_at = alert.over_at.map(|_| Timestamp(0));

@@ -164,7 +164,7 @@ impl StateMachineTest for Machine {
 
     fn init_test((): &()) -> Self {
         let (mode, on_drift) = (Mode::Enforce, OnDrift::Standby);
-        let group = GroupPolicy { mode, on_drift, breaker_failures: 2, ..GroupPolicy::default() };
+        let group = GroupPolicy { mode, on_drift, on_bypass: on_drift, breaker_failures: 2, ..GroupPolicy::default() };
         let policy = Policy {
             groups: [(web(), group)].into(),
             limits: Limits::default(),

@@ -32,6 +32,8 @@ pub(crate) struct Group {
     pub(crate) hopeless: bool,
     /// Behind a balancer.
     pub(crate) in_place: bool,
+    /// What it launches from.
+    pub(crate) template: u64,
     /// How many are wanted but for a while.
     pub(crate) usually: usize,
     /// Whether a scale-in takes one that waits before one that serves: nobody knows what AWS does.
@@ -55,6 +57,12 @@ pub(crate) struct Machine {
     pub(crate) by_hand: bool,
     /// Whether it goes to the warm pool first.
     pub(crate) warm: bool,
+    /// What it was launched from.
+    pub(crate) template: u64,
+    /// Whether it came into service without ever waiting.
+    pub(crate) attached: bool,
+    /// Whether it served when the gate came.
+    pub(crate) before_the_gate: bool,
 }
 
 /// Who protected a machine from scale-in. The cloud keeps one bit, and does not say.
@@ -91,6 +99,9 @@ impl Machine {
             waits: 0,
             by_hand: false,
             warm: false,
+            template: 1,
+            attached: false,
+            before_the_gate: false,
         }
     }
 
@@ -171,14 +182,16 @@ impl Cloud {
         let listed = members.filter_map(|(id, machine)| {
             let state = machine.state_at(as_of)?.clone();
             let (instance, protected) = (id.clone(), machine.was_protected(as_of));
-            Some(InstanceFacts { instance, state, launch_template: None, protected, healthy: None })
+            let launch_template = Some(format!("t:{}", machine.template));
+            Some(InstanceFacts { instance, state, launch_template, protected, healthy: None })
         });
         let instances = if complete { listed.collect() } else { listed.take(1).collect() };
         let hooks = [HOOK].into_iter().chain(group.other_hook.then_some(OTHER_HOOK));
         let launch_hooks = hooks.map(hook).collect();
         let desired = group.desired as u32;
         let custody = if group.in_place { Custody::InPlace } else { Custody::AtLaunch };
-        let facts = GroupFacts { desired, launch_hooks, instances, custody, ..GroupFacts::default() };
+        let launch_template = Some(format!("t:{}", group.template));
+        let facts = GroupFacts { desired, launch_hooks, instances, custody, launch_template, ..GroupFacts::default() };
         Description { group: name.clone(), asked_at: Timestamp(asked_at), complete, facts: Some(facts) }
     }
 

@@ -342,7 +342,9 @@ impl Invariants {
         let enforces = self.enforces(&held.group);
         self.must(enforces, || format!("{id} was given up in a group that only observes"));
         let deadline = began_at + policy.admission_deadline.as_millis() as u64;
-        self.must(now + SKEW_MAX >= deadline, || {
+        let outdated = matches!(store.get(&Key::Rejection(id.clone())), Some((_, Record::Rejection(record)))
+            if record.outdated.is_some());
+        self.must(outdated || now + SKEW_MAX >= deadline, || {
             format!("5: {id} was given up {} ms before its deadline", deadline.saturating_sub(now))
         });
         let paced =
@@ -354,6 +356,33 @@ impl Invariants {
         };
         self.must(on_record, || format!("6: {id} was given up, and no record says so"));
         self.spares_the_ready(held, machine, now);
+    }
+
+    /// 5: before its deadline, only one that has failed for longer than a launch takes, and only where another template is there by now.
+    pub(crate) fn gives_way(
+        &mut self,
+        held: &Held,
+        machine: &Machine,
+        began_at: u64,
+        cloud: &Cloud,
+        store: &Store,
+        now: u64,
+    ) {
+        let (id, policy) = (&held.instance, self.policy.groups[&held.group].clone());
+        let record = store.get(&Key::Rejection(id.clone()));
+        if !matches!(record, Some((_, Record::Rejection(record))) if record.outdated.is_some()) || is_on_a_word(record)
+        {
+            return;
+        }
+        let present = cloud.groups[&held.group].template;
+        self.must(machine.template < present, || format!("5: {id} gave way, and is of the present template"));
+        let waited_for = now - began_at + SKEW_MAX;
+        self.must(u128::from(waited_for) >= policy.stall_after.as_millis(), || {
+            format!("5: {id} gave way after {waited_for} ms, as long as a launch may take")
+        });
+        let turn = self.policy.limits.call_timeout.as_millis() as u64 * 3;
+        let failed = machine.agent.failed_at.is_some_and(|at| now - at <= TRUTH_AGE_MAX + turn);
+        self.must(failed, || format!("3: {id} gave way, and its agent ({:?}) told of no failure", machine.agent.kind));
     }
 
     /// Once launches keep failing for one cause, they are replaced one at a time, and seldom.
@@ -427,6 +456,7 @@ impl Invariants {
                 let stays = self.is_well(machine, now);
                 self.must(!stays, || format!("2: {id} is well again and was never brought back"));
             }
+            self.nobody_bypasses_for_ever(name, cloud, &controllers[leader], now);
             let longest = self.longest_wait(name, group.desired as u64);
             for (id, machine) in members() {
                 let since = machine.wait.as_ref().map_or(now, |wait| wait.began_at);

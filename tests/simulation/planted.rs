@@ -13,7 +13,7 @@ use portcullis::{
     observation::Observation,
     observed::{Instance, Observed},
     outcome::Status,
-    policy::{Policy, SurvivorsGuard},
+    policy::{OnDrift, Policy, SurvivorsGuard},
     pressure::Pressure,
     record::{AdmissionRecord, Key, ProtectionRecord, Record, Stage, Way, WithdrawalRecord, Word},
     report::{Cause, Evidence, Readiness},
@@ -21,6 +21,9 @@ use portcullis::{
 };
 
 use crate::{cloud::IN_PLACE, world::SKEW_MAX};
+use knowledge::*;
+
+mod knowledge;
 
 /// What is planted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,6 +128,16 @@ pub(crate) enum Bug {
     GuardForgetsCalls,
     /// `memo`: that an instance reported is not seen.
     ForgottenByTheMemo,
+    /// `bypass`: it is told, and no more.
+    BypassIgnored,
+    /// `bypass`: whoever comes past the gate has no time to prove itself.
+    BypassAtOnce,
+    /// `bypass`: whoever was there before the gate came past it.
+    AdoptionForgotten,
+    /// `outdated`: whatever it was launched from.
+    OutdatedIsAny,
+    /// `outdated`: without the time that a launch takes.
+    OutdatedAtOnce,
 }
 
 impl Bug {
@@ -179,6 +192,11 @@ impl Bug {
         Self::GuardWritesBehind,
         Self::GuardForgetsCalls,
         Self::ForgottenByTheMemo,
+        Self::BypassIgnored,
+        Self::BypassAtOnce,
+        Self::AdoptionForgotten,
+        Self::OutdatedIsAny,
+        Self::OutdatedAtOnce,
     ];
 
     /// With which seed the search begins: the one that found it lately, for those that few find. It saves time, and nothing else:
@@ -190,6 +208,7 @@ impl Bug {
             Self::GuardNeverProtects => 259,
             Self::CommonCauseIgnored => 114,
             Self::LastReportCounts => 103,
+            Self::BypassIgnored => 88,
             _ => 0,
         }
     }
@@ -219,7 +238,7 @@ impl Bug {
 
     /// What is decided in place of what would have been.
     pub(crate) fn decide(self, observed: &Observed, policy: &Policy, now: Timestamp) -> Decision {
-        let (mut known, mut policy) = (observed.clone(), policy.clone());
+        let (mut known, mut policy, unbent) = (observed.clone(), policy.clone(), policy);
         self.bend_policy(&mut policy);
         self.bend_knowledge(&mut known, now);
         let mut decision = decide(&known, &policy, now);
@@ -231,6 +250,15 @@ impl Bug {
                 let known: BTreeSet<_> = decision.actions.iter().map(Action::key).collect();
                 let more = bent.into_iter().filter(|action| is_withdrawal(action) && !known.contains(&action.key()));
                 decision.actions.extend(more);
+            }
+            // All else that waits so long waits on.
+            Self::OutdatedAtOnce => {
+                let bent = decision.actions;
+                decision = decide(observed, unbent, now);
+                let known: BTreeSet<_> = decision.actions.iter().map(Action::key).collect();
+                let bent =
+                    bent.into_iter().filter(|action| is_of_an_outdated(action) && !known.contains(&action.key()));
+                decision.actions.extend(bent);
             }
             Self::EndUntold => {
                 decision.actions.retain(|action| !matches!(action, Action::Tell { told: Told::IsOver, .. }));
@@ -263,6 +291,8 @@ impl Bug {
                 Self::AbandonUnpaced => group.abandon_interval_min = Duration::ZERO,
                 Self::WithdrawNoBudget => group.unavailable_max_percent = 100,
                 Self::CommonCauseIgnored => group.common_cause_min = usize::MAX,
+                Self::OutdatedAtOnce => group.stall_after = Duration::ZERO,
+                Self::BypassIgnored => group.on_bypass = OnDrift::Observe,
                 Self::ReturnsNobody => group.return_after = Duration::MAX,
                 _ => {}
             }
@@ -292,6 +322,8 @@ impl Bug {
             Self::ShortForgotten => known.groups.values_mut().for_each(|group| group.short_since = group.asked_at),
             Self::ActWithoutLease => known.lease = Some((0, Timestamp(u64::MAX))),
             Self::ReturnsWhatOthersWithdrew => adopt_all(known),
+            Self::AdoptionForgotten => forget_adopted(known),
+            Self::OutdatedIsAny => see_another_template(known, now),
             Self::WithdrawBelowFloor => see_twice(known, now),
             _ => {}
         }
@@ -346,6 +378,9 @@ impl Bug {
         if self == Self::ReturnsUnproven && instance.state == LifecycleState::Standby {
             instance.well_since = Some(Timestamp(0));
         }
+        if self == Self::BypassAtOnce && instance.serving_since.is_some() {
+            instance.serving_since = Some(Timestamp(0));
+        }
         self.bend_drift(instance, now);
         if self == Self::SkipRedescribe && instance.state == LifecycleState::PendingWait {
             instance.described_at = now;
@@ -381,47 +416,13 @@ fn is_withdrawal(action: &Action) -> bool {
     matches!(action, Action::Withdraw(_) | Action::Record { key: Key::Withdrawal(_), .. })
 }
 
+fn is_of_an_outdated(action: &Action) -> bool {
+    matches!(action, Action::Record { record: Record::Rejection(record), .. } if record.outdated.is_some())
+}
+
 fn failure() -> Cause {
     let (status, problem, examples, detail) = (Status::Fail, None, vec![], None);
     Cause { check: "app".into(), status, problem, count: 0, examples, detail }
-}
-
-/// Whoever serves stands for another one too, that is well.
-fn see_twice(known: &mut Observed, now: Timestamp) {
-    for (id, instance) in known.instances.clone() {
-        let Some(mut evidence) = instance.evidence.clone().filter(|_| instance.state == LifecycleState::InService)
-        else {
-            continue;
-        };
-        (evidence.readiness, evidence.drift, evidence.received_at) = (Readiness::Ready, vec![], now);
-        let (evidence, drifting_since) = (Some(evidence), None);
-        let twin = (*format!("{id}-again")).into();
-        known.instances.insert(twin, Instance { evidence, drifting_since, ..instance });
-    }
-}
-
-fn adopt_all(known: &mut Observed) {
-    for (id, instance) in known.instances.iter().filter(|(_, instance)| instance.state == LifecycleState::Standby) {
-        let record = WithdrawalRecord {
-            group: instance.group.clone(),
-            way: Way::Standby,
-            stage: Stage::Back,
-            at: Timestamp(0),
-            changed_at: Timestamp(0),
-            because: String::new(),
-            causes: vec![],
-            by_hand: false,
-        };
-        let revision = known.records.get(&Key::Withdrawal(id.clone())).map(|(revision, _)| *revision);
-        let is_open = known.records.get(&Key::Withdrawal(id.clone())).is_some_and(|(_, record)| is_open(record));
-        if !is_open {
-            known.records.insert(Key::Withdrawal(id.clone()), (revision.unwrap_or(0), Record::Withdrawal(record)));
-        }
-    }
-}
-
-fn is_open(record: &Record) -> bool {
-    matches!(record, Record::Withdrawal(record) if record.stage != Stage::Over)
 }
 
 fn bend_evidence(bug: Bug, evidence: &mut Evidence) {
@@ -432,64 +433,4 @@ fn bend_evidence(bug: Bug, evidence: &mut Evidence) {
     if bug == Bug::AdmitOnAnyReport || (bug == Bug::UnknownCountsAsReady && untold) {
         evidence.readiness = Readiness::Ready;
     }
-}
-
-fn accept_all(known: &mut Observed) {
-    let seen: Vec<_> =
-        known.instances.values().filter_map(|instance| Some(instance.evidence.as_ref()?.manifest)).collect();
-    for (_, record) in known.records.values_mut() {
-        if let Record::Group(group) = record {
-            group.accepted.extend(&seen);
-        }
-    }
-}
-
-fn detach_for_ever(known: &mut Observed) {
-    for (_, record) in known.records.values_mut() {
-        if let Record::Detach(detached) = record {
-            detached.ended_at = None;
-        }
-    }
-}
-
-fn record_in_thought(known: &mut Observed) {
-    for (id, instance) in &known.instances {
-        let Some(evidence) = &instance.evidence else { continue };
-        let record = AdmissionRecord {
-            group: instance.group.clone(),
-            wait: evidence.wait,
-            boot: Some(evidence.boot.clone()),
-            manifest: Some(evidence.manifest),
-            at: evidence.received_at,
-            warrant: None,
-        };
-        known.records.insert(Key::Admission(id.clone()), (0, Record::Admission(record)));
-    }
-}
-
-/// As if nobody but the guard protected anybody: who is protected looks unprotected until a call of ours was sent for it.
-fn take_for_ours(known: &mut Observed) {
-    for (id, instance) in &mut known.instances {
-        let since = match known.records.get(&Key::Protection(instance.group.clone())) {
-            Some((_, Record::Protection(record))) => record.instances.get(id),
-            _ => None,
-        };
-        let tried = known.attempts.get(&AttemptKey::Protect(instance.group.clone(), true));
-        let sent = since.is_some_and(|since| tried.is_some_and(|tried| tried.last_sent >= *since));
-        instance.protected &= sent;
-    }
-}
-
-fn protect_in_thought(known: &mut Observed) {
-    for name in known.groups.keys() {
-        let members = known.instances.iter().filter(|(_, instance)| instance.group == *name && !instance.protected);
-        let instances = members.map(|(id, instance)| (id.clone(), instance.described_at)).collect();
-        let record = Record::Protection(ProtectionRecord { instances });
-        known.records.insert(Key::Protection(name.clone()), (0, record));
-    }
-}
-
-fn forget(known: &mut Observed, which: impl Fn(&AttemptKey, bool) -> bool) {
-    let attempts: BTreeMap<_, _> = core::mem::take(&mut known.attempts);
-    known.attempts = attempts.into_iter().filter(|(key, tried)| !which(key, tried.answered.is_some())).collect();
 }

@@ -13,7 +13,7 @@ use portcullis::{
 };
 
 use crate::{
-    agent::Challenge,
+    agent::{Challenge, Kind},
     cloud::{Cloud, Group, IN_PLACE, Machine},
     controller::{Controller, policy},
     invariants::Invariants,
@@ -24,10 +24,12 @@ use crate::{
 pub(crate) use figures::Figures;
 
 mod balancer;
+mod bypass;
 mod control;
 mod figures;
 mod fleet;
 mod scaling;
+mod template;
 
 /// When chaos ends and healing begins.
 pub(crate) const CHAOS: u64 = 150_000;
@@ -55,6 +57,8 @@ enum Event {
     Reboots(InstanceId),
     ScaledIn(InstanceId),
     Drifts(GroupName, bool),
+    Attached(GroupName, Kind),
+    NewTemplate(GroupName),
     Mends(InstanceId),
     Outage(u64),
     MovedByHand(InstanceId),
@@ -140,7 +144,8 @@ impl World {
         let observing = groups.iter().filter(|_| random.percent(12)).cloned().collect();
         let on_drift = groups.iter().map(|name| (name.clone(), random.one_of(&ON_DRIFT))).collect();
         let guards = [SurvivorsGuard::WhileImpaired, SurvivorsGuard::WhileImpaired, SurvivorsGuard::Always];
-        let policy = policy(&groups, &observing, random.one_of(&guards), &on_drift);
+        let mut policy = policy(&groups, &observing, random.one_of(&guards), &on_drift);
+        let bypass = bypass::bypass(seed, &mut policy);
         let remembers = seed.is_multiple_of(REMEMBERED) && matches!(bug, None | Some(Bug::ForgottenByTheMemo));
         let controller = || Controller::new(policy.clone(), bug);
         let controllers = (0..2).map(|_| if remembers { controller().remembering() } else { controller() }).collect();
@@ -168,6 +173,8 @@ impl World {
         };
         world.populate(&groups);
         world.plan();
+        world.plan_templates(seed);
+        bypass.into_iter().for_each(|bypass| world.plan_bypass(bypass));
         world
     }
 
@@ -214,7 +221,8 @@ impl World {
             let in_place = name.as_str() == IN_PLACE;
             let (other_hook, hopeless) = (other_hook && !in_place, hopeless && !in_place);
             let takes_waiting_first = self.random.percent(50);
-            let group = Group { desired, other_hook, hopeless, usually: desired, takes_waiting_first, in_place };
+            let (usually, template) = (desired, 1);
+            let group = Group { desired, other_hook, hopeless, usually, takes_waiting_first, in_place, template };
             self.cloud.groups.insert(name.clone(), group);
             if in_place {
                 self.plan_restarts(name);
@@ -254,7 +262,7 @@ impl World {
             let (at, whole) = (self.random.between(30_000, 90_000), self.random.percent(25));
             self.after(at, Event::Promoted(name.clone(), 5));
             self.after(at, Event::Drifts(name, whole));
-            self.busy_until = CHAOS + 180_000;
+            self.busy_until = self.busy_until.max(CHAOS + 180_000);
         }
     }
 
@@ -349,6 +357,8 @@ impl World {
             Event::ScaledIn(id) => self.terminates(&id),
             Event::Drifts(group, whole) => self.drifts(&group, whole),
             Event::Mends(id) => self.mends(&id),
+            Event::NewTemplate(group) => self.new_template(&group),
+            Event::Attached(group, kind) => self.attaches(&group, kind, false),
             Event::Outage(until) => self.outage_until = until,
             Event::MovedByHand(id) => self.moved_by_hand(&id),
             Event::StandsBy(id) => self.stands_by(&id),

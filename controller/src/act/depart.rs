@@ -1,6 +1,8 @@
 //! The last look before an instance is taken out of traffic, or brought back: what was decided must still hold, by what the store
 //! says now and by the newest description.
 
+use portcullis::{digest::Digest, policy::OnDrift, record::WithdrawalRecord};
+
 use super::{Actor, Answer, Call, Departure, Evidence, Key, LifecycleState, Record, Stage, StoreError, records};
 
 impl Actor {
@@ -11,11 +13,11 @@ impl Actor {
         }
     }
 
-    /// It is on record, its last word is that it fails, nothing forbids to withdraw from its group, and it serves.
-    pub(super) fn still_drifts(&self, departure: &Departure) -> Result<(), String> {
+    /// It is on record, its last word is that it fails (or it never proved itself, and came past the gate), nothing forbids to withdraw from its group, and it serves.
+    pub(super) fn still_fails(&self, departure: &Departure) -> Result<(), String> {
         let policy = self.parts.policy.groups.get(&departure.group).ok_or("the group is no longer gated")?;
         policy.withdraws().then_some(()).ok_or("nothing is withdrawn from its group")?;
-        self.is_on_record(departure, Stage::Out)?;
+        let record = self.is_on_record(departure, Stage::Out)?;
         self.is_not_paused(&departure.group)?;
         if self.is_detached(&departure.group).map_err(unreadable)? {
             return Err("its group is detached".into());
@@ -24,7 +26,12 @@ impl Actor {
         if matches!(frozen, Some(Record::Freeze(freeze)) if freeze.over_at.is_none()) {
             return Err("many fail for one cause".into());
         }
-        self.last_word(departure)?.is_drifted().then_some(()).ok_or("it no longer fails")?;
+        if record.bypassed {
+            (policy.on_bypass != OnDrift::Observe).then_some(()).ok_or("a bypass is only told in its group")?;
+            self.is_unproven(departure)?;
+        } else {
+            self.last_word(departure)?.is_drifted().then_some(()).ok_or("it no longer fails")?;
+        }
         self.is_still(&departure.instance, |state| *state == LifecycleState::InService)
     }
 
@@ -32,10 +39,7 @@ impl Actor {
     pub(super) fn still_well(&self, departure: &Departure) -> Result<(), String> {
         self.is_on_record(departure, Stage::Back)?;
         let evidence = self.last_word(departure)?;
-        let accepted = match self.read(&Key::Group(departure.group.clone()))? {
-            Some(Record::Group(group)) => group.accepted,
-            _ => Vec::new(),
-        };
+        let accepted = self.accepted(departure)?;
         let age_max = self.parts.policy.limits.report_age_max;
         let checks = [
             (evidence.is_well(), "the last report is not ready"),
@@ -49,14 +53,23 @@ impl Actor {
         self.is_still(&departure.instance, |state| *state == LifecycleState::Standby || back_somewhere(state))
     }
 
-    fn is_on_record(&self, departure: &Departure, stage: Stage) -> Result<(), String> {
+    /// It has not shown yet that it is as a release wants it that its group accepts; silence counts.
+    fn is_unproven(&self, departure: &Departure) -> Result<(), String> {
+        self.is_undisputed(departure)?;
+        let last = self.evidence(departure)?;
+        let accepted = self.accepted(departure)?;
+        let is_proven = last.is_some_and(|evidence| evidence.is_well() && accepted.contains(&evidence.manifest));
+        (!is_proven).then_some(()).ok_or_else(|| "it has proven itself".into())
+    }
+
+    fn is_on_record(&self, departure: &Departure, stage: Stage) -> Result<WithdrawalRecord, String> {
         match self.read(&Key::Withdrawal(departure.instance.clone()))? {
             Some(Record::Withdrawal(record))
                 if record.stage == stage
                     && record.changed_at == departure.decided_at
                     && record.group == departure.group =>
             {
-                Ok(())
+                Ok(record)
             }
             _ => Err("it is no longer on record".into()),
         }
@@ -64,12 +77,26 @@ impl Actor {
 
     /// What its agent said last; nothing, while somebody else claims to speak for it.
     fn last_word(&self, departure: &Departure) -> Result<Evidence, String> {
-        if self.read(&Key::Dispute(departure.instance.clone()))?.is_some() {
-            return Err("two keys claim to be this instance".into());
-        }
+        self.is_undisputed(departure)?;
+        self.evidence(departure)?.ok_or_else(|| "no report is on record".into())
+    }
+
+    fn is_undisputed(&self, departure: &Departure) -> Result<(), String> {
+        let disputed = self.read(&Key::Dispute(departure.instance.clone()))?.is_some();
+        (!disputed).then_some(()).ok_or_else(|| "two keys claim to be this instance".into())
+    }
+
+    fn evidence(&self, departure: &Departure) -> Result<Option<Evidence>, String> {
         let path = records::evidence_path(&departure.instance);
         let evidence = records::read(&*self.parts.store, &path).map_err(unreadable)?;
-        evidence.map(|(_, evidence)| evidence).ok_or_else(|| "no report is on record".into())
+        Ok(evidence.map(|(_, evidence)| evidence))
+    }
+
+    fn accepted(&self, departure: &Departure) -> Result<Vec<Digest>, String> {
+        match self.read(&Key::Group(departure.group.clone()))? {
+            Some(Record::Group(group)) => Ok(group.accepted),
+            _ => Ok(Vec::new()),
+        }
     }
 
     fn read(&self, key: &Key) -> Result<Option<Record>, String> {

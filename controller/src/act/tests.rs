@@ -52,6 +52,8 @@ struct Scene {
     withdrawal: Option<WithdrawalRecord>,
     freeze: Option<FreezeRecord>,
     is_disputed: bool,
+    is_silent: bool,
+    on_bypass: OnDrift,
     seen: Seen,
     lease_left: Duration,
     /// Held by a balancer; and whether its wait was over before.
@@ -91,6 +93,8 @@ impl Scene {
             withdrawal: None,
             freeze: None,
             is_disputed: false,
+            is_silent: false,
+            on_bypass: OnDrift::Observe,
             detached: None,
             binding: Binding {
                 instance: "i-1".into(),
@@ -142,10 +146,12 @@ impl Scene {
         let mut writes = vec![
             record(Key::Group("web".into()), Record::Group(self.group.clone())),
             record(Key::Admission("i-1".into()), Record::Admission(self.admission.clone())),
-            records::put(records::evidence_path(&"i-1".into()), None, &self.evidence),
             records::put(records::bound_path(&"i-1".into()), None, &"id"),
             records::put(records::binding_path("id"), None, &self.binding),
         ];
+        if !self.is_silent {
+            writes.push(records::put(records::evidence_path(&"i-1".into()), None, &self.evidence));
+        }
         let withdrawal = self.withdrawal.clone().map(Record::Withdrawal);
         writes.extend(withdrawal.map(|withdrawal| record(Key::Withdrawal("i-1".into()), withdrawal)));
         let freeze = self.freeze.clone().map(Record::Freeze);
@@ -192,7 +198,8 @@ impl Scene {
         }
         let (group, way, because, causes) = ("web".into(), Way::Standby, String::new(), vec![]);
         let (at, changed_at, by_hand) = (scene.now, scene.now, false);
-        scene.withdrawal = Some(WithdrawalRecord { group, way, stage, at, changed_at, because, causes, by_hand });
+        scene.withdrawal =
+            Some(WithdrawalRecord { group, way, stage, at, changed_at, because, causes, by_hand, bypassed: false });
         scene
     }
 
@@ -214,7 +221,8 @@ impl Scene {
         store.commit(Batch { writes: self.writes(), events: vec![] }).unwrap();
         let (provider, metrics) = (Arc::new(Counting::default()), Arc::new(Metrics::new()));
         let (audit, _) = Audit::start(Arc::clone(&store), Arc::clone(&metrics));
-        let group = GroupPolicy { mode: self.mode, on_drift: OnDrift::Standby, ..GroupPolicy::default() };
+        let (mode, on_drift, on_bypass) = (self.mode, OnDrift::Standby, self.on_bypass);
+        let group = GroupPolicy { mode, on_drift, on_bypass, ..GroupPolicy::default() };
         let policy = Policy { groups: [("web".into(), group)].into(), ..Policy::default() };
         let sends = Arc::clone(&provider);
         let custody = self.in_place.map_or(Custody::AtLaunch, |_| Custody::InPlace);
@@ -387,6 +395,33 @@ async fn what_still_drifts_is_withdrawn() {
     let mut detached = scene();
     detached.detached = Some(DetachRecord { warrant: warrant(), at: detached.now, ended_at: None });
     is_refused("detached", tries(detached).await);
+}
+
+/// It came past the gate: what its agent does not say counts too, until it has shown once that all is well.
+#[tokio::test]
+async fn what_never_proved_itself_is_withdrawn() {
+    let tries = |change: Change| {
+        let mut scene = Scene::departing(Stage::Out);
+        scene.record().bypassed = true;
+        scene.evidence.drift.clear();
+        scene.evidence.readiness = Readiness::NotReady { causes: vec![] };
+        scene.on_bypass = OnDrift::Standby;
+        change(&mut scene);
+        let departure = scene.departure();
+        scene.attempt(Action::Withdraw(departure))
+    };
+    assert_eq!(tries(|_| {}).await.1, Answer::Accepted);
+    assert_eq!(tries(|scene| scene.is_silent = true).await.1, Answer::Accepted);
+    let ready = |scene: &mut Scene| scene.evidence.readiness = Readiness::Ready;
+    is_refused("it has proven itself", tries(ready).await);
+    let of_another = |scene: &mut Scene| {
+        scene.evidence.readiness = Readiness::Ready;
+        scene.group.accepted.clear();
+    };
+    assert_eq!(tries(of_another).await.1, Answer::Accepted);
+    is_refused("only told", tries(|scene| scene.on_bypass = OnDrift::Observe).await);
+    is_refused("two keys", tries(|scene| scene.is_disputed = true).await);
+    is_refused("no longer on record", tries(|scene| scene.record().stage = Stage::Over).await);
 }
 
 #[tokio::test]

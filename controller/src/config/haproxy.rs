@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use portcullis::instance::GroupName;
+use portcullis::{instance::GroupName, policy::OnDrift};
 
 use super::{
     ConfigError, Length, refused,
@@ -138,11 +138,13 @@ fn nothing_of_launches(name: &GroupName, group: &Group) -> Result<(), ConfigErro
     let keys = [
         ("hook", group.hook.is_some()),
         ("abandon_interval_min", group.abandon_interval_min.is_some()),
+        ("abandon_outdated", group.abandon_outdated.is_some()),
         ("breaker_failures", group.breaker_failures.is_some()),
         ("breaker_window", group.breaker_window.is_some()),
         ("breaker_retry_after", group.breaker_retry_after.is_some()),
         ("survivors_guard", group.survivors_guard.is_some()),
         ("on_drift", matches!(group.on_drift, Drift::Replace)),
+        ("on_bypass", matches!(group.on_bypass, OnDrift::Replace)),
     ];
     match keys.into_iter().find(|(_, is_written)| *is_written) {
         Some((key, _)) => {

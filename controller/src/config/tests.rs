@@ -70,6 +70,7 @@ fn refusals_name_file_and_key() {
         ("\"10m\"", "\"0s\"", "groups.web"),
         ("sequence_min = 5", "on_drift = \"deregister\"", "groups.web.on_drift"),
         ("sequence_min = 5", "on_drift = \"eject\"", "on_drift"),
+        ("sequence_min = 5", "on_bypass = \"deregister\"", "on_bypass"),
         ("sequence_min = 5", "unavailable_max_percent = 101", "unavailable_max_percent"),
         ("sequence_min = 5", "common_cause_min = 1", "groups.web"),
         ("sequence_min = 5", "common_cause_percent = 101", "groups.web"),
@@ -119,6 +120,7 @@ fn what_balancers_do_not_have_is_refused() {
         (balanced("hook = \"ours\"\n"), "groups.web.hook`: is of launches"),
         (balanced("breaker_failures = 3\n"), "groups.web.breaker_failures`: is of launches"),
         (balanced("abandon_interval_min = \"5m\"\n"), "groups.web.abandon_interval_min`: is of launches"),
+        (balanced("on_bypass = \"replace\"\n"), "groups.web.on_bypass`: is of launches"),
         (balanced("backends = []\n"), "groups.web.backends`: must name"),
         (balanced("backends = [\"a b\"]\n"), "groups.web.backends`: must name"),
         (balanced("backends = [\"a\"]\n[groups.db]\nbackends = [\"b\", \"a\"]\n"), "`a` is there twice"),
@@ -146,6 +148,8 @@ fn what_is_done_about_drift() {
     );
     assert_eq!((group.on_drift, group.ready_min(10), group.unavailable_max(10)), (OnDrift::Replace, 8, 2));
     assert_eq!((group.withdraw_after, group.return_after), (Duration::from_secs(1), Duration::from_secs(2)));
+    assert_eq!((of("").on_bypass, of("on_bypass = \"standby\"").on_bypass), (OnDrift::Observe, OnDrift::Standby));
+    assert!(of("").abandon_outdated && !of("abandon_outdated = false").abandon_outdated);
     let group = of("common_cause_min = 3\ncommon_cause_percent = 30\ncommon_cause_window = \"1m\"");
     assert_eq!((group.common_cause_min, group.common_cause_percent), (3, 30));
     assert_eq!(group.common_cause_window, Duration::from_secs(60));

@@ -206,6 +206,8 @@ pub struct Group {
     pub stall_after: Option<Length>,
     /// See [`GroupPolicy::silent_after`].
     pub silent_after: Option<Length>,
+    /// See [`GroupPolicy::abandon_outdated`].
+    pub abandon_outdated: Option<bool>,
     /// See [`GroupPolicy::breaker_failures`].
     pub breaker_failures: Option<usize>,
     /// See [`GroupPolicy::breaker_window`].
@@ -215,6 +217,9 @@ pub struct Group {
     /// See [`GroupPolicy::on_drift`].
     #[serde(default)]
     pub on_drift: Drift,
+    /// See [`GroupPolicy::on_bypass`].
+    #[serde(default)]
+    pub on_bypass: OnDrift,
     /// See [`GroupPolicy::unavailable_max_percent`].
     pub unavailable_max_percent: Option<u32>,
     /// See [`GroupPolicy::withdraw_after`].
@@ -270,6 +275,7 @@ impl Group {
         }
         set(&mut policy.admission_deadline, self.admission_deadline);
         set(&mut policy.abandon_interval_min, self.abandon_interval_min);
+        policy.abandon_outdated = self.abandon_outdated.unwrap_or(policy.abandon_outdated);
         policy.breaker_failures = self.breaker_failures.unwrap_or(policy.breaker_failures);
         set(&mut policy.stall_after, self.stall_after);
         set(&mut policy.silent_after, self.silent_after);
@@ -282,6 +288,7 @@ impl Group {
             Drift::Standby => OnDrift::Standby,
             Drift::Replace => OnDrift::Replace,
         };
+        policy.on_bypass = self.on_bypass;
         policy.unavailable_max_percent = self.unavailable_max_percent.unwrap_or(policy.unavailable_max_percent);
         set(&mut policy.withdraw_after, self.withdraw_after);
         set(&mut policy.return_after, self.return_after);

@@ -28,6 +28,7 @@ mod examine;
 mod health;
 mod protection;
 mod queue;
+mod template;
 
 /// The Auto Scaling API of one account and Region, and the load balancers'.
 #[derive(Debug, Clone)]
@@ -246,6 +247,7 @@ fn facts(group: &AutoScalingGroup, warm: &[Instance], launch_hooks: Vec<Hook>) -
         suspended: group.suspended_processes().iter().filter_map(|one| one.process_name().map(Into::into)).collect(),
         instances: group.instances().iter().chain(warm).filter_map(instance_of).collect(),
         activities: Vec::new(),
+        launch_template: template::of_group(group),
         custody: Custody::AtLaunch,
         unseen: Vec::new(),
         refresh: None,

@@ -3,7 +3,10 @@
 
 use alloc::{collections::BTreeSet, vec};
 
-use super::Scope;
+use super::{
+    super::{bypass, case::Case},
+    Scope,
+};
 use crate::{
     alert::{Alert, Tally},
     instance::LifecycleState,
@@ -15,7 +18,11 @@ use crate::{
 pub(super) fn rule(scope: &Scope<'_>, _: &mut BTreeSet<Timestamp>) -> Option<Alert> {
     let getting_traffic = scope.members().filter(|(_, instance)| gets_traffic(scope, &instance.state));
     let reason = |id| scope.rulings.get(id).map(|ruling| &ruling.reason);
-    let bypassed = getting_traffic.filter(|(id, _)| is_bypassed(reason(*id)));
+    let bypassed = getting_traffic.filter(|(id, instance)| {
+        let leaves = reason(*id).is_some_and(is_of_withdrawing);
+        is_bypassed(reason(*id))
+            || (leaves && Case::of(id, instance, scope.gated).is_some_and(|case| bypass::is_bypassed(&case)))
+    });
     let causes = |id| match reason(id) {
         Some(Reason::Slipped) => vec!["slipped".into()],
         _ => vec!["bypassed".into()],
@@ -40,14 +47,31 @@ fn is_bypassed(reason: Option<&Reason>) -> bool {
     }
 }
 
+/// It is to leave for it, or for what else fails: until it does, it serves.
+const fn is_of_withdrawing(reason: &Reason) -> bool {
+    matches!(
+        reason,
+        Reason::WithdrawalHeldBack { .. } | Reason::WithdrawalNotRecorded { .. } | Reason::Withdrawing { .. }
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::{super::fixtures::*, testing::check};
-    use crate::instance::LifecycleState::{InService, PendingProceed};
+    use crate::{
+        instance::LifecycleState::{InService, PendingProceed},
+        policy::OnDrift,
+    };
 
     #[test]
     fn table() {
         let serving = || in_state(InService).wait(1, true);
+        let leaving = || {
+            let mut scene =
+                drifting(&["i-1", "i-2"], &[], 1_400).without_admission("i-1").serving_since(0).adopted(&[]);
+            scene.group_policy().on_bypass = OnDrift::Standby;
+            scene
+        };
         let told = "in service without having passed the gate: bypassed on 1 (i-1)";
         check(
             "bypassed",
@@ -57,6 +81,9 @@ mod tests {
                 (serving().admission(1), 100, "-"),
                 (serving().warranted(1, None), 100, "-"),
                 (waiting(), 100, "-"),
+                // That it is to be taken out for it does not end it.
+                (leaving().paused(9_000), 1_400, told),
+                (leaving().paused(9_000).admission_for("i-1").drifts("i-1", 100, 1_399), 1_400, "-"),
                 (in_state(PendingProceed).wait(1, true), 100, "-"),
                 (in_state(PendingProceed).in_place().wait(1, true), 100, told),
                 (

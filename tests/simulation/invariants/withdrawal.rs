@@ -2,15 +2,17 @@
 
 use portcullis::{
     action::{Action, Departure},
-    instance::{InstanceId, LifecycleState},
+    instance::{GroupName, InstanceId, LifecycleState},
+    policy::{Mode, OnDrift},
     record::{Key, Record, Stage, Way},
 };
 
-use super::{Invariants, PROMOTION_AGE_MAX, Store, TRUTH_AGE_MAX};
+use super::{Invariants, NOTICED, PROMOTION_AGE_MAX, Store, TRUTH_AGE_MAX};
 use crate::{
     agent::Kind,
     cloud::{Cloud, Machine},
     controller::Controller,
+    world::SKEW_MAX,
 };
 
 /// From what a leader knows of the cloud to the effect of its call: a description's age and lag, and the call.
@@ -27,10 +29,14 @@ impl Invariants {
         });
         let memory = policy.silent_after.as_millis() as u64 + TRUTH_AGE_MAX;
         let machine = &cloud.instances[id];
-        let told = machine.agent.failed_at.is_some_and(|at| now - at <= memory);
-        self.must(told, || {
-            format!("3: {id} was withdrawn, and its agent ({:?}) told of no failure", machine.agent.kind)
-        });
+        if is_bypassed(id, store) {
+            self.had_its_time(id, machine, now);
+        } else {
+            let told = machine.agent.failed_at.is_some_and(|at| now - at <= memory);
+            self.must(told, || {
+                format!("3: {id} was withdrawn, and its agent ({:?}) told of no failure", machine.agent.kind)
+            });
+        }
 
         let members = || cloud.instances.iter().filter(|(_, machine)| machine.group == *group);
         let ours = members().filter(|(id, machine)| machine.stands_by() && is_open(id, store)).count();
@@ -55,6 +61,48 @@ impl Invariants {
             _ => false,
         };
         self.must(!frozen, || format!("2: {id} was withdrawn while many of {group} failed for one cause"));
+    }
+
+    /// 2, 3: taken out for a bypass after the time that one at the gate has, and never from before there was a gate.
+    fn had_its_time(&mut self, id: &InstanceId, machine: &Machine, now: u64) {
+        self.must(!machine.before_the_gate, || format!("2: {id} was withdrawn, and was there before the gate"));
+        let deadline = self.policy.groups[&machine.group].admission_deadline.as_millis() as u64;
+        let served_for = now - machine.since();
+        self.must(served_for + SKEW_MAX >= deadline, || {
+            format!("3: {id} was withdrawn for a bypass after {served_for} ms, {deadline} ms are allowed")
+        });
+        let calm = self.healed_at.is_some_and(|healed_at| now > healed_at + 60_000);
+        let ready = machine.agent.ready.iter().any(|(from, until)| *from + 100_000 < now && now < *until);
+        self.must(!(calm && ready), || format!("3: {id} was withdrawn for a bypass, and has long been ready"));
+    }
+
+    /// 1: whoever came past the gate, and never was ready, does not serve in the end, where nothing forbids to take it out.
+    pub(super) fn nobody_bypasses_for_ever(&mut self, name: &GroupName, cloud: &Cloud, leader: &Controller, now: u64) {
+        let policy = self.policy.groups[name].clone();
+        let known = &leader.observed.records;
+        let forbidden = [Key::Pause(name.clone()), Key::Detach(name.clone()), Key::Freeze(name.clone())];
+        let forbidden = forbidden.iter().any(|key| known.contains_key(key));
+        if policy.mode == Mode::Observe || policy.on_bypass == OnDrift::Observe || forbidden {
+            return;
+        }
+        let members: Vec<_> = cloud.instances.iter().filter(|(_, machine)| machine.group == *name).collect();
+        let long = policy.admission_deadline.as_millis() as u64 + 2 * NOTICED;
+        let bad = |machine: &Machine| machine.attached && machine.agent.ready.is_empty();
+        let (bad, others): (Vec<_>, Vec<_>) =
+            members.into_iter().filter(|(_, one)| one.state().is_some()).partition(|(_, machine)| bad(machine));
+        let well = others.iter().all(|(_, one)| {
+            one.is(&LifecycleState::InService)
+                && one.agent.kind == Kind::Good
+                && one.agent.was_ready(now - long, now - long)
+        });
+        let size = u32::try_from(cloud.groups[name].desired).unwrap_or(u32::MAX);
+        let enough = others.len() >= policy.ready_min(size) as usize;
+        let [(id, machine)] = bad[..] else { return };
+        let stays = machine.is(&LifecycleState::InService) && now - machine.since() > long;
+        let by_hand = machine.by_hand || machine.before_the_gate;
+        self.must(!(stays && well && enough && !by_hand), || {
+            format!("1: {id} came past the gate, and serves for ever")
+        });
     }
 
     /// 2: who knows that many began to fail at once withdraws none.
@@ -114,6 +162,10 @@ impl Invariants {
 fn is_on_record(departure: &Departure, stage: Stage, store: &Store) -> bool {
     matches!(store.get(&Key::Withdrawal(departure.instance.clone())), Some((_, Record::Withdrawal(record)))
         if record.stage == stage && record.changed_at == departure.decided_at)
+}
+
+fn is_bypassed(id: &InstanceId, store: &Store) -> bool {
+    matches!(store.get(&Key::Withdrawal(id.clone())), Some((_, Record::Withdrawal(record))) if record.bypassed)
 }
 
 fn is_open(id: &InstanceId, store: &Store) -> bool {

@@ -302,6 +302,7 @@ impl World {
         }
         self.invariants.withdrawn(departure, &self.cloud, &self.store, now);
         self.figures.withdrawn += 1;
+        self.figures.bypassed += u64::from(is_for_a_bypass(self.store.get(&Key::Withdrawal(id.clone()))));
         match departure.way {
             Way::Standby => drop(self.enters_standby(id, false)),
             Way::Replace => self.terminates(id),
@@ -334,9 +335,19 @@ impl World {
             self.proceeds(&held.instance);
         } else {
             self.figures.given_up += 1;
+            self.figures.outdated += u64::from(is_outdated(self.store.get(&Key::Rejection(held.instance.clone()))));
+            self.invariants.gives_way(held, machine, began_at, &self.cloud, &self.store, now);
             self.invariants.given_up(held, machine, began_at, &self.store, now);
             self.terminates(&held.instance);
         }
         Answer::Accepted
     }
+}
+
+fn is_for_a_bypass(record: Option<&(u64, Record)>) -> bool {
+    matches!(record, Some((_, Record::Withdrawal(record))) if record.bypassed)
+}
+
+fn is_outdated(record: Option<&(u64, Record)>) -> bool {
+    matches!(record, Some((_, Record::Rejection(record))) if record.outdated.is_some())
 }

@@ -26,5 +26,5 @@ macro_rules! figures {
 
 figures! {
     counted: steps turns virtual_s timed_out,
-    covered: admitted given_up crashes faults lies roots_replaced words on_a_word told withdrawn returned frozen by_hand restarts held_again protected released scaled_in clocks_set warmed
+    covered: admitted given_up crashes faults lies roots_replaced words on_a_word told withdrawn returned frozen by_hand restarts held_again protected released scaled_in clocks_set warmed attached bypassed outdated
 }

@@ -49,8 +49,9 @@ impl World {
         agent.checks(challenge, false, self.now);
         let boot = agent.boot;
         let warm = self.chaos(15) && !self.is_in_place(&group);
+        let template = self.cloud.groups[&group].template;
         let mut machine = Machine::new(group, agent, self.now);
-        machine.warm = warm;
+        (machine.warm, machine.template) = (warm, template);
         self.cloud.instances.insert(id.clone(), machine);
         let delay = self.random.between(500, 4_000);
         self.after(delay, Event::Waits(id.clone()));
@@ -284,7 +285,9 @@ impl World {
         let wait = known.map_or(WaitId(0), |controller| controller.present_wait(id));
         agent.checks(Challenge { issued: Timestamp(now), wait }, false, now);
         let boot = agent.boot;
+        let template = self.cloud.groups[&group].template;
         if let Some(machine) = self.machine(id) {
+            machine.template = template;
             let former = core::mem::replace(&mut machine.agent, agent);
             machine.agent.follows(former, now);
         }

@@ -8,7 +8,10 @@ use std::{
 };
 
 use anyhow::Result;
-use portcullis_cloud::{ActionResult, Event, Fault, InstanceView, LifecycleAction, PutLifecycleHook, Server, What};
+use portcullis_cloud::{
+    ActionResult, Event, Fault, InstanceView, LaunchTemplate, LifecycleAction, PutLifecycleHook, Server,
+    UpdateAutoScalingGroup, What,
+};
 use portcullis_drill::{
     fleet::Image,
     gate::{Gate, Release, Setup},
@@ -364,6 +367,72 @@ async fn many_that_drift_alike_stay_until_an_operator_decides() -> Result<()> {
     let explained = world.gate.until_explained(other, "2 would not serve, 1 may not", PATIENCE).await?;
     assert!(explained.contains("admitted"), "{explained}");
     assert_eq!(world.called("EnterStandby"), [first]);
+    Ok(())
+}
+
+const ON_BYPASS: Setup = Setup {
+    admission_deadline: Duration::from_secs(12),
+    group: "on_bypass = \"standby\"\nwithdraw_after = \"2s\"\nreturn_after = \"3s\"\n",
+    limits: "describe_every = \"1s\"\nlisten_min = \"1s\"\n",
+    mode: "enforce",
+    aws: String::new(),
+    balancers: Vec::new(),
+};
+
+/// Somebody completes the hook by hand, for one whose deploy halted: it serves, and is told; not proven in the time that it would have
+/// had at the gate, it is taken out of traffic, and comes back when its deploy is done.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_came_past_the_gate_proves_itself_or_leaves() -> Result<()> {
+    let mut world = World::set_up("bypass", ON_BYPASS, vec![]).await?;
+    world.until_serving(2).await?;
+    let broken = world.launch_halted().await?;
+    world.gate.until_explained(&broken, "missing", PATIENCE).await?;
+    let (group, hook, instance) = (GROUP.into(), scene::hook().name, Some(broken.clone()));
+    let action = LifecycleAction { group, hook, instance, token: None };
+    world.cloud.lock().complete_lifecycle_action(&action, ActionResult::Continue)?;
+    world.until_serving(3).await?;
+    world.gate.until_explained(&broken, "in service without having passed the gate", PATIENCE).await?;
+    assert!(world.called("EnterStandby").is_empty(), "it has its time");
+    world.scene.until("it stands by", PATIENCE, |views| standing_by(views, &broken).then_some(())).await?;
+    let explained = world.gate.until_explained(&broken, "out of traffic", PATIENCE).await?;
+    assert!(explained.contains("without having passed the gate") && explained.contains("missing"), "{explained}");
+    world.gate.kill().await?;
+    world.gate.restart().await?;
+    world.scene.fleet.finish_deploy(&broken)?;
+    world.until_serving(3).await?;
+    world.gate.until_explained(&broken, "in service without having passed the gate", PATIENCE).await?;
+    assert_eq!(world.called("EnterStandby"), std::slice::from_ref(&broken));
+    assert_eq!(world.called("ExitStandby"), std::slice::from_ref(&broken));
+    let events = world.gate.cli(&["events"]).await?.done()?.stdout;
+    assert!(events.contains("never passed the gate, and let be") && events.contains("is withdrawn"), "{events}");
+    Ok(())
+}
+
+/// A fix that needs a new image: the held one of the old launch template makes room long before its deadline, and not at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_held_one_of_an_old_template_makes_room_for_the_fix() -> Result<()> {
+    let setup = Setup {
+        group: "stall_after = \"5s\"\n",
+        limits: "describe_every = \"1s\"\nlisten_min = \"1s\"\n",
+        ..Setup::default()
+    };
+    let world = World::set_up("outdated", setup, vec![]).await?;
+    let proven = world.until_serving(2).await?;
+    let broken = world.launch_halted().await?;
+    world.gate.until_explained(&broken, "missing", PATIENCE).await?;
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    assert!(world.completions("ABANDON").is_empty(), "its deadline is far, and nothing would be better");
+    world.scene.fleet.deploys(Deploy::Whole);
+    let template = LaunchTemplate { name: Some("shop".into()), version: Some("2".into()), ..LaunchTemplate::default() };
+    world.cloud.lock().update_auto_scaling_group(
+        GROUP,
+        &UpdateAutoScalingGroup { launch_template: Some(template), ..UpdateAutoScalingGroup::default() },
+    )?;
+    let all = world.until_serving(3).await?;
+    assert!(all.is_superset(&proven) && !all.contains(&broken));
+    assert_eq!(world.completions("ABANDON").into_keys().collect::<Vec<_>>(), std::slice::from_ref(&broken));
+    let events = world.gate.cli(&["events"]).await?.done()?.stdout;
+    assert!(events.contains("its group launches from"), "{events}");
     Ok(())
 }
 

@@ -67,6 +67,7 @@ impl FakeCloud {
             launch_hooks: vec![hook],
             suspended: vec![],
             activities: vec![],
+            launch_template: None,
             custody: Custody::AtLaunch,
             unseen: vec![],
             refresh: None,
