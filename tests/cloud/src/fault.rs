@@ -61,6 +61,9 @@ pub enum Fault {
         /// Which calls.
         #[serde(default)]
         action: Option<String>,
+        /// Calls about this group only.
+        #[serde(default)]
+        group: Option<String>,
         /// How late.
         delay_ms: u64,
     },
@@ -129,8 +132,9 @@ impl Faults {
         &self.0
     }
 
-    pub(crate) fn fate(&mut self, action: &str) -> Fate {
-        self.take(|fault| fault.fate(action)).unwrap_or(Fate::Normal)
+    /// Of a call to `action`, about a group if it names one.
+    pub(crate) fn fate(&mut self, action: &str, group: Option<&str>) -> Fate {
+        self.take(|fault| fault.fate(action).filter(|_| fault.is_about(group))).unwrap_or(Fate::Normal)
     }
 
     pub(crate) fn launch_failure(&mut self) -> Option<String> {
@@ -196,6 +200,10 @@ impl Fault {
             | Self::DuplicateNotice { .. } => return None,
         };
         action.as_deref().is_none_or(|action| action == called).then_some(fate)
+    }
+
+    fn is_about(&self, called: Option<&str>) -> bool {
+        !matches!(self, Self::DelayAnswer { group: Some(group), .. } if called != Some(group))
     }
 
     /// Counts one use; returns how many are left.

@@ -39,7 +39,11 @@ pub fn call(cloud: &mut Cloud, form: &[u8]) -> Reply {
         let message = format!("Could not find operation {action} for version {}", service.version());
         return reply(service, &action, &request_id, Err(ApiError::sender("InvalidAction", message)));
     };
-    let fate = if cloud.take_token() { cloud.faults.fate(&action) } else { Fate::Throttle };
+    let fate = if cloud.take_token() {
+        cloud.faults.fate(&action, params.text("AutoScalingGroupName"))
+    } else {
+        Fate::Throttle
+    };
     let mut answer = reply(service, &action, &request_id, suffer(cloud, operation, &params, fate));
     answer.lost = matches!(fate, Fate::LoseRequest | Fate::LoseAnswer);
     if let Fate::DelayAnswer(delay_ms) = fate {

@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 use portcullis_cloud::{
-    CreateAutoScalingGroup, CreateTargetGroup, Delays, LaunchTemplate, Options, Rate, Server, ServerOptions,
+    CreateAutoScalingGroup, CreateTargetGroup, Delays, Fault, LaunchTemplate, Options, Rate, Server, ServerOptions,
     UpdateAutoScalingGroup, WarmPool, What,
 };
 use portcullis_drill::{
@@ -186,6 +186,22 @@ async fn a_hundred_and_twenty_groups_are_described_whole() -> Result<()> {
     }
     let calls = world.calls();
     assert!(calls.values().all(|(_, failed)| *failed == 0), "{calls:?}");
+    Ok(())
+}
+
+/// What the cloud is slow to say of one group, nobody else waits for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_group_delays_no_other() -> Result<()> {
+    let limits = "describe_every = \"500ms\"\n[groups.a-slow]\n[groups.web]\n";
+    let world = World::set_up("slow", quick(), &["a-slow", "web"], Setup { limits, ..Setup::default() }).await?;
+    let (action, group) = (Some("DescribeLifecycleHooks".to_owned()), Some("a-slow".to_owned()));
+    world.cloud.lock().inject(Fault::DelayAnswer { calls: 1_000, action, group, delay_ms: 20_000 });
+    // Whatever was under way before is over.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    world.wants("web", 2)?;
+    let begun = Stopwatch::start();
+    world.until("both serve", "web", |web| (in_service(web) == 2).then_some(())).await?;
+    assert!(begun.elapsed() < Duration::from_secs(8), "they waited for another group: {:?}", begun.elapsed());
     Ok(())
 }
 

@@ -27,7 +27,7 @@ use serde_json::{Value, json};
 use crate::{
     clock::Clock,
     config::Config,
-    providers::{Call, Described, Pending, Provider},
+    providers::{Call, Found, Pending, Provider},
     run::Controller,
     stores::{Store, memory::MemoryStore},
 };
@@ -84,9 +84,11 @@ impl FakeCloud {
 }
 
 impl Provider for FakeCloud {
-    fn describe<'a>(&'a self, groups: &'a [GroupName]) -> Pending<'a, Described> {
+    fn describe<'a>(&'a self, groups: &'a [GroupName], found: Found) -> Pending<'a, ()> {
         Box::pin(async move {
-            groups.iter().map(|name| (name.clone(), Ok((name.as_str() == "web").then(|| self.facts())))).collect()
+            for name in groups {
+                found.send((name.clone(), Ok((name.as_str() == "web").then(|| self.facts())))).await.unwrap();
+            }
         })
     }
 

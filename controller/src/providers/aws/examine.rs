@@ -14,7 +14,10 @@ use portcullis::{
     text,
 };
 
-use super::{AwsProvider, LAUNCHING, NAMES_MAX, answer_of, hook_of};
+use super::{
+    AwsProvider, answer_of,
+    describe::{LAUNCHING, NAMES_MAX, hook_of},
+};
 use crate::clock::Clock;
 
 impl AwsProvider {
