@@ -207,9 +207,9 @@ impl Metrics {
     }
 
     /// Notes how far the audit has come, and what it no longer has.
-    pub(crate) fn audit_reaches(&self, newest: u64, kept: u64) {
+    pub(crate) fn audit_reaches(&self, newest: u64, lines: u64) {
         self.audit_sequence.set(i64::try_from(newest).unwrap_or(i64::MAX));
-        let expired = newest.saturating_sub(kept);
+        let expired = newest.saturating_sub(lines);
         self.audit_expired.inc_by(expired.saturating_sub(self.audit_expired.get()));
     }
 

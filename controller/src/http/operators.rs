@@ -121,7 +121,11 @@ async fn readyz(State(app): State<Arc<App>>) -> Response {
 }
 
 async fn metrics(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
-    app.metrics.audit_reaches(*app.store.audited().borrow(), app.store.audit_kept());
+    let newest = *app.store.audited().borrow();
+    // A store that cannot be read is told of elsewhere.
+    if let Ok(lines) = blocking(&app, |app| Ok(app.store.audit_lines()?)).await {
+        app.metrics.audit_reaches(newest, lines);
+    }
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
     let (media_type, page) = exposition::negotiated(app.metrics.page(), accept);
     ([(header::CONTENT_TYPE, media_type)], page).into_response()
