@@ -54,6 +54,11 @@ pub enum Observation {
         /// The end of the lease.
         until: Timestamp,
     },
+    /// The cloud throttled a call that nobody decided on: a description does without what it would have told.
+    Throttled {
+        /// When.
+        at: Timestamp,
+    },
     /// What a listener of this controller shows by TLS was looked at.
     Certificate(OwnCertificate),
     /// Time passed.

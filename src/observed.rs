@@ -104,6 +104,7 @@ impl Observed {
             Observation::Sent { attempt, at } => self.sent(attempt, at),
             Observation::Answered { attempt, answer, at } => self.answered(attempt, answer, at),
             Observation::Lease { epoch, until } => self.leased(epoch, until, now),
+            Observation::Throttled { at } => self.pressure.throttled(at),
             Observation::Certificate(seen) => drop(self.certificates.insert(seen.listener.clone(), seen)),
             Observation::Tick => {}
         }

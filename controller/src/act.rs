@@ -22,7 +22,7 @@ use crate::{
     audit,
     clock::Clock,
     metrics::Attempt,
-    providers::{Call, Facts},
+    providers::{Call, Facts, Found},
     reconcile::{CONTROLLER, Parts, Snapshot},
     records::{self, Binding, Ended},
     stores::{Batch, Entry, StoreError},
@@ -126,12 +126,20 @@ impl Actor {
     pub(crate) async fn describe(&self, groups: Vec<GroupName>) {
         let asked_at = self.parts.clock.now();
         let mut missing: BTreeSet<_> = groups.iter().cloned().collect();
-        let (found, mut coming) = mpsc::channel(FOUND_MAX);
-        let describing = tokio::time::timeout(self.limit(), self.parts.provider.describe(&groups, found));
+        let (finder, mut coming) = mpsc::channel(FOUND_MAX);
+        let describing = tokio::time::timeout(self.limit(), self.parts.provider.describe(&groups, finder));
         let telling = async {
-            while let Some((group, facts)) = coming.recv().await {
-                missing.remove(&group);
-                self.described(group, asked_at, facts).await;
+            while let Some(found) = coming.recv().await {
+                match found {
+                    Found::Group(group, facts) => {
+                        missing.remove(&group);
+                        self.described(group, asked_at, facts).await;
+                    }
+                    Found::Throttled => {
+                        let at = self.parts.clock.now();
+                        let _ = self.done.send(Observation::Throttled { at }).await;
+                    }
+                }
             }
         };
         // Whoever describes drops its end when it is done or out of time: then this ends too.
@@ -448,7 +456,7 @@ pub(crate) fn in_words(answer: &Answer) -> String {
     }
 }
 
-/// Groups that were described and not yet taken in; beyond this many, describing waits.
+/// What was found and not yet taken in; beyond this many, describing waits.
 const FOUND_MAX: usize = 64;
 
 mod depart;

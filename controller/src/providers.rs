@@ -18,8 +18,17 @@ pub mod haproxy;
 /// What is known of a group: facts (`None`: there is no such group), or how the call failed.
 pub type Facts = Result<Option<GroupFacts>, Answer>;
 
-/// Where a description puts each group as soon as it is known.
-pub type Found = mpsc::Sender<(GroupName, Facts)>;
+/// What a description brings, piece by piece.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// A group.
+    Group(GroupName, Facts),
+    /// A call was throttled that the description does without.
+    Throttled,
+}
+
+/// Where a description puts what it finds, as soon as it does.
+pub type Finder = mpsc::Sender<Found>;
 
 /// A future of a provider.
 pub type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -44,7 +53,7 @@ pub enum Call {
 /// A cloud, or a load balancer.
 pub trait Provider: Send + Sync {
     /// Describes groups, each whole and as soon as it is known: nobody waits for another. What is missing in the end is not known.
-    fn describe<'a>(&'a self, groups: &'a [GroupName], found: Found) -> Pending<'a, ()>;
+    fn describe<'a>(&'a self, groups: &'a [GroupName], finder: Finder) -> Pending<'a, ()>;
 
     /// Makes one call, once.
     fn perform(&self, call: Call) -> Pending<'_, Answer>;

@@ -119,6 +119,7 @@ impl Controller {
             | Observation::Noticed(_)
             | Observation::Reported(_)
             | Observation::Lease { .. }
+            | Observation::Throttled { .. }
             | Observation::Certificate(_)
             | Observation::Tick => {}
         }

@@ -20,7 +20,7 @@ use super::*;
 use crate::{
     audit::Audit,
     metrics::Metrics,
-    providers::{Found, Pending, Provider},
+    providers::{Finder, Pending, Provider},
     stores::{Store, Write, memory::MemoryStore},
 };
 
@@ -28,7 +28,7 @@ use crate::{
 struct Counting(Mutex<Vec<Call>>);
 
 impl Provider for Counting {
-    fn describe<'a>(&'a self, _groups: &'a [GroupName], _found: Found) -> Pending<'a, ()> {
+    fn describe<'a>(&'a self, _groups: &'a [GroupName], _: Finder) -> Pending<'a, ()> {
         Box::pin(async {})
     }
 

@@ -9,7 +9,7 @@ use std::{
 use aws_config::{BehaviorVersion, Region, retry::RetryConfig, timeout::TimeoutConfig};
 use aws_sdk_autoscaling::{
     Client,
-    error::{DisplayErrorContext, ProvideErrorMetadata, SdkError},
+    error::{ProvideErrorMetadata, SdkError},
 };
 use aws_smithy_http_client::tls::{Provider as TlsProvider, rustls_provider::CryptoMode};
 use portcullis::{
@@ -22,7 +22,7 @@ use portcullis::{
 
 use describe::Look;
 
-use super::{Call, Found, Pending, Provider};
+use super::{Call, Finder, Pending, Provider};
 use crate::{clock::Clock, config::Aws, sources::lifecycle_queue::Queue};
 
 mod describe;
@@ -106,8 +106,8 @@ impl AwsProvider {
 }
 
 impl Provider for AwsProvider {
-    fn describe<'a>(&'a self, groups: &'a [GroupName], found: Found) -> Pending<'a, ()> {
-        Box::pin(self.describe_all(groups, Look::new(found)))
+    fn describe<'a>(&'a self, groups: &'a [GroupName], finder: Finder) -> Pending<'a, ()> {
+        Box::pin(self.describe_all(groups, Look::new(finder)))
     }
 
     fn perform(&self, call: Call) -> Pending<'_, Answer> {
@@ -149,8 +149,14 @@ fn answer_of<E: ProvideErrorMetadata + std::error::Error + 'static>(error: &SdkE
             let (code, message) = (service.err().code().unwrap_or(""), service.err().message().unwrap_or(""));
             classify(service.raw().status().as_u16(), code, message)
         }
-        other => Answer::Unknown { because: text::visible(&DisplayErrorContext(other).to_string()) },
+        other => Answer::Unknown { because: text::visible(&in_words(other)) },
     }
+}
+
+/// An error with its causes: that credentials cannot be had is one of them.
+fn in_words(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 /// What the service's answer means. "No active Lifecycle Action" also comes transiently while the instance still waits

@@ -16,7 +16,7 @@ use portcullis::{
 };
 use servers::{AgentCheck, Listing, Place, Server};
 
-use super::{Call, Facts, Found, Pending, Provider};
+use super::{Call, Facts, Finder, Found, Pending, Provider};
 use crate::config::{Haproxy, Pool, Socket};
 
 mod runtime;
@@ -98,11 +98,11 @@ impl HaproxyProvider {
 
 impl Provider for HaproxyProvider {
     /// What balancers say is of all groups at once.
-    fn describe<'a>(&'a self, groups: &'a [GroupName], found: Found) -> Pending<'a, ()> {
+    fn describe<'a>(&'a self, groups: &'a [GroupName], finder: Finder) -> Pending<'a, ()> {
         Box::pin(async move {
-            for described in self.describe_all(groups).await {
+            for (group, facts) in self.describe_all(groups).await {
                 // Nobody is left to hear it: that is as good.
-                let _ = found.send(described).await.is_ok();
+                let _ = finder.send(Found::Group(group, facts)).await.is_ok();
             }
         })
     }

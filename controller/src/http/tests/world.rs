@@ -27,7 +27,7 @@ use serde_json::{Value, json};
 use crate::{
     clock::Clock,
     config::Config,
-    providers::{Call, Found, Pending, Provider},
+    providers::{Call, Finder, Found, Pending, Provider},
     run::Controller,
     stores::{Store, memory::MemoryStore},
 };
@@ -84,10 +84,11 @@ impl FakeCloud {
 }
 
 impl Provider for FakeCloud {
-    fn describe<'a>(&'a self, groups: &'a [GroupName], found: Found) -> Pending<'a, ()> {
+    fn describe<'a>(&'a self, groups: &'a [GroupName], finder: Finder) -> Pending<'a, ()> {
         Box::pin(async move {
             for name in groups {
-                found.send((name.clone(), Ok((name.as_str() == "web").then(|| self.facts())))).await.unwrap();
+                let facts = Ok((name.as_str() == "web").then(|| self.facts()));
+                finder.send(Found::Group(name.clone(), facts)).await.unwrap();
             }
         })
     }

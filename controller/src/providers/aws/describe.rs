@@ -14,26 +14,34 @@ use portcullis::{
 use tokio::task::JoinSet;
 
 use super::{
-    super::{Facts, Found},
+    super::{Facts, Finder, Found},
     AwsProvider, answer_of,
 };
 
 /// One description that is under way: what its groups have in common.
 #[derive(Debug, Clone)]
 pub(super) struct Look {
-    found: Found,
+    finder: Finder,
     /// Whether a balancer did not answer in time.
     pub(super) hangs: Arc<AtomicBool>,
 }
 
 impl Look {
-    pub(super) fn new(found: Found) -> Self {
-        Self { found, hangs: Arc::default() }
+    pub(super) fn new(finder: Finder) -> Self {
+        Self { finder, hangs: Arc::default() }
+    }
+
+    /// Whatever is missing for want of this answer, nobody waits for it; but one budget is for all calls.
+    pub(super) async fn does_without(&self, call: &str, of: &str, answer: &Answer) {
+        tracing::warn!(call, of, answer = crate::act::in_words(answer), "a description does without it");
+        if *answer == Answer::Throttled {
+            let _ = self.finder.send(Found::Throttled).await.is_ok();
+        }
     }
 
     /// Nobody is left to hear it when time is over: that is as good.
     async fn tell(&self, name: GroupName, facts: Facts) {
-        let _ = self.found.send((name, facts)).await.is_ok();
+        let _ = self.finder.send(Found::Group(name, facts)).await.is_ok();
     }
 }
 
@@ -69,9 +77,9 @@ impl AwsProvider {
         let Some(group) = group else { return Ok(None) };
         let (hooks, warm) = (self.hooks(name).await?, self.warm_pool(name, &group).await?);
         let facts = facts(&group, &warm, hooks);
-        let facts = self.with_health(group.target_group_arns(), facts, &look.hangs).await;
-        let facts = self.with_activities(name, facts).await;
-        Ok(Some(self.with_refresh(name, facts).await))
+        let facts = self.with_health(group.target_group_arns(), facts, look).await;
+        let facts = self.with_activities(name, facts, look).await;
+        Ok(Some(self.with_refresh(name, facts, look).await))
     }
 
     /// The groups of these names, page by page.
@@ -91,12 +99,18 @@ impl AwsProvider {
 
     /// Why launches failed, in the cloud's words; asked for only while too few serve. That it is not told is no reason to know
     /// nothing of the group.
-    async fn with_activities(&self, name: &GroupName, facts: GroupFacts) -> GroupFacts {
+    async fn with_activities(&self, name: &GroupName, facts: GroupFacts, look: &Look) -> GroupFacts {
         if !facts.is_short() {
             return facts;
         }
         let request = self.client.describe_scaling_activities().auto_scaling_group_name(&name.0);
-        let Ok(sent) = request.max_records(ACTIVITIES_LOOKED_AT).send().await else { return facts };
+        let sent = match request.max_records(ACTIVITIES_LOOKED_AT).send().await {
+            Ok(sent) => sent,
+            Err(error) => {
+                look.does_without("DescribeScalingActivities", name.as_str(), &answer_of(&error)).await;
+                return facts;
+            }
+        };
         let mut activities = Vec::new();
         for activity in sent.activities() {
             let failed = matches!(activity.status_code(), Some(ScalingActivityStatusCode::Failed));
