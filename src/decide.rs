@@ -7,7 +7,7 @@
 //! beyond what its group may lose (`withdraw`), and they are protected while new ones are not proven (`survivors`). Last come
 //! attempts under way and backoff (`retry`), the lease, and the budget of calls (`budget`).
 //!
-//! The order of the rules is an argument: what is being withdrawn is so whatever its state (`withdrawn`), what can be held again
+//! The order of the rules is an argument: what cannot be read may say no (`unreadable`), what is being withdrawn is so whatever its state (`withdrawn`), what can be held again
 //! comes next (`in_place`), what cannot be completed comes first of what waits (`no_hook`, `waits`), then what was done already
 //! and cannot be undone (`admitted`, `rejected`) and what an operator says (`operator`), then what proof allows (`admit`), then
 //! what its absence demands (`give_up`, `hold`). `hold` takes every waiting instance that is left, so none is without a reason.
@@ -61,6 +61,7 @@ mod serving;
 mod survivors;
 mod tell;
 pub mod trial;
+mod unreadable;
 mod waits;
 mod withdraw;
 mod withdrawn;
@@ -103,6 +104,7 @@ pub fn decide(observed: &Observed, policy: &Policy, now: Timestamp) -> Decision 
     let ruled = alerts::Ruled { rulings: &rulings, breakers: &breakers, guards: &guards, freezes: &freezes };
     let alerts = alerts::firing(observed, policy, &ruled, now, &mut wakes);
     wishes.extend(tell::due(&alerts, observed, policy, now, &mut wakes));
+    unreadable::veto(&mut wishes, observed, policy);
     let wishes = retry::sendable(wishes, observed, policy, now, &mut wakes);
     let mut actions = budget::granted(wishes, observed, policy, now, &mut wakes);
     if !leads(observed, policy, now, &mut wakes) {
@@ -115,7 +117,8 @@ pub fn decide(observed: &Observed, policy: &Policy, now: Timestamp) -> Decision 
 type Rule = fn(&Case<'_>) -> Option<Opinion>;
 
 /// The first that answers wins.
-const RULES: [Rule; 11] = [
+const RULES: [Rule; 12] = [
+    unreadable::rule,
     withdrawn::rule,
     in_place::rule,
     serving::rule,

@@ -31,6 +31,13 @@ pub enum Observation {
         /// What it says now.
         record: Option<Record>,
     },
+    /// A record is there, and cannot be read: a newer controller wrote it, or it is damaged.
+    Unreadable {
+        /// Which.
+        key: Key,
+        /// As in [`Stored`](Self::Stored).
+        revision: u64,
+    },
     /// An attempt was sent.
     Sent {
         /// Which.

@@ -40,6 +40,8 @@ pub struct Metrics {
     pub audit_dropped: Counter,
     /// Audit lines that were dropped because newer ones needed their room: `audit_lines_max`.
     pub audit_expired: Counter,
+    /// Records of the store that cannot be read.
+    pub records_unreadable: Gauge,
     /// The sequence of the newest audit line.
     pub audit_sequence: Gauge,
     /// Enrolments on an identity document whose signature was not verified.
@@ -141,6 +143,8 @@ impl Metrics {
                 "Whether the queue of notices was reached the last time",
                 metrics.notice_queue_reached.clone(),
             );
+            let help = "Records of the store that cannot be read: what they bear on stays as it is";
+            of.register("records_unreadable", help, metrics.records_unreadable.clone());
             of.register("audit_dropped", "Audit lines lost", metrics.audit_dropped.clone());
             of.register(
                 "audit_expired",

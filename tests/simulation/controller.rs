@@ -120,6 +120,7 @@ impl Controller {
             | Observation::Reported(_)
             | Observation::Lease { .. }
             | Observation::Throttled { .. }
+            | Observation::Unreadable { .. }
             | Observation::Certificate(_)
             | Observation::Tick => {}
         }
