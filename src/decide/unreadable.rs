@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn nothing_is_done_that_cannot_be_taken_back() {
-        let actions = |scene: &Scene, now| -> Vec<alloc::string::String> {
+        let actions = |scene: &Scene, now| -> Vec<String> {
             let actions = decide(&scene.observed, &scene.policy, at(now)).actions;
             actions.iter().map(said).filter(|said| !said.starts_with("protect")).collect()
         };
