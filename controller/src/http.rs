@@ -64,6 +64,9 @@ pub struct App {
     /// Lines about refusals that the audit takes: strangers must not fill the disk.
     refusal_lines: Window,
     bodies: Semaphore,
+    /// Held by whoever enrols: the uses of a join token are counted in one record, and many instances of a scale-out use it at
+    /// the same time. In turn none of them finds that another was quicker.
+    pub(crate) enrolling: tokio::sync::Mutex<()>,
     /// Held by whoever examines the set-up.
     pub(crate) examining: tokio::sync::Mutex<()>,
     pub(crate) offenders: Offenders,
@@ -109,6 +112,7 @@ impl App {
             refused: Mutex::default(),
             refusal_lines: Window::new(REFUSAL_LINES_PER_MINUTE_MAX),
             bodies: Semaphore::new(BODIES_MAX),
+            enrolling: tokio::sync::Mutex::default(),
             examining: tokio::sync::Mutex::default(),
             offenders: Offenders::default(),
         })

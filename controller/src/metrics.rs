@@ -1,6 +1,7 @@
 //! What can be counted, in Prometheus' words.
 
 use std::{
+    collections::BTreeMap,
     fmt::Debug,
     sync::{Mutex, PoisonError, atomic::AtomicU64},
 };
@@ -24,6 +25,10 @@ pub struct Metrics {
     pub attempts: Family<Attempt, Counter>,
     /// Turns of the loop.
     pub turns: Counter,
+    /// Decisions that were not what is decided from scratch: a bug of ours.
+    pub decisions_mismatched: Counter,
+    /// How long these took.
+    pub turn_seconds: Counter<f64, AtomicU64>,
     /// Instances by group, verdict and reason.
     pub instances: Family<Ruled, Gauge>,
     /// When each group was last described, Unix seconds.
@@ -125,6 +130,9 @@ impl Metrics {
             of.register("reports_accepted", "Reports accepted", metrics.reports.clone());
             of.register("attempts", "Attempts answered", metrics.attempts.clone());
             of.register("turns", "Turns of the loop", metrics.turns.clone());
+            let help = "Decisions that were not what is decided from scratch";
+            of.register("decisions_mismatched", help, metrics.decisions_mismatched.clone());
+            of.register("turn_seconds", "Time that turns of the loop took", metrics.turn_seconds.clone());
             of.register("instances", "Instances by group, verdict and reason", metrics.instances.clone());
             of.register("described_timestamp_seconds", "When the group was last described", metrics.described.clone());
             of.register(
@@ -172,16 +180,16 @@ impl Metrics {
         metrics
     }
 
-    /// Shows a decision: one gauge for each group, verdict and reason.
+    /// Shows a decision: one gauge for each group, verdict and reason. Counted first: a label is text, and instances are many.
     pub(crate) fn show(&self, decision: &Decision) {
-        self.instances.clear();
+        let mut counts: BTreeMap<_, i64> = BTreeMap::new();
         for ruling in decision.rulings.values() {
-            let labels = Ruled {
-                group: ruling.group.to_string(),
-                verdict: ruling.verdict.to_string(),
-                reason: ruling.reason.code(),
-            };
-            self.instances.get_or_create(&labels).inc();
+            *counts.entry((&ruling.group, ruling.verdict, ruling.reason.code())).or_default() += 1;
+        }
+        self.instances.clear();
+        for ((group, verdict, reason), count) in counts {
+            let labels = Ruled { group: group.to_string(), verdict: verdict.to_string(), reason };
+            self.instances.get_or_create(&labels).set(count);
         }
     }
 

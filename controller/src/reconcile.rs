@@ -5,13 +5,16 @@
 
 use std::{
     collections::BTreeMap,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use portcullis::{
     action::Action,
-    decide::{Decision, decide},
+    decide::{Decision, Memo, decide},
     instance::{GroupName, InstanceId},
     observation::{Observation, OwnCertificate},
     observed::Observed,
@@ -32,6 +35,7 @@ use crate::{
     metrics::Metrics,
     providers::Provider,
     records,
+    shown::Shown,
     stores::{Entry, Store, StoreError, Tenure},
     sweep,
 };
@@ -115,6 +119,10 @@ pub struct Parts {
 pub struct Reconciler {
     parts: Parts,
     observed: Observed,
+    memo: Memo,
+    /// Whether the memo decided otherwise than it should.
+    is_wrong: Arc<AtomicBool>,
+    shown: Shown,
     changes: broadcast::Receiver<crate::stores::Change>,
     notices: mpsc::Receiver<Observation>,
     done: mpsc::Receiver<Observation>,
@@ -128,8 +136,8 @@ pub struct Reconciler {
     turn: u64,
     revision: u64,
     told: BTreeMap<InstanceId, Told>,
-    jitter: f64,
     swept_at: Timestamp,
+    checked_at: Timestamp,
 }
 
 /// The part of a ruling whose change is worth a line in the audit.
@@ -141,10 +149,12 @@ impl Reconciler {
     /// # Errors
     /// When the store cannot be read.
     pub fn start(
-        parts: Parts,
+        mut parts: Parts,
         notices: mpsc::Receiver<Observation>,
         snapshots: watch::Sender<Arc<Snapshot>>,
     ) -> Result<Self, StoreError> {
+        // ± 20 % on describing: the core is deterministic, the fleet of controllers is not.
+        parts.policy.limits.describe_every = parts.policy.limits.describe_every.mul_f64(draw_jitter());
         let (lease, held) = watch::channel(None);
         let (answers, done) = mpsc::channel(DONE_MAX);
         let actor = Arc::new(Actor::new(parts.clone(), held, snapshots.subscribe(), answers));
@@ -152,6 +162,9 @@ impl Reconciler {
         let mut reconciler = Self {
             parts,
             observed: Observed::default(),
+            memo: Memo::default(),
+            is_wrong: Arc::default(),
+            shown: Shown::default(),
             changes,
             notices,
             done,
@@ -163,8 +176,8 @@ impl Reconciler {
             turn: 0,
             revision: 0,
             told: BTreeMap::new(),
-            jitter: 1.0,
             swept_at,
+            checked_at: swept_at,
         };
         reconciler.load()?;
         Ok(reconciler)
@@ -174,7 +187,9 @@ impl Reconciler {
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
         loop {
             self.renew().await;
+            let began = Clock::monotonic();
             let wait = self.turn().await;
+            tokio::time::sleep(rest_after(Clock::monotonic().saturating_duration_since(began))).await;
             tokio::select! {
                 biased;
                 _ = stop.wait_for(|stop| *stop) => break,
@@ -205,10 +220,11 @@ impl Reconciler {
 
     fn observe(&mut self, observation: Observation) {
         if let Observation::Described(description) = &observation {
-            self.jitter = draw_jitter();
             self.parts.metrics.described_at(description.group.to_string(), description.asked_at);
         }
-        self.observed.fold(observation, self.parts.clock.now());
+        let now = self.parts.clock.now();
+        self.shown.fold(observation.clone(), now);
+        self.memo.fold(&mut self.observed, observation, now);
     }
 
     fn changed(&mut self, change: Result<crate::stores::Change, RecvError>) {
@@ -305,8 +321,11 @@ impl Reconciler {
 
     /// One decision: shown, told, and its actions sent. Gives how long it holds.
     async fn turn(&mut self) -> Duration {
-        let now = self.parts.clock.now();
-        let decision = decide(&self.observed, &self.jittered_policy(), now);
+        let (now, began) = (self.parts.clock.now(), Clock::monotonic());
+        if self.is_wrong.swap(false, Ordering::Relaxed) {
+            self.memo = Memo::of(&self.observed);
+        }
+        let decision = self.memo.turn(&self.observed, &self.parts.policy, now);
         self.turn += 1;
         self.parts.metrics.turns.inc();
         self.parts.metrics.show(&decision);
@@ -314,16 +333,35 @@ impl Reconciler {
         self.tell(&decision, now).await;
         let wait = decision.wake_at.map_or(TURN_MAX, |at| at.since(now)).clamp(TURN_MIN, TURN_MAX);
         let actions = decision.actions.clone();
-        self.snapshots.send_replace(Arc::new(Snapshot {
-            turn: self.turn,
-            revision: self.revision,
-            decided_at: now,
-            observed: self.observed.clone(),
-            decision,
-        }));
+        let (turn, revision, observed) = (self.turn, self.revision, self.shown.copy(&self.observed));
+        let snapshot = Snapshot { turn, revision, decided_at: now, observed, decision };
+        let before = self.snapshots.send_replace(Arc::new(snapshot));
+        if let Some(before) = Arc::into_inner(before).filter(|before| before.turn > 0) {
+            self.shown.hand_back(before.observed);
+        }
         self.send(actions, now).await;
         self.sweep(now);
+        self.check(now);
+        self.parts.metrics.turn_seconds.inc_by(Clock::monotonic().saturating_duration_since(began).as_secs_f64());
         wait
+    }
+
+    /// Now and then, beside the loop: whether what was shown is what is decided from scratch. If it is not, that is a bug of ours,
+    /// and the memo begins anew.
+    fn check(&mut self, now: Timestamp) {
+        if now.since(self.checked_at) < CHECK_EVERY {
+            return;
+        }
+        self.checked_at = now;
+        let (parts, snapshot) = (self.parts.clone(), Arc::clone(&self.snapshots.borrow()));
+        let is_wrong = Arc::clone(&self.is_wrong);
+        tokio::task::spawn_blocking(move || {
+            if decide(&snapshot.observed, &parts.policy, snapshot.decided_at) != snapshot.decision {
+                tracing::error!(turn = snapshot.turn, "decided otherwise than from scratch: please report this");
+                parts.metrics.decisions_mismatched.inc();
+                is_wrong.store(true, Ordering::Relaxed);
+            }
+        });
     }
 
     /// Once an hour, beside the loop.
@@ -338,13 +376,6 @@ impl Reconciler {
             Ok(swept) => tracing::info!(swept, "instances that are long gone were forgotten"),
             Err(error) => tracing::error!(%error, "the store could not be swept"),
         });
-    }
-
-    /// ± 20 % on describing, drawn anew with each description: the core is deterministic, the fleet of controllers is not.
-    fn jittered_policy(&self) -> Policy {
-        let mut policy = self.parts.policy.clone();
-        policy.limits.describe_every = policy.limits.describe_every.mul_f64(self.jitter);
-        policy
     }
 
     /// Starts one attempt for each action; all descriptions of a turn go in one.
@@ -378,12 +409,21 @@ impl Reconciler {
     async fn tell(&mut self, decision: &Decision, now: Timestamp) {
         for (instance, ruling) in &decision.rulings {
             let told = (ruling.verdict, ruling.reason.code(), ruling.continue_accepted);
-            if self.told.insert(instance.clone(), told) != Some(told) {
+            if self.told.get(instance) != Some(&told) {
+                self.told.insert(instance.clone(), told);
                 self.parts.audit.record(verdict_line(instance, ruling, now)).await;
             }
         }
-        self.told.retain(|instance, _| decision.rulings.contains_key(instance));
+        if self.told.len() > decision.rulings.len() {
+            self.told.retain(|instance, _| decision.rulings.contains_key(instance));
+        }
     }
+}
+
+/// A turn costs the same whether it decides on one report or on a hundred: in a large fleet, where one comes all the time, what
+/// comes while it rests is decided together.
+fn rest_after(turn: Duration) -> Duration {
+    (turn * TURN_RESTS).min(REST_MAX)
 }
 
 fn verdict_line(instance: &InstanceId, ruling: &Ruling, at: Timestamp) -> Entry {
@@ -417,8 +457,14 @@ const DONE_MAX: usize = 1_024;
 const DRAIN_MAX: usize = 10_000;
 /// A decision that wants to be made again at once waits this long: a mistake in a rule must not burn a core.
 const TURN_MIN: Duration = Duration::from_millis(20);
+/// The loop takes a quarter of a processor at most, …
+const TURN_RESTS: u32 = 3;
+/// … and no answer or heartbeat is late for it.
+const REST_MAX: Duration = Duration::from_millis(200);
 /// Without anything happening a turn is made this often: it renews the lease.
 const TURN_MAX: Duration = Duration::from_secs(5);
+/// Deciding from scratch costs as much as the first turn.
+const CHECK_EVERY: Duration = Duration::from_secs(600);
 /// Records of instances that are gone cost little: no hurry.
 const SWEEP_EVERY: Duration = Duration::from_secs(3_600);
 /// What the lease has beyond the longest call: six idle turns.

@@ -3,7 +3,7 @@
 //! Every commit is one transaction with one revision; revisions ascend across the whole store. Whoever wants to know of
 //! changes [watches](Store::watch): a change names key and revision, and the reader reads the key again, so that a lost or
 //! swapped change costs nothing but time. Only the holder of the [lease](Store::lease) may act. Calls block for as long as the disk takes (a read: microseconds; a commit: one
-//! fsync); handlers make them on blocking threads, the loop only reads.
+//! fsync, shared by all that commit in that moment); handlers make them on blocking threads, the loop only reads.
 //!
 //! | path | what |
 //! |---|---|
@@ -94,6 +94,11 @@ pub struct Batch {
 }
 
 impl Batch {
+    /// The keys that it writes.
+    pub(crate) fn paths(&self) -> Vec<String> {
+        self.writes.iter().map(|write| write.path.clone()).collect()
+    }
+
     /// A key may be written once in a batch: the second write could expect nothing that is true.
     pub(crate) fn names_each_once(&self) -> Result<(), StoreError> {
         let mut named = BTreeSet::new();
@@ -143,6 +148,7 @@ pub trait Store: Send + Sync + fmt::Debug {
     fn list(&self, prefix: &str) -> Result<Vec<(String, Versioned)>, StoreError>;
 
     /// Makes all writes and audit lines of `batch`, or none; on disk when it returns. Gives the commit's revision.
+    /// Many may commit at the same time, each with a revision of its own.
     ///
     /// # Errors
     /// [`StoreError::Conflict`] when a key has not the revision that was expected; else when the store cannot be written.
@@ -182,7 +188,7 @@ pub trait Store: Send + Sync + fmt::Debug {
 }
 
 /// The store did not do it.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
     /// Somebody else wrote first: read again.
     #[error("`{path}` was written by somebody else in the meantime")]

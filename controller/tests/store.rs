@@ -66,6 +66,7 @@ fn role() {
     let place = env::var_os(PLACE).map(PathBuf::from).unwrap_or_default();
     match env::var(ROLE).as_deref() {
         Ok("writer") => writes_for_ever(&place),
+        Ok("writers") => write_at_once_for_ever(&place),
         Ok("starved") => is_starved(&place),
         _ => {}
     }
@@ -83,10 +84,65 @@ fn writes_for_ever(path: &Path) {
     }
 }
 
+/// The same from several threads, each with numbers of its own: what comes together is committed together.
+fn write_at_once_for_ever(path: &Path) {
+    let store = RedbStore::open(path).unwrap();
+    let first = there(&store).last().map_or(0, |last| last + WRITERS);
+    thread::scope(|scope| {
+        for writer in 0..WRITERS {
+            let store = &store;
+            scope.spawn(move || {
+                for n in (first + writer..).step_by(WRITERS as usize) {
+                    store.commit(batch(n, n as usize * 37 % 500)).unwrap();
+                    println!("\nacknowledged {n}");
+                }
+            });
+        }
+    });
+}
+
+/// The numbers that are there, each whole, in whatever order they came.
+fn there(store: &RedbStore) -> Vec<u64> {
+    let family = |family: &str| -> Vec<(u64, u64)> {
+        let all = store.list(family).unwrap().into_iter();
+        all.map(|(path, found)| (path[2..].parse().unwrap(), found.revision)).collect()
+    };
+    let (keys, events) = (family("a/"), store.events(0, usize::MAX).unwrap());
+    assert_eq!(keys, family("b/"), "half of a batch");
+    assert!(events.iter().enumerate().all(|(index, event)| event.sequence == index as u64 + 1), "a gap in the audit");
+    let mut told: Vec<u64> = events.iter().map(|event| event.text.parse().unwrap()).collect();
+    told.sort_unstable();
+    let numbers: Vec<u64> = keys.into_iter().map(|(n, _)| n).collect();
+    assert_eq!(told, numbers, "lines and keys belong together");
+    numbers
+}
+
+const WRITERS: u64 = 8;
+
 /// A small generator, so that a kill comes at another moment with each seed, and at the same with the same.
 fn random(seed: u64) -> u64 {
     let mixed = (seed + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     (mixed ^ (mixed >> 31)).wrapping_mul(0xBF58_476D_1CE4_E5B9) >> 33
+}
+
+#[test]
+fn what_was_acknowledged_to_many_at_once_survives_a_kill() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store.redb");
+    for seed in 100..110 {
+        let mut writers = child("writers", &path).stdout(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(writers.stdout.take().unwrap()).lines().map(Result::unwrap);
+        let mut next = || lines.by_ref().find_map(|line| line.strip_prefix("acknowledged ")?.parse::<u64>().ok());
+        let mut promised: Vec<u64> = (0..1 + random(seed) % 60).filter_map(|_| next()).collect();
+        thread::sleep(Duration::from_micros(random(seed * 1_000) % 4_000));
+        writers.kill().unwrap();
+        promised.extend(std::iter::from_fn(next));
+        writers.wait().unwrap();
+        assert!(!promised.is_empty(), "seed {seed}: it ended by itself");
+        let there = there(&RedbStore::open(&path).unwrap());
+        let lost: Vec<_> = promised.iter().filter(|n| there.binary_search(n).is_err()).collect();
+        assert!(lost.is_empty(), "seed {seed}: {lost:?} were promised");
+    }
 }
 
 #[test]

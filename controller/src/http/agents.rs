@@ -49,7 +49,10 @@ pub fn router(app: Arc<App>) -> Router {
 
 async fn enrol(State(app): State<Arc<App>>, body: Inflow) -> Response {
     let result = match app.body(body, MESSAGE_BYTES_MAX).await {
-        Ok(bytes) => blocking(&app, move |app| enrol::enrol(app, &bytes)).await,
+        Ok(bytes) => {
+            let _in_turn = app.enrolling.lock().await;
+            blocking(&app, move |app| enrol::enrol(app, &bytes)).await
+        }
         Err(refusal) => Err(refusal),
     };
     answer(&app, result, AGENT)

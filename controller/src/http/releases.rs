@@ -16,7 +16,8 @@ use crate::{
     stores::{Store, StoreError},
 };
 
-/// The controller's own copies of published manifests.
+/// The controller's own copies of published manifests. Of what reports are judged by, only an outline is kept in memory: each
+/// report is held against it, and a release has a million files.
 #[derive(Debug)]
 pub(crate) struct Releases {
     store: Arc<dyn Store>,
@@ -30,7 +31,7 @@ impl Releases {
         Self { store, trust, cached: Mutex::default(), sent: Mutex::default() }
     }
 
-    /// A published manifest; `None` when it was never published, or the keys that signed it are no longer trusted.
+    /// The [outline](Manifest::outline) of a published manifest; `None` when it was never published, or the keys that signed it are no longer trusted.
     pub(crate) fn manifest(&self, digest: &Digest) -> Result<Option<Arc<Manifest>>, StoreError> {
         if let Some(manifest) = self.cached.lock().unwrap_or_else(PoisonError::into_inner).get(digest) {
             return Ok(Some(Arc::clone(manifest)));
@@ -40,7 +41,7 @@ impl Releases {
         if verified.digest != *digest {
             return Err(StoreError::Failed(format!("another manifest is kept under {digest}")));
         }
-        let manifest = Arc::new(verified.manifest);
+        let manifest = Arc::new(verified.manifest.outline());
         let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
         if cached.len() >= CACHED_MAX {
             cached.clear();
@@ -87,5 +88,5 @@ impl Releases {
     }
 }
 
-/// A fleet runs few releases at a time; a manifest of a million entries takes some hundred megabytes.
+/// A fleet runs few releases at a time, and to read one again that is large takes a second.
 const CACHED_MAX: usize = 4;

@@ -7,6 +7,9 @@
 //! | another process has it | refused |
 //! | the disk is full, or fails | the commit fails; redb then takes nothing more, so that the file is opened anew at once, and again until that works |
 //!
+//! Commits of one moment share a transaction (`group`): the disk is asked once for all of them, each is still made whole or not
+//! at all, with a revision of its own, and nobody is answered before the disk has it.
+//!
 //! After a commit that failed in the middle nobody knows whether it happened: the caller is told that it failed, and once the file
 //! is open again whoever watches is told of what it came to.
 
@@ -19,14 +22,16 @@ use std::{
 
 use portcullis::api::Event;
 use redb::{
-    Builder, Database, DatabaseError, ReadableDatabase as _, ReadableTable as _, ReadableTableMetadata as _,
+    Builder, Database, DatabaseError, ReadableDatabase as _, ReadableTable as _, ReadableTableMetadata as _, Table,
     TableDefinition, WriteTransaction,
 };
 use tokio::sync::{broadcast, watch};
 
 use super::{Batch, Change, EVENTS_KEPT, Feed, Store, StoreError, Tenure, Versioned, lease::Tenancy, strangers_kept};
 use crate::clock::Clock;
+use group::{Waiter, Waiting};
 
+mod group;
 mod look;
 
 /// A redb file.
@@ -37,7 +42,9 @@ pub struct RedbStore {
     opened: RwLock<Opened>,
     feed: Feed,
     tenancy: Tenancy,
-    /// Keeps changes in the order of their commits.
+    /// Batches whose transaction has not begun.
+    waiting: Waiting,
+    /// Keeps changes in the order of their commits. Whoever has it commits, for all that wait.
     order: Mutex<Order>,
 }
 
@@ -92,7 +99,6 @@ pub enum OpenError {
 
 /// Why something was not done.
 enum Trouble {
-    Conflict(String),
     Failed(redb::Error),
     Unreadable(serde_json::Error),
 }
@@ -130,6 +136,7 @@ impl RedbStore {
             opened: RwLock::new(opened),
             feed: Feed::new(sequence),
             tenancy: Tenancy::default(),
+            waiting: Waiting::default(),
             order: Mutex::new(Order { revision, in_doubt: None }),
         })
     }
@@ -148,7 +155,6 @@ impl RedbStore {
         };
         match work(database) {
             Ok(done) => Ok(done),
-            Err(Trouble::Conflict(path)) => Err(StoreError::Conflict { path }),
             Err(Trouble::Unreadable(error)) => Err(self.failed(&error)),
             Err(Trouble::Failed(error)) => {
                 drop(opened);
@@ -179,6 +185,33 @@ impl RedbStore {
 
     fn failed(&self, error: &dyn std::fmt::Display) -> StoreError {
         StoreError::Failed(format!("`{}`: {error}", self.path.display()))
+    }
+
+    /// One transaction for all of a group; each learns what became of its batch, and whoever watches of each in its order.
+    fn commit_all(&self, order: &mut Order, group: Vec<Waiter>) {
+        let (batches, slots): (Vec<_>, Vec<_>) = group.into_iter().map(|waiter| (waiter.batch, waiter.slot)).unzip();
+        let mut paths: Vec<Vec<String>> = batches.iter().map(Batch::paths).collect();
+        let committed = self.settle(order).and_then(|()| {
+            let committed = self.with(|database| commit(database, batches, self.audit_kept));
+            if committed.is_err() {
+                order.in_doubt = Some(paths.concat());
+                // If it cannot be told now, then before the next commit.
+                let _ = self.settle(order);
+            }
+            committed
+        });
+        match committed {
+            Ok((done, sequence)) => {
+                for ((slot, done), paths) in slots.iter().zip(done).zip(&mut paths) {
+                    if let Ok(revision) = done {
+                        order.revision = revision;
+                        self.feed.tell(std::mem::take(paths), revision, sequence);
+                    }
+                    slot.fill(done.map_err(|path| StoreError::Conflict { path }));
+                }
+            }
+            Err(error) => slots.iter().for_each(|slot| slot.fill(Err(error.clone()))),
+        }
     }
 
     /// Tells of a commit that was taken for failed, if it happened.
@@ -218,24 +251,14 @@ impl Store for RedbStore {
 
     fn commit(&self, batch: Batch) -> Result<u64, StoreError> {
         batch.names_each_once()?;
+        let slot = self.waiting.join(batch);
         let mut order = self.order();
-        self.settle(&mut order)?;
-        let paths: Vec<_> = batch.writes.iter().map(|write| write.path.clone()).collect();
-        match self.with(|database| commit(database, batch, self.audit_kept)) {
-            Ok((revision, sequence)) => {
-                order.revision = revision;
-                self.feed.tell(paths, revision, sequence);
-                Ok(revision)
-            }
-            Err(error) => {
-                if matches!(error, StoreError::Failed(_)) {
-                    order.in_doubt = Some(paths);
-                    // If it cannot be told now, then before the next commit.
-                    let _ = self.settle(&mut order);
-                }
-                Err(error)
-            }
+        // Whoever had the order may have committed it with its own.
+        if let Some(done) = slot.take() {
+            return done;
         }
+        self.commit_all(&mut order, self.waiting.all());
+        slot.take().expect("a group has all that wait, this one too")
     }
 
     fn events(&self, after: u64, limit: usize) -> Result<Vec<Event>, StoreError> {
@@ -334,42 +357,63 @@ fn newest(transaction: &WriteTransaction) -> Result<(u64, u64), redb::Error> {
     Ok((revision, sequence))
 }
 
-fn commit(database: &Database, batch: Batch, audit_kept: u64) -> Result<(u64, u64), Trouble> {
+/// What became of each batch: its revision, or the key that somebody else has written; and the newest audit line's sequence.
+type Done = (Vec<Result<u64, String>>, u64);
+
+fn commit(database: &Database, batches: Vec<Batch>, audit_kept: u64) -> Result<Done, Trouble> {
     let transaction = database.begin_write()?;
-    let done = apply(&transaction, batch, audit_kept)?;
-    transaction.commit()?;
+    let done = apply(&transaction, batches, audit_kept)?;
+    if done.0.iter().any(Result::is_ok) {
+        transaction.commit()?;
+    } else {
+        transaction.abort()?;
+    }
     Ok(done)
 }
 
-fn apply(transaction: &WriteTransaction, batch: Batch, audit_kept: u64) -> Result<(u64, u64), Trouble> {
-    let (revision, mut sequence) = newest(transaction)?;
-    let revision = revision + 1;
-    transaction.open_table(META)?.insert("revision", revision)?;
+fn apply(transaction: &WriteTransaction, batches: Vec<Batch>, audit_kept: u64) -> Result<Done, Trouble> {
+    let (mut revision, mut sequence) = newest(transaction)?;
     let mut keys = transaction.open_table(KEYS)?;
-    for write in batch.writes {
-        let found = keys.get(write.path.as_str())?.map(|found| found.value().0);
-        if found != write.expected {
-            return Err(Trouble::Conflict(write.path));
-        }
-        match &write.value {
-            Some(value) => drop(keys.insert(write.path.as_str(), (revision, value.as_slice()))?),
-            None => drop(keys.remove(write.path.as_str())?),
-        }
-    }
     let (mut audit, mut strangers) = (transaction.open_table(AUDIT)?, transaction.open_table(STRANGERS)?);
-    for entry in batch.events {
-        sequence += 1;
-        let table = if entry.is_of_strangers() { &mut strangers } else { &mut audit };
-        let line = serde_json::to_vec(&entry.numbered(sequence)).map_err(Trouble::Unreadable)?;
-        table.insert(sequence, line.as_slice())?;
+    let mut done = Vec::new();
+    for batch in batches {
+        if let Some(path) = in_conflict(&keys, &batch)? {
+            done.push(Err(path));
+            continue;
+        }
+        revision += 1;
+        for write in batch.writes {
+            match &write.value {
+                Some(value) => drop(keys.insert(write.path.as_str(), (revision, value.as_slice()))?),
+                None => drop(keys.remove(write.path.as_str())?),
+            }
+        }
+        for entry in batch.events {
+            sequence += 1;
+            let table = if entry.is_of_strangers() { &mut strangers } else { &mut audit };
+            let line = serde_json::to_vec(&entry.numbered(sequence)).map_err(Trouble::Unreadable)?;
+            table.insert(sequence, line.as_slice())?;
+        }
+        done.push(Ok(revision));
     }
+    transaction.open_table(META)?.insert("revision", revision)?;
     make_room(&mut audit, audit_kept)?;
     make_room(&mut strangers, strangers_kept(audit_kept))?;
-    Ok((revision, sequence))
+    Ok((done, sequence))
+}
+
+/// The first key that has not the revision which the batch expects.
+fn in_conflict(keys: &Table<'_, &str, (u64, &[u8])>, batch: &Batch) -> Result<Option<String>, Trouble> {
+    for write in &batch.writes {
+        if keys.get(write.path.as_str())?.map(|found| found.value().0) != write.expected {
+            return Ok(Some(write.path.clone()));
+        }
+    }
+    Ok(None)
 }
 
 /// Drops the oldest lines; many when the limit was lowered, and not all at once then.
-fn make_room(table: &mut redb::Table<'_, u64, &[u8]>, kept: u64) -> Result<(), redb::Error> {
+fn make_room(table: &mut Table<'_, u64, &[u8]>, kept: u64) -> Result<(), redb::Error> {
     for _ in 0..table.len()?.saturating_sub(kept).min(EXPIRED_MAX) {
         drop(table.pop_first()?);
     }

@@ -56,6 +56,25 @@ async fn a_token_binds_one_key_to_one_instance() {
     world.controller.stop().await;
 }
 
+/// A scale-out: all of them use the same token at the same time, and none is told that somebody else was quicker.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_enrol_at_once_with_one_token() {
+    let world = World::on_disk().await;
+    let token = world.join_token("web", 40);
+    let statuses: Vec<u16> = std::thread::scope(|scope| {
+        let enrol = |n: u8| {
+            let token = token.clone();
+            let world = &world;
+            move || Agent::new(&format!("i-{n}"), n).enrol(world, Identity::JoinToken(token)).status
+        };
+        let all: Vec<_> = (1..=40).map(|n| scope.spawn(enrol(n))).collect();
+        all.into_iter().map(|one| one.join().unwrap()).collect()
+    });
+    assert_eq!(statuses, [200; 40]);
+    Agent::new("i-41", 41).enrol(&world, Identity::JoinToken(token)).is_problem("identity-refused", 403);
+    world.controller.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_enrols_without_showing_who_speaks() {
     let world = World::start().await;

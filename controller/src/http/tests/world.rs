@@ -29,7 +29,7 @@ use crate::{
     config::Config,
     providers::{Call, Finder, Found, Pending, Provider},
     run::Controller,
-    stores::{Store, memory::MemoryStore},
+    stores::{Store, memory::MemoryStore, redb::RedbStore},
 };
 
 pub(super) const TOKEN: &str = "an-operators-token-of-some-length";
@@ -144,13 +144,22 @@ impl World {
         Self::of(&format!("{lines}\n{CONFIG}")).await
     }
 
-    async fn of(text: &str) -> Self {
+    /// With a store on disk.
+    pub(super) async fn on_disk() -> Self {
         let dir = tempfile::tempdir().unwrap();
+        let store = Arc::new(RedbStore::open(&dir.path().join("store.redb")).unwrap());
+        Self::in_folder(CONFIG, dir, store).await
+    }
+
+    async fn of(text: &str) -> Self {
+        Self::in_folder(text, tempfile::tempdir().unwrap(), Arc::new(MemoryStore::new())).await
+    }
+
+    async fn in_folder(text: &str, dir: tempfile::TempDir, store: Arc<dyn Store>) -> Self {
         let release_key = SigningKey::generate(&[7; 32]);
         std::fs::write(dir.path().join("release.key.pub"), release_key.public().to_pem()).unwrap();
         std::fs::write(dir.path().join("token"), TOKEN).unwrap();
         std::fs::write(dir.path().join("controller.toml"), text).unwrap();
-        let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
         let (cloud, clock) = (Arc::new(FakeCloud::default()), Clock::system());
         let controller = Self::controller(dir.path(), &store, &cloud, &clock).await;
         Self { controller, store, cloud, clock, release_key, dir }
