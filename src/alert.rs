@@ -127,6 +127,11 @@ pub enum Alert {
         /// Which.
         certificates: Vec<OwnCertificate>,
     },
+    /// Records of the store cannot be read: what they bear on stays as it is.
+    Unreadable {
+        /// Which.
+        records: Vec<String>,
+    },
     /// Nothing is held, or the unproven get in without us.
     Unguarded {
         /// What is wrong with the group's hook.
@@ -161,6 +166,7 @@ impl Alert {
             Self::CertificateAging { .. } => "certificate_aging",
             Self::CertificateExpiring { .. } => "certificate_expiring",
             Self::CertificateUnusable { .. } => "certificate_unusable",
+            Self::Unreadable { .. } => "unreadable",
             Self::Unguarded { .. } => "unguarded",
             Self::Detached { .. } => "detached",
         }
@@ -175,6 +181,7 @@ impl Alert {
             | Self::Undescribed { .. }
             | Self::CommonCause { .. } => Severity::Critical,
             Self::CertificateExpiring { .. } | Self::CertificateUnusable { .. } => Severity::Critical,
+            Self::Unreadable { .. } => Severity::Critical,
             Self::CertificateAging { .. } => Severity::Warning,
             Self::Bypassed { .. }
             | Self::Drifted { .. }
@@ -202,6 +209,10 @@ impl fmt::Display for Alert {
             }
             Self::BreakerOpen { cause, since } => {
                 write!(f, "launches keep failing since {since}, and none is replaced: {}", text::visible(cause))
+            }
+            Self::Unreadable { records } => {
+                let (count, shown) = (records.len(), &records[..records.len().min(RECORDS_SHOWN)]);
+                write!(f, "{count} records of the store cannot be read: {}", text::visible(&shown.join(", ")))
             }
             Self::Bypassed { instances } => write!(f, "in service without having passed the gate: {instances}"),
             Self::Drifted { causes } => write!(f, "no longer as the release wants it: {causes}"),
@@ -337,6 +348,9 @@ impl fmt::Display for Tally {
 const NAMED_MAX: usize = 3;
 /// What fits on the screen of a telephone.
 const CAUSES_MAX: usize = 5;
+
+/// Enough to see what they have in common.
+const RECORDS_SHOWN: usize = 10;
 
 #[cfg(test)]
 mod tests {

@@ -350,6 +350,35 @@ pub struct Override {
     pub for_s: u64,
 }
 
+/// `POST /v1/instances/{instance}/settle`: which key speaks for an instance that two claim to be, or that is another machine now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settle {
+    /// Which.
+    pub key: Claim,
+    /// Why.
+    pub reason: String,
+}
+
+/// One of two keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Claim {
+    /// The one that enrolled first: nothing was wrong with it.
+    Old,
+    /// The next one that enrols. The old one is never taken again, and what was proven with it counts no more.
+    New,
+}
+
+/// What an operator settled.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settled {
+    /// The instance.
+    pub instance: InstanceId,
+    /// Whose word counts.
+    pub key: Claim,
+}
+
 /// `POST /v1/groups/{group}/retry`: replace one instance of a group that stopped replacing, to see whether it still fails.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -24,6 +24,7 @@ mod rehearse;
 mod release;
 mod resume;
 mod retry;
+mod settle;
 mod status;
 mod token;
 mod trial;
@@ -60,6 +61,7 @@ commands! {
     Doctor(doctor),
     Acknowledge(acknowledge),
     Override(r#override),
+    Settle(settle),
     Pause(pause),
     Resume(resume),
     Detach(detach),

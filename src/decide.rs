@@ -7,7 +7,7 @@
 //! none while many fail for one cause (`freeze`), nor beyond what its group may lose (`withdraw`), and they are protected while new ones are not proven (`survivors`). Last come
 //! attempts under way and backoff (`retry`), the lease, and the budget of calls (`budget`).
 //!
-//! The order of the rules is an argument: what is being withdrawn is so whatever its state (`withdrawn`), what can be held again
+//! The order of the rules is an argument: what cannot be read may say no (`unreadable`), what is being withdrawn is so whatever its state (`withdrawn`), what can be held again
 //! comes next (`in_place`), what cannot be completed comes first of what waits (`no_hook`, `waits`), then what was done already
 //! and cannot be undone (`admitted`, `rejected`) and what an operator says (`operator`), then what proof allows (`admit`), then
 //! what its absence demands (`give_up`, `outdated`, `hold`). `hold` takes every waiting instance that is left, so none is without a reason.
@@ -70,6 +70,7 @@ mod serving;
 mod survivors;
 mod tell;
 pub mod trial;
+mod unreadable;
 mod waits;
 mod withdraw;
 mod withdrawn;
@@ -119,6 +120,7 @@ fn whole(groups: &BTreeMap<GroupName, OfGroup>, observed: &Observed, policy: &Po
         wishes.extend(group.wishes.iter().cloned());
     }
     wishes.extend(tell::due(&alerts, observed, policy, now, &mut wakes));
+    unreadable::veto(&mut wishes, observed, policy);
     let wishes = retry::sendable(wishes, observed, policy, now, &mut wakes);
     let mut actions = budget::granted(wishes, observed, policy, now, &mut wakes);
     if !leads(observed, policy, now, &mut wakes) {
@@ -130,7 +132,8 @@ fn whole(groups: &BTreeMap<GroupName, OfGroup>, observed: &Observed, policy: &Po
 type Rule = fn(&Case<'_>) -> Option<Opinion>;
 
 /// The first that answers wins.
-const RULES: [Rule; 12] = [
+const RULES: [Rule; 13] = [
+    unreadable::rule,
     withdrawn::rule,
     in_place::rule,
     serving::rule,

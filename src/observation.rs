@@ -31,6 +31,13 @@ pub enum Observation {
         /// What it says now.
         record: Option<Record>,
     },
+    /// A record is there, and cannot be read: a newer controller wrote it, or it is damaged.
+    Unreadable {
+        /// Which.
+        key: Key,
+        /// As in [`Stored`](Self::Stored).
+        revision: u64,
+    },
     /// An attempt was sent.
     Sent {
         /// Which.
@@ -53,6 +60,11 @@ pub enum Observation {
         epoch: u64,
         /// The end of the lease.
         until: Timestamp,
+    },
+    /// The cloud throttled a call that nobody decided on: a description does without what it would have told.
+    Throttled {
+        /// When.
+        at: Timestamp,
     },
     /// What a listener of this controller shows by TLS was looked at.
     Certificate(OwnCertificate),

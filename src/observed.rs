@@ -37,6 +37,8 @@ pub struct Observed {
     pub records: BTreeMap<Key, (u64, Record)>,
     /// Revisions at which records went: an older write that comes late does not bring them back.
     pub removed: BTreeMap<Key, u64>,
+    /// Records that cannot be read, with their revisions.
+    pub unreadable: BTreeMap<Key, u64>,
     /// What was tried.
     pub attempts: BTreeMap<AttemptKey, Attempts>,
     /// How much of the budget of calls the cloud lets us have.
@@ -106,9 +108,11 @@ impl Observed {
             Observation::Noticed(group) => self.noticed(group, now),
             Observation::Reported(evidence) => self.reported(evidence),
             Observation::Stored { key, revision, record } => self.stored(key, revision, record),
+            Observation::Unreadable { key, revision } => self.unreadable(key, revision),
             Observation::Sent { attempt, at } => self.sent(attempt, at),
             Observation::Answered { attempt, answer, at } => self.answered(attempt, answer, at),
             Observation::Lease { epoch, until } => self.leased(epoch, until, now),
+            Observation::Throttled { at } => self.pressure.throttled(at),
             Observation::Certificate(seen) => drop(self.certificates.insert(seen.listener.clone(), seen)),
             Observation::Tick => {}
         }

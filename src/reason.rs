@@ -103,6 +103,12 @@ pub enum Reason {
     },
     /// It gets traffic though it is held: somebody else, or a restart, let it in. It is being held again.
     Slipped,
+    /// A record that bears on it cannot be read, and may say that it is not to be let in.
+    #[serde(rename = "unreadable_record")]
+    Unreadable {
+        /// Which.
+        record: String,
+    },
     /// The group has no launch hook of ours to complete.
     NoHook {
         /// The name it should have.
@@ -277,6 +283,7 @@ impl Reason {
             Self::AwaitingDescription => "awaiting_description",
             Self::OtherHooks { .. } => "other_hooks",
             Self::Slipped => "slipped",
+            Self::Unreadable { .. } => "unreadable_record",
             Self::NoHook { .. } => "no_hook",
             Self::Listening { .. } => "listening",
             Self::AbandonPaced { .. } => "abandon_paced",
@@ -377,6 +384,9 @@ impl fmt::Display for Reason {
                 write!(f, "admitted; still held by other launch hooks: {}", text::visible(&hooks.join(", ")))
             }
             Self::Slipped => f.write_str("it gets traffic though it is held; it is being held again"),
+            Self::Unreadable { record } => {
+                write!(f, "the record `{}` cannot be read, and it may say no", text::visible(record))
+            }
             Self::NoHook { wanted, others } => {
                 write!(f, "the group has no launch hook named `{}`", text::visible(wanted))?;
                 write!(f, ", so that nothing can be done for it; it is held by: {}", text::visible(&others.join(", ")))

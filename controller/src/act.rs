@@ -1,6 +1,7 @@
 //! One attempt at one action. It chooses nothing and retries nothing; what came of it goes back as an observation.
 
 use std::{
+    collections::BTreeSet,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -21,7 +22,7 @@ use crate::{
     audit,
     clock::Clock,
     metrics::Attempt,
-    providers::Call,
+    providers::{Call, Facts, Found},
     reconcile::{CONTROLLER, Parts, Snapshot},
     records::{self, Binding, Ended},
     stores::{Batch, Entry, StoreError},
@@ -121,26 +122,46 @@ impl Actor {
         }
     }
 
-    /// One description of several groups.
+    /// One description of several groups; each is told as it comes.
     pub(crate) async fn describe(&self, groups: Vec<GroupName>) {
         let asked_at = self.parts.clock.now();
-        let described = tokio::time::timeout(self.limit(), self.parts.provider.describe(&groups)).await;
-        let mut described = described.unwrap_or_default();
-        for group in groups {
-            let answer = match described.remove(&group) {
-                Some(Ok(facts)) => {
-                    let description = Description { group: group.clone(), asked_at, complete: true, facts };
-                    let _ = self.done.send(Observation::Described(description)).await;
-                    Answer::Accepted
+        let mut missing: BTreeSet<_> = groups.iter().cloned().collect();
+        let (finder, mut coming) = mpsc::channel(FOUND_MAX);
+        let describing = tokio::time::timeout(self.limit(), self.parts.provider.describe(&groups, finder));
+        let telling = async {
+            while let Some(found) = coming.recv().await {
+                match found {
+                    Found::Group(group, facts) => {
+                        missing.remove(&group);
+                        self.described(group, asked_at, facts).await;
+                    }
+                    Found::Throttled => {
+                        let at = self.parts.clock.now();
+                        let _ = self.done.send(Observation::Throttled { at }).await;
+                    }
                 }
-                Some(Err(answer)) => {
-                    tracing::warn!(%group, answer = in_words(&answer), "the group could not be described");
-                    answer
-                }
-                None => Answer::Unknown { because: "no answer in time".into() },
-            };
-            self.answered(AttemptKey::Describe(group), answer).await;
+            }
+        };
+        // Whoever describes drops its end when it is done or out of time: then this ends too.
+        let _: (Result<(), _>, ()) = tokio::join!(describing, telling);
+        for group in missing {
+            self.described(group, asked_at, Err(Answer::Unknown { because: "no answer in time".into() })).await;
         }
+    }
+
+    async fn described(&self, group: GroupName, asked_at: Timestamp, facts: Facts) {
+        let answer = match facts {
+            Ok(facts) => {
+                let description = Description { group: group.clone(), asked_at, complete: true, facts };
+                let _ = self.done.send(Observation::Described(description)).await;
+                Answer::Accepted
+            }
+            Err(answer) => {
+                tracing::warn!(%group, answer = in_words(&answer), "the group could not be described");
+                answer
+            }
+        };
+        self.answered(AttemptKey::Describe(group), answer).await;
     }
 
     async fn record(&self, key: &Key, revision: Option<u64>, record: &Record) -> Answer {
@@ -434,6 +455,9 @@ pub(crate) fn in_words(answer: &Answer) -> String {
         Answer::Unknown { because } => format!("unknown: {because}"),
     }
 }
+
+/// What was found and not yet taken in; beyond this many, describing waits.
+const FOUND_MAX: usize = 64;
 
 mod depart;
 #[cfg(test)]

@@ -277,8 +277,8 @@ mod tests {
             self.store.audited()
         }
 
-        fn audit_kept(&self) -> u64 {
-            self.store.audit_kept()
+        fn audit_lines(&self) -> Result<u64, StoreError> {
+            self.store.audit_lines()
         }
 
         fn lease(&self, holder: &str, length: Duration) -> Result<Tenure, StoreError> {

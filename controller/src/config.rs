@@ -191,7 +191,7 @@ impl Config {
         let (holder, limits) = match (haproxy, written.aws) {
             (Some(_), Some(_)) => return Err(refused("aws", "one controller has either `[aws]` or `[[haproxy]]`")),
             (Some(haproxy), None) => (Holder::Haproxy(haproxy), haproxy::limits(written.limits)),
-            (None, aws) => (Holder::Aws(aws.unwrap_or_default()), written.limits),
+            (None, aws) => (Holder::Aws(cloud(aws.unwrap_or_default())?), written.limits),
         };
         let dead_man = dead_man(written.dead_man, dir)?;
         let Operators { listen, tls, requests_per_minute_max, connections_max, tokens: operator_tokens } =
@@ -213,6 +213,24 @@ impl Config {
             dead_man,
         })
     }
+}
+
+/// A URL that leads nowhere would be found out by a fleet that nobody describes.
+fn cloud(aws: Aws) -> Result<Aws, ConfigError> {
+    let urls = [("aws.endpoint_url", &aws.endpoint_url), ("aws.lifecycle_queue_url", &aws.lifecycle_queue_url)];
+    for (key, url) in urls {
+        let is_usable = |url: &String| {
+            let parsed = reqwest::Url::parse(url);
+            parsed.is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+        };
+        if url.as_ref().is_some_and(|url| !is_usable(url)) {
+            return Err(refused(
+                key,
+                "must be a URL: `https://` (or `http://`), a host, and a port where it has its own",
+            ));
+        }
+    }
+    Ok(aws)
 }
 
 /// Off loopback only with TLS: a challenge or a bearer token in the clear is anybody's.

@@ -45,6 +45,8 @@ pub struct Metrics {
     pub audit_dropped: Counter,
     /// Audit lines that were dropped because newer ones needed their room: `audit_lines_max`.
     pub audit_expired: Counter,
+    /// Records of the store that cannot be read.
+    pub records_unreadable: Gauge,
     /// The sequence of the newest audit line.
     pub audit_sequence: Gauge,
     /// Enrolments on an identity document whose signature was not verified.
@@ -149,6 +151,8 @@ impl Metrics {
                 "Whether the queue of notices was reached the last time",
                 metrics.notice_queue_reached.clone(),
             );
+            let help = "Records of the store that cannot be read: what they bear on stays as it is";
+            of.register("records_unreadable", help, metrics.records_unreadable.clone());
             of.register("audit_dropped", "Audit lines lost", metrics.audit_dropped.clone());
             of.register(
                 "audit_expired",
@@ -215,9 +219,9 @@ impl Metrics {
     }
 
     /// Notes how far the audit has come, and what it no longer has.
-    pub(crate) fn audit_reaches(&self, newest: u64, kept: u64) {
+    pub(crate) fn audit_reaches(&self, newest: u64, lines: u64) {
         self.audit_sequence.set(i64::try_from(newest).unwrap_or(i64::MAX));
-        let expired = newest.saturating_sub(kept);
+        let expired = newest.saturating_sub(lines);
         self.audit_expired.inc_by(expired.saturating_sub(self.audit_expired.get()));
     }
 

@@ -1,6 +1,6 @@
 //! Clouds and load balancers: describe what there is, perform one call. A provider decides nothing and retries nothing.
 
-use std::{collections::BTreeMap, future::Future, pin::Pin, sync::Arc};
+use std::{future::Future, pin::Pin, sync::Arc};
 
 use portcullis::{
     action::{Departure, Held, Protection},
@@ -8,14 +8,28 @@ use portcullis::{
     instance::GroupName,
     observation::{Answer, GroupFacts},
 };
+use tokio::sync::mpsc;
 
 use crate::{clock::Clock, sources::lifecycle_queue::Queue};
 
 pub mod aws;
 pub mod haproxy;
 
-/// What one `describe` brought, by group: facts (`None`: there is no such group), or how the call failed.
-pub type Described = BTreeMap<GroupName, Result<Option<GroupFacts>, Answer>>;
+/// What is known of a group: facts (`None`: there is no such group), or how the call failed.
+pub type Facts = Result<Option<GroupFacts>, Answer>;
+
+/// What a description brings, piece by piece.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "nearly all of them are groups")]
+pub enum Found {
+    /// A group.
+    Group(GroupName, Facts),
+    /// A call was throttled that the description does without.
+    Throttled,
+}
+
+/// Where a description puts what it finds, as soon as it does.
+pub type Finder = mpsc::Sender<Found>;
 
 /// A future of a provider.
 pub type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -39,8 +53,8 @@ pub enum Call {
 
 /// A cloud, or a load balancer.
 pub trait Provider: Send + Sync {
-    /// Describes groups, each whole. Every name that was asked for is in the answer.
-    fn describe<'a>(&'a self, groups: &'a [GroupName]) -> Pending<'a, Described>;
+    /// Describes groups, each whole and as soon as it is known: nobody waits for another. What is missing in the end is not known.
+    fn describe<'a>(&'a self, groups: &'a [GroupName], finder: Finder) -> Pending<'a, ()>;
 
     /// Makes one call, once.
     fn perform(&self, call: Call) -> Pending<'_, Answer>;

@@ -242,7 +242,7 @@ impl Reconciler {
         if records::observed().any(|prefix| path.starts_with(prefix)) {
             let found = self.parts.store.get(path)?;
             let newest = found.as_ref().map_or(revision, |found| found.revision);
-            if let Some(observation) = records::observation(path, found.as_ref(), newest)? {
+            if let Some(observation) = records::observation(path, found.as_ref(), newest) {
                 self.observe(observation);
             }
         }
@@ -253,7 +253,7 @@ impl Reconciler {
     fn load(&mut self) -> Result<(), StoreError> {
         for prefix in records::observed() {
             for (path, found) in self.parts.store.list(prefix)? {
-                if let Some(observation) = records::observation(&path, Some(&found), found.revision)? {
+                if let Some(observation) = records::observation(&path, Some(&found), found.revision) {
                     self.observe(observation);
                 }
                 self.revision = self.revision.max(found.revision);
@@ -329,6 +329,7 @@ impl Reconciler {
         self.turn += 1;
         self.parts.metrics.turns.inc();
         self.parts.metrics.show(&decision);
+        self.parts.metrics.records_unreadable.set(i64::try_from(self.observed.unreadable.len()).unwrap_or(i64::MAX));
         self.tell(&decision, now).await;
         let wait = decision.wake_at.map_or(TURN_MAX, |at| at.since(now)).clamp(TURN_MIN, TURN_MAX);
         let actions = decision.actions.clone();

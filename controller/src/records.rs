@@ -136,22 +136,26 @@ pub fn put<T: Serialize>(path: String, expected: Option<u64>, record: &T) -> Wri
     Write::put(path, expected, serde_json::to_vec(record).expect("records have string keys only"))
 }
 
-/// What a value of the store means to the core; `None` for all that is none of its business.
-///
-/// # Errors
-/// When what is there is no such record.
-pub fn observation(path: &str, found: Option<&Versioned>, revision: u64) -> Result<Option<Observation>, StoreError> {
+/// What a value of the store means to the core; `None` for all that is none of its business. Of evidence that cannot be read there is
+/// none: nothing is proven by it, and the next report is written over it. That a wait was ended is asked of the cloud once more.
+pub fn observation(path: &str, found: Option<&Versioned>, revision: u64) -> Option<Observation> {
+    let unread = |error: StoreError| tracing::error!(path, %error, "it cannot be read, and counts for nothing");
     if path.starts_with(EVIDENCE) {
-        return found.map(|found| decode::<Evidence>(path, &found.value).map(Observation::Reported)).transpose();
+        return decode::<Evidence>(path, &found?.value).map(Observation::Reported).map_err(unread).ok();
     }
     if path.starts_with(ENDED) {
-        let ended = found.map(|found| decode::<Ended>(path, &found.value)).transpose()?;
-        let answered = |Ended { attempt, at }| Observation::Answered { attempt, answer: Answer::Accepted, at };
-        return Ok(ended.map(answered));
+        let Ended { attempt, at } = decode(path, &found?.value).map_err(unread).ok()?;
+        return Some(Observation::Answered { attempt, answer: Answer::Accepted, at });
     }
-    let Some(key) = Key::parse(path) else { return Ok(None) };
-    let record = found.map(|found| decode::<Record>(path, &found.value)).transpose()?;
-    Ok(Some(Observation::Stored { key, revision, record }))
+    let key = Key::parse(path)?;
+    let record = found.map(|found| decode::<Record>(path, &found.value)).transpose();
+    Some(match record {
+        Ok(record) => Observation::Stored { key, revision, record },
+        Err(error) => {
+            tracing::error!(path, %error, "a record cannot be read: what it bears on stays as it is");
+            Observation::Unreadable { key, revision }
+        }
+    })
 }
 
 fn decode<T: DeserializeOwned>(path: &str, value: &[u8]) -> Result<T, StoreError> {

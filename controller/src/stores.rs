@@ -72,6 +72,11 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// Whether somebody without any right can cause such a line, as often as they like.
+    pub(crate) fn is_of_strangers(&self) -> bool {
+        matches!(self.kind, "refused" | "incident")
+    }
+
     /// The line as it is kept.
     pub(crate) fn numbered(self, sequence: u64) -> Event {
         let Self { at, kind, group, instance, actor, text } = self;
@@ -161,8 +166,12 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// The sequence of the newest audit line, as it grows.
     fn audited(&self) -> watch::Receiver<u64>;
 
-    /// How many audit lines are kept: older ones are dropped, so that the disk does not fill in years of service.
-    fn audit_kept(&self) -> u64;
+    /// How many audit lines there are. The oldest make room, so that the disk does not fill in years of service; what strangers
+    /// cause makes room for what strangers cause only.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn audit_lines(&self) -> Result<u64, StoreError>;
 
     /// Takes the lease for `holder`, or renews it, for `length`. It ends by the store's own clock, and no earlier than `length`
     /// after this was called; whoever asks counts from before it asked.
@@ -223,6 +232,11 @@ impl Feed {
 
 /// Changes are small; a receiver this far behind does better to list again.
 const CHANGES_MAX: usize = 4_096;
+
+/// Of strangers' doing a tenth as many lines are kept as of all else, which they cannot push out.
+pub(crate) const fn strangers_kept(audit_kept: u64) -> u64 {
+    audit_kept.div_ceil(10)
+}
 
 /// Audit lines that are kept unless the configuration says otherwise (`audit_lines_max`): some 150 MB.
 pub const EVENTS_KEPT: u64 = 500_000;

@@ -33,7 +33,8 @@ pub fn sweep(store: &dyn Store, snapshot: &Snapshot, policy: &Policy, now: Times
         if swept == SWEPT_MAX {
             break;
         }
-        let (last_written, writes) = all_of(store, &instance)?;
+        // What cannot be read is somebody's who may come back.
+        let Some((last_written, writes)) = all_of(store, &instance).ok() else { continue };
         if now.since(last_written) < KEPT {
             continue;
         }

@@ -37,6 +37,7 @@ mod stalled;
 mod undescribed;
 mod unguarded;
 mod unprotected;
+mod unreadable;
 
 /// One group, with all that is known of it.
 pub(super) struct Scope<'a> {
@@ -73,7 +74,8 @@ const RULES: [Rule; 13] = [
 ];
 
 /// Of the controller itself.
-const OWN_RULES: [Rule; 4] = [certificates::aging, certificates::expiring, certificates::unusable, deaf::rule];
+const OWN_RULES: [Rule; 5] =
+    [certificates::aging, certificates::expiring, certificates::unusable, deaf::rule, unreadable::rule];
 
 /// What was decided of a group.
 pub(super) struct Ruled<'a> {

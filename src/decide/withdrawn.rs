@@ -9,8 +9,11 @@
 //! group accepts, in one run of reports of at least `return_after`, the last of them fresh.
 //!
 //! Whoever brings an instance back by hand, or puts one in standby that we brought back, has the last word: it is none of ours then.
+//! But a balancer forgets what it drained when it restarts, and nobody can tell that from a hand: it is told again.
 //!
 //! Planted bugs (tests/simulation): `returns_unproven`, `returns_what_others_withdrew`.
+
+use core::time::Duration;
 
 use super::{
     case::Case,
@@ -50,15 +53,18 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Opinion> {
 /// forgot what it was told and held it anew, or its root volume was replaced.
 fn goes(case: &Case<'_>, record: &WithdrawalRecord) -> Opinion {
     if case.admission().is_some_and(|admission| admission.at > record.changed_at) {
-        return serves(case).wishing(write(case, record, Stage::Over, false));
+        // Of several balancers, one that was not restarted still drains it.
+        let undone = if case.is_in_place() { Stage::Back } else { Stage::Over };
+        return serves(case).wishing(write(case, record, undone, false));
     }
     let tried = case.attempts(&AttemptKey::Withdraw(case.id.clone(), record.changed_at));
     if let Some(taken_at) = tried.and_then(|tried| tried.accepted_at) {
-        return if record.way == Way::Replace || shows_before(case, taken_at) {
-            described_since(case, taken_at, Opinion::withdrawn(case, withdrawn(record)))
-        } else {
-            serves(case).wishing(write(case, record, Stage::Over, true))
-        };
+        if record.way == Way::Replace || shows_before(case, taken_at) {
+            return described_since(case, taken_at, Opinion::withdrawn(case, withdrawn(record)));
+        }
+        if !case.is_in_place() {
+            return serves(case).wishing(write(case, record, Stage::Over, true));
+        }
     }
     if failure(case).is_none() {
         let untouched = tried.is_none_or(|tried| case.instance.described_at >= tried.settled_at(case.limits));
@@ -127,9 +133,10 @@ fn serves(case: &Case<'_>) -> Opinion {
     serving::rule(case).unwrap_or_default()
 }
 
-/// Descriptions lag: for a while after a call was taken, the state from before it is no contradiction.
+/// Descriptions of a cloud lag: for a while after a call was taken, the state from before it is no contradiction. A balancer's do not.
 fn shows_before(case: &Case<'_>, taken_at: Timestamp) -> bool {
-    case.instance.described_at < taken_at + case.limits.propagation_max
+    let lag = if case.is_in_place() { Duration::ZERO } else { case.limits.propagation_max };
+    case.instance.described_at < taken_at + lag
 }
 
 fn described_since(case: &Case<'_>, taken_at: Timestamp, opinion: Opinion) -> Opinion {
@@ -241,6 +248,19 @@ mod tests {
                 (taken().described(169), 170, "withdrawn withdrawn"),
                 // By hand.
                 (taken().described(170), 170, "admitted proven, withdrawal/i-1 over"),
+                // A balancer that was restarted, or somebody: told again.
+                (taken().in_place().described(109), 111, "withdrawn withdrawn, describe web"),
+                (taken().in_place().described(111), 111, "admitted withdrawing, withdraw i-1, until 121+"),
+                (
+                    taken().in_place().described(111).reported(ready_at(111)),
+                    112,
+                    "admitted proven, withdrawal/i-1 back",
+                ),
+                (
+                    taken().in_place().described(170).wait(2, true).admission(2).withdrawal("i-1", Stage::Out, 95),
+                    170,
+                    "admitted proven, withdrawal/i-1 back",
+                ),
                 (taken().change("i-1", |record| record.way = Way::Replace).described(900), 900, "withdrawn withdrawn"),
                 // By nobody's hand: the gate let it in anew.
                 (

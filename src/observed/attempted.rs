@@ -77,6 +77,9 @@ mod tests {
         };
         assert_eq!(pressed(AttemptKey::Describe("web".into())), (Some(25), None));
         assert_eq!(pressed(AttemptKey::Record(Key::Wait("a".into()))), (None, None));
+        let mut observed = Observed::default();
+        observed.fold(Observation::Throttled { at: Timestamp(7) }, Timestamp(8));
+        assert_eq!(observed.pressure.allows(50, Timestamp(7)), Some(25));
     }
 
     #[test]

@@ -10,10 +10,10 @@ use crate::{
 impl Observed {
     /// A new revision ends the attempts at writing the record: whoever wrote it, the next write is another one.
     pub(super) fn stored(&mut self, key: Key, revision: u64, record: Option<Record>) {
-        let known = self.records.get(&key).map(|(revision, _)| *revision).max(self.removed.get(&key).copied());
-        if known.is_some_and(|known| known >= revision) {
+        if self.known(&key).is_some_and(|known| known >= revision) {
             return;
         }
+        self.unreadable.remove(&key);
         self.attempts.remove(&AttemptKey::Record(key.clone()));
         if let (Key::Alert(alert), Some(Record::Alert(record))) = (&key, &record) {
             // Of an earlier time that it fired, nothing matters any more, but what is still on its way and may arrive late.
@@ -37,6 +37,20 @@ impl Observed {
             }
             self.removed.insert(key, revision);
         }
+    }
+
+    /// What was known of it before is not what it says.
+    pub(super) fn unreadable(&mut self, key: Key, revision: u64) {
+        if self.known(&key).is_none_or(|known| known < revision) {
+            self.records.remove(&key);
+            self.removed.remove(&key);
+            self.unreadable.insert(key, revision);
+        }
+    }
+
+    fn known(&self, key: &Key) -> Option<u64> {
+        let record = self.records.get(key).map(|(revision, _)| *revision);
+        record.max(self.removed.get(key).copied()).max(self.unreadable.get(key).copied())
     }
 
     /// Of a stage of a withdrawal that is over, nothing matters any more.

@@ -31,9 +31,12 @@ impl Touched {
             }
             Observation::Noticed(group) => drop(touched.groups.insert(group.clone())),
             Observation::Reported(evidence) => drop(touched.instances.insert(evidence.instance.clone())),
-            Observation::Stored { key, .. } => touched.key(key),
+            Observation::Stored { key, .. } | Observation::Unreadable { key, .. } => touched.key(key),
             Observation::Sent { attempt, .. } | Observation::Answered { attempt, .. } => touched.attempt(attempt),
-            Observation::Lease { .. } | Observation::Certificate(_) | Observation::Tick => {}
+            Observation::Lease { .. }
+            | Observation::Throttled { .. }
+            | Observation::Certificate(_)
+            | Observation::Tick => {}
         }
         touched
     }

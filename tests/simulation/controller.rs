@@ -134,6 +134,8 @@ impl Controller {
             | Observation::Noticed(_)
             | Observation::Reported(_)
             | Observation::Lease { .. }
+            | Observation::Throttled { .. }
+            | Observation::Unreadable { .. }
             | Observation::Certificate(_)
             | Observation::Tick => {}
         }

@@ -1,5 +1,7 @@
 //! Rules about what we write for people.
 
+use std::collections::BTreeSet;
+
 use super::{read, rust_files, top};
 
 /// Every invariant names its tests, as `where::test`, and the tests are there.
@@ -73,4 +75,34 @@ fn every_word_of_a_reason_is_documented() {
         }
         assert!(count >= least, "{file}: {count} words were found");
     }
+}
+
+/// The controller's role may do what the code calls, and nothing else. What it does with a queue, the README says.
+#[test]
+fn the_policy_permits_what_is_called_and_nothing_else() {
+    let folder = top().join("controller/src/providers");
+    let mut called = BTreeSet::new();
+    for file in rust_files().iter().filter(|file| top().join(file).starts_with(&folder)) {
+        let service = if file.ends_with("aws/queue.rs") { "sqs" } else { "autoscaling" };
+        let source: String = read(&top().join(file)).split_whitespace().collect();
+        for (client, service) in [("self.client.", service), ("self.balancing.", "elasticloadbalancing")] {
+            let calls = source.split(client).skip(1).filter_map(|rest| rest.split_once("()")).map(|(call, _)| call);
+            called.extend(calls.map(|call| format!("{service}:{}", camel(call))));
+        }
+    }
+    let (queue, called): (BTreeSet<_>, BTreeSet<_>) = called.into_iter().partition(|call| call.starts_with("sqs:"));
+    // A batch is permitted by the name of the single call.
+    let guide = read(&top().join("deploy/README.md"));
+    assert!(queue.iter().all(|call| guide.contains(call.trim_end_matches("Batch"))) && queue.len() == 2, "{queue:?}");
+    let policy = read(&top().join("deploy/iam-policy.json"));
+    let is_call = |word: &&str| word.starts_with("autoscaling:") || word.starts_with("elasticloadbalancing:");
+    let permitted: BTreeSet<String> = policy.split('"').filter(is_call).map(Into::into).collect();
+    assert!(called.len() > 10, "only {called:?} were found: this test looks in the wrong place");
+    assert_eq!(permitted, called);
+}
+
+/// `describe_warm_pool` as AWS has it.
+fn camel(call: &str) -> String {
+    let word = |word: &str| word[..1].to_uppercase() + &word[1..];
+    call.split('_').map(word).collect()
 }

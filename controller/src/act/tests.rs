@@ -20,7 +20,7 @@ use super::*;
 use crate::{
     audit::Audit,
     metrics::Metrics,
-    providers::{Described, Pending, Provider},
+    providers::{Finder, Pending, Provider},
     stores::{Store, Write, memory::MemoryStore},
 };
 
@@ -28,8 +28,8 @@ use crate::{
 struct Counting(Mutex<Vec<Call>>);
 
 impl Provider for Counting {
-    fn describe<'a>(&'a self, _groups: &'a [GroupName]) -> Pending<'a, Described> {
-        Box::pin(async { Described::new() })
+    fn describe<'a>(&'a self, _groups: &'a [GroupName], _: Finder) -> Pending<'a, ()> {
+        Box::pin(async {})
     }
 
     fn perform(&self, call: Call) -> Pending<'_, Answer> {

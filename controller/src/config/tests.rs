@@ -137,6 +137,22 @@ fn what_balancers_do_not_have_is_refused() {
 }
 
 #[test]
+fn urls_of_the_cloud_lead_somewhere() {
+    let of = |key: &str, url: &str| read(&WHOLE.replace("[trust]", &format!("[aws]\n{key} = \"{url}\"\n[trust]")));
+    for key in ["endpoint_url", "lifecycle_queue_url"] {
+        for url in ["https://autoscaling.eu-west-1.amazonaws.com", "http://127.0.0.1:4580", "https://[::1]:1/a/b"] {
+            of(key, url).unwrap_or_else(|error| panic!("{url}: {error}"));
+        }
+        for url in
+            ["", "nonsense", "127.0.0.1:4580", "localhost:4580", "ftp://a", "https://", "http://a:b", "unix:/run/a"]
+        {
+            let error = of(key, url).expect_err(url);
+            assert!(error.contains(&format!("/controller.toml`: `aws.{key}`: must be a URL")), "{url}: {error}");
+        }
+    }
+}
+
+#[test]
 fn what_is_done_about_drift() {
     let of = |lines: &str| {
         let config = read(&WHOLE.replace("sequence_min = 5", lines)).unwrap();

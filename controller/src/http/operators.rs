@@ -11,7 +11,7 @@ use axum::{
     routing::{MethodRouter, get, post},
 };
 use portcullis::{
-    api::{Event, Override},
+    api::{Event, Override, Settle},
     digest::Digest,
     exposition,
     instance::{GroupName, InstanceId},
@@ -33,6 +33,7 @@ mod doctor;
 mod overrides;
 mod promotion;
 mod publication;
+mod settle;
 mod tokens;
 mod view;
 
@@ -53,6 +54,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v1/groups/{group}/detach", on_group(detach::detach))
         .route("/v1/groups/{group}/acknowledge", on_group(overrides::acknowledge))
         .route("/v1/instances/{id}/override", post(override_instance))
+        .route("/v1/instances/{id}/settle", post(settle_instance))
         .route("/v1/join-tokens", post(join_token))
         .route_layer(middleware::from_fn_with_state(Arc::clone(&app), authenticate));
     Router::new()
@@ -121,7 +123,11 @@ async fn readyz(State(app): State<Arc<App>>) -> Response {
 }
 
 async fn metrics(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
-    app.metrics.audit_reaches(*app.store.audited().borrow(), app.store.audit_kept());
+    let newest = *app.store.audited().borrow();
+    // A store that cannot be read is told of elsewhere.
+    if let Ok(lines) = blocking(&app, |app| Ok(app.store.audit_lines()?)).await {
+        app.metrics.audit_reaches(newest, lines);
+    }
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
     let (media_type, page) = exposition::negotiated(app.metrics.page(), accept);
     ([(header::CONTENT_TYPE, media_type)], page).into_response()
@@ -256,6 +262,16 @@ async fn override_instance(
     body: Inflow,
 ) -> Response {
     change(app, name, body, move |app, wish: &Override, operator| overrides::say(app, &InstanceId(id), wish, operator))
+        .await
+}
+
+async fn settle_instance(
+    State(app): State<Arc<App>>,
+    Extension(Operator(name)): Extension<Operator>,
+    Named(id): Named,
+    body: Inflow,
+) -> Response {
+    change(app, name, body, move |app, wish: &Settle, operator| settle::settle(app, &InstanceId(id), wish, operator))
         .await
 }
 

@@ -7,5 +7,6 @@ mod enrolment;
 mod leases;
 mod operators;
 mod promotion;
+mod unreadable;
 mod watched;
 mod world;

@@ -1,29 +1,31 @@
 //! AWS Auto Scaling (AWS.md). Exactly one request a call: retry and backoff belong to the decision, so the SDK's are off.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, atomic::AtomicBool},
+    collections::BTreeSet,
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
 use aws_config::{BehaviorVersion, Region, retry::RetryConfig, timeout::TimeoutConfig};
 use aws_sdk_autoscaling::{
     Client,
-    error::{DisplayErrorContext, ProvideErrorMetadata, SdkError},
-    types::{AutoScalingGroup, Instance, LifecycleHook, ScalingActivityStatusCode},
+    error::{ProvideErrorMetadata, SdkError},
 };
 use aws_smithy_http_client::tls::{Provider as TlsProvider, rustls_provider::CryptoMode};
 use portcullis::{
     action::{Departure, Held},
-    instance::{GroupName, InstanceId, LifecycleState},
-    observation::{Answer, Custody, GroupFacts, Hook, InstanceFacts},
+    instance::GroupName,
+    observation::Answer,
     record::Way,
     text,
 };
 
-use super::{Call, Described, Pending, Provider};
+use describe::Look;
+
+use super::{Call, Finder, Pending, Provider};
 use crate::{clock::Clock, config::Aws, sources::lifecycle_queue::Queue};
 
+mod describe;
 mod examine;
 mod health;
 mod protection;
@@ -68,108 +70,6 @@ impl AwsProvider {
         }
     }
 
-    async fn describe_all(&self, groups: &[GroupName]) -> Described {
-        let (mut all, hangs) = (Described::new(), AtomicBool::new(false));
-        for chunk in groups.chunks(NAMES_MAX) {
-            match self.groups(chunk).await {
-                Ok(found) => all.extend(self.with_hooks(chunk, found, &hangs).await),
-                Err(answer) => all.extend(chunk.iter().map(|name| (name.clone(), Err(answer.clone())))),
-            }
-        }
-        all
-    }
-
-    /// The groups of these names, page by page.
-    async fn groups(&self, names: &[GroupName]) -> Result<BTreeMap<GroupName, AutoScalingGroup>, Answer> {
-        let names = names.iter().map(|name| name.0.clone()).collect();
-        let request = self.client.describe_auto_scaling_groups().set_auto_scaling_group_names(Some(names));
-        let mut pages = request.into_paginator().send();
-        let mut found = BTreeMap::new();
-        while let Some(page) = pages.next().await {
-            for group in page.map_err(|error| answer_of(&error))?.auto_scaling_groups.unwrap_or_default() {
-                let name = GroupName::from(group.auto_scaling_group_name().unwrap_or_default());
-                found.insert(name, group);
-            }
-        }
-        Ok(found)
-    }
-
-    /// AWS gives the hooks of one group a call.
-    async fn with_hooks(
-        &self,
-        names: &[GroupName],
-        mut found: BTreeMap<GroupName, AutoScalingGroup>,
-        hangs: &AtomicBool,
-    ) -> Described {
-        let mut all = Described::new();
-        for name in names {
-            let described = match found.remove(name) {
-                Some(group) => match self.hooks_and_warm_pool(name, &group).await {
-                    Ok((hooks, warm)) => {
-                        let facts = facts(&group, &warm, hooks);
-                        let facts = self.with_health(group.target_group_arns(), facts, hangs).await;
-                        let facts = self.with_activities(name, facts).await;
-                        Ok(Some(self.with_refresh(name, facts).await))
-                    }
-                    Err(answer) => Err(answer),
-                },
-                None => Ok(None),
-            };
-            all.insert(name.clone(), described);
-        }
-        all
-    }
-
-    /// Why launches failed, in the cloud's words; asked for only while too few serve. That it is not told is no reason to know
-    /// nothing of the group.
-    async fn with_activities(&self, name: &GroupName, facts: GroupFacts) -> GroupFacts {
-        if !facts.is_short() {
-            return facts;
-        }
-        let request = self.client.describe_scaling_activities().auto_scaling_group_name(&name.0);
-        let Ok(sent) = request.max_records(ACTIVITIES_LOOKED_AT).send().await else { return facts };
-        let mut activities = Vec::new();
-        for activity in sent.activities() {
-            let failed = matches!(activity.status_code(), Some(ScalingActivityStatusCode::Failed));
-            let said = activity.status_message().filter(|said| failed && !said.is_empty());
-            if let Some(said) =
-                said.map(|said| text::visible(said).chars().take(ACTIVITY_CHARS_MAX).collect::<String>())
-                && !activities.contains(&said)
-            {
-                activities.push(said);
-            }
-        }
-        activities.truncate(ACTIVITIES_KEPT);
-        GroupFacts { activities, ..facts }
-    }
-
-    async fn hooks_and_warm_pool(
-        &self,
-        name: &GroupName,
-        group: &AutoScalingGroup,
-    ) -> Result<(Vec<Hook>, Vec<Instance>), Answer> {
-        Ok((self.hooks(name).await?, self.warm_pool(name, group).await?))
-    }
-
-    /// The instances of its warm pool, which the group itself does not list. Not to know them is not to know the group: absence
-    /// would end their waits.
-    async fn warm_pool(&self, name: &GroupName, group: &AutoScalingGroup) -> Result<Vec<Instance>, Answer> {
-        let mut instances = Vec::new();
-        if group.warm_pool_configuration().is_some() {
-            let mut pages = self.client.describe_warm_pool().auto_scaling_group_name(&name.0).into_paginator().send();
-            while let Some(page) = pages.next().await {
-                instances.extend(page.map_err(|error| answer_of(&error))?.instances.unwrap_or_default());
-            }
-        }
-        Ok(instances)
-    }
-
-    async fn hooks(&self, group: &GroupName) -> Result<Vec<Hook>, Answer> {
-        let sent = self.client.describe_lifecycle_hooks().auto_scaling_group_name(&group.0).send().await;
-        let hooks = sent.map_err(|error| answer_of(&error))?.lifecycle_hooks.unwrap_or_default();
-        Ok(hooks.iter().filter(|hook| hook.lifecycle_transition() == Some(LAUNCHING)).map(hook_of).collect())
-    }
-
     async fn complete(&self, held: &Held, result: &str) -> Answer {
         let request = self.client.complete_lifecycle_action().auto_scaling_group_name(&held.group.0);
         let request = request.lifecycle_hook_name(&held.hook).instance_id(&held.instance.0);
@@ -207,8 +107,8 @@ impl AwsProvider {
 }
 
 impl Provider for AwsProvider {
-    fn describe<'a>(&'a self, groups: &'a [GroupName]) -> Pending<'a, Described> {
-        Box::pin(self.describe_all(groups))
+    fn describe<'a>(&'a self, groups: &'a [GroupName], finder: Finder) -> Pending<'a, ()> {
+        Box::pin(self.describe_all(groups, Look::new(finder)))
     }
 
     fn perform(&self, call: Call) -> Pending<'_, Answer> {
@@ -240,46 +140,6 @@ impl Provider for AwsProvider {
     }
 }
 
-fn facts(group: &AutoScalingGroup, warm: &[Instance], launch_hooks: Vec<Hook>) -> GroupFacts {
-    GroupFacts {
-        desired: group.desired_capacity().and_then(|desired| u32::try_from(desired).ok()).unwrap_or(0),
-        launch_hooks,
-        suspended: group.suspended_processes().iter().filter_map(|one| one.process_name().map(Into::into)).collect(),
-        instances: group.instances().iter().chain(warm).filter_map(instance_of).collect(),
-        activities: Vec::new(),
-        launch_template: template::of_group(group),
-        custody: Custody::AtLaunch,
-        unseen: Vec::new(),
-        refresh: None,
-    }
-}
-
-fn instance_of(instance: &Instance) -> Option<InstanceFacts> {
-    let template = instance.launch_template().map(|template| {
-        let name = template.launch_template_id().or(template.launch_template_name()).unwrap_or_default();
-        format!("{name}:{}", template.version().unwrap_or_default())
-    });
-    Some(InstanceFacts {
-        instance: InstanceId::from(instance.instance_id()?),
-        state: LifecycleState::from(instance.lifecycle_state().map_or("", |state| state.as_str()).to_string()),
-        launch_template: template.or_else(|| instance.launch_configuration_name().map(Into::into)),
-        protected: instance.protected_from_scale_in().unwrap_or(false),
-        healthy: None,
-    })
-}
-
-/// AWS's defaults stand in for what a hook does not say: 3600 s, ABANDON.
-fn hook_of(hook: &LifecycleHook) -> Hook {
-    let seconds = |given: Option<i32>, default| given.and_then(|given| u64::try_from(given).ok()).unwrap_or(default);
-    let heartbeat_timeout_s = seconds(hook.heartbeat_timeout(), 3_600);
-    Hook {
-        name: hook.lifecycle_hook_name().unwrap_or_default().into(),
-        heartbeat_timeout_s,
-        global_timeout_s: seconds(hook.global_timeout(), (100 * heartbeat_timeout_s).min(48 * 3_600)),
-        abandons_by_default: hook.default_result() != Some("CONTINUE"),
-    }
-}
-
 fn accepted<T, E: ProvideErrorMetadata + std::error::Error + 'static>(sent: Result<T, SdkError<E>>) -> Answer {
     sent.map_or_else(|error| answer_of(&error), |_| Answer::Accepted)
 }
@@ -290,8 +150,14 @@ fn answer_of<E: ProvideErrorMetadata + std::error::Error + 'static>(error: &SdkE
             let (code, message) = (service.err().code().unwrap_or(""), service.err().message().unwrap_or(""));
             classify(service.raw().status().as_u16(), code, message)
         }
-        other => Answer::Unknown { because: text::visible(&DisplayErrorContext(other).to_string()) },
+        other => Answer::Unknown { because: text::visible(&in_words(other)) },
     }
+}
+
+/// An error with its causes: that credentials cannot be had is one of them.
+fn in_words(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 /// What the service's answer means. "No active Lifecycle Action" also comes transiently while the instance still waits
@@ -310,15 +176,6 @@ fn classify(status: u16, code: &str, message: &str) -> Answer {
     }
 }
 
-/// The newest come first.
-const ACTIVITIES_LOOKED_AT: i32 = 10;
-/// Different ones.
-const ACTIVITIES_KEPT: usize = 3;
-/// AWS's own sentences are shorter.
-const ACTIVITY_CHARS_MAX: usize = 300;
-/// AWS takes up to 50 names unless told otherwise.
-const NAMES_MAX: usize = 50;
-const LAUNCHING: &str = "autoscaling:EC2_INSTANCE_LAUNCHING";
 /// A connection that takes longer does not come.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -362,11 +219,5 @@ mod tests {
             };
             assert_eq!(answer, meaning, "{status} {code} {message}");
         }
-    }
-
-    #[test]
-    fn hooks_have_the_clouds_defaults() {
-        let hook = hook_of(&LifecycleHook::builder().lifecycle_hook_name("h").heartbeat_timeout(7_200).build());
-        assert_eq!((hook.heartbeat_timeout_s, hook.global_timeout_s, hook.abandons_by_default), (7_200, 172_800, true));
     }
 }

@@ -16,7 +16,7 @@ use portcullis::{
 };
 use servers::{AgentCheck, Listing, Place, Server};
 
-use super::{Call, Described, Pending, Provider};
+use super::{Call, Facts, Finder, Found, Pending, Provider};
 use crate::config::{Haproxy, Pool, Socket};
 
 mod runtime;
@@ -37,7 +37,7 @@ impl HaproxyProvider {
         Self { haproxy }
     }
 
-    async fn describe_all(&self, groups: &[GroupName]) -> Described {
+    async fn describe_all(&self, groups: &[GroupName]) -> Vec<(GroupName, Facts)> {
         let seen = self.look().await;
         let shared = self.shared(&seen);
         let described = groups.iter().map(|name| {
@@ -97,8 +97,14 @@ impl HaproxyProvider {
 }
 
 impl Provider for HaproxyProvider {
-    fn describe<'a>(&'a self, groups: &'a [GroupName]) -> Pending<'a, Described> {
-        Box::pin(self.describe_all(groups))
+    /// What balancers say is of all groups at once.
+    fn describe<'a>(&'a self, groups: &'a [GroupName], finder: Finder) -> Pending<'a, ()> {
+        Box::pin(async move {
+            for (group, facts) in self.describe_all(groups).await {
+                // Nobody is left to hear it: that is as good.
+                let _ = finder.send(Found::Group(group, facts)).await.is_ok();
+            }
+        })
     }
 
     fn perform(&self, call: Call) -> Pending<'_, Answer> {

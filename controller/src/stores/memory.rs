@@ -9,7 +9,7 @@ use std::{
 use portcullis::api::Event;
 use tokio::sync::{broadcast, watch};
 
-use super::{Batch, Change, EVENTS_KEPT, Feed, Store, StoreError, Tenure, Versioned, lease::Tenancy};
+use super::{Batch, Change, EVENTS_KEPT, Feed, Store, StoreError, Tenure, Versioned, lease::Tenancy, strangers_kept};
 
 /// Keys and audit in memory.
 #[derive(Debug)]
@@ -26,6 +26,7 @@ struct Inner {
     keys: BTreeMap<String, Versioned>,
     sequence: u64,
     events: VecDeque<Event>,
+    strangers: VecDeque<Event>,
 }
 
 impl MemoryStore {
@@ -81,18 +82,22 @@ impl Store for MemoryStore {
         }
         for entry in batch.events {
             inner.sequence += 1;
-            let line = entry.numbered(inner.sequence);
-            inner.events.push_back(line);
+            let (is_of_strangers, line) = (entry.is_of_strangers(), entry.numbered(inner.sequence));
+            if is_of_strangers { inner.strangers.push_back(line) } else { inner.events.push_back(line) }
         }
-        while inner.events.len() as u64 > self.audit_kept {
-            inner.events.pop_front();
-        }
+        make_room(&mut inner.events, self.audit_kept);
+        make_room(&mut inner.strangers, strangers_kept(self.audit_kept));
         self.feed.tell(paths, revision, inner.sequence);
         Ok(revision)
     }
 
     fn events(&self, after: u64, limit: usize) -> Result<Vec<Event>, StoreError> {
-        Ok(self.lock().events.iter().filter(|event| event.sequence > after).take(limit).cloned().collect())
+        let inner = self.lock();
+        let all = inner.events.iter().chain(&inner.strangers).filter(|event| event.sequence > after);
+        let mut all: Vec<_> = all.cloned().collect();
+        all.sort_by_key(|event| event.sequence);
+        all.truncate(limit);
+        Ok(all)
     }
 
     fn watch(&self) -> broadcast::Receiver<Change> {
@@ -103,8 +108,9 @@ impl Store for MemoryStore {
         self.feed.audited()
     }
 
-    fn audit_kept(&self) -> u64 {
-        self.audit_kept
+    fn audit_lines(&self) -> Result<u64, StoreError> {
+        let inner = self.lock();
+        Ok((inner.events.len() + inner.strangers.len()) as u64)
     }
 
     fn lease(&self, holder: &str, length: Duration) -> Result<Tenure, StoreError> {
@@ -114,5 +120,11 @@ impl Store for MemoryStore {
     fn release(&self, holder: &str) -> Result<(), StoreError> {
         self.tenancy.release(holder);
         Ok(())
+    }
+}
+
+fn make_room(events: &mut VecDeque<Event>, kept: u64) {
+    while events.len() as u64 > kept {
+        events.pop_front();
     }
 }

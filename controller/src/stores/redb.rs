@@ -22,12 +22,12 @@ use std::{
 
 use portcullis::api::Event;
 use redb::{
-    Builder, Database, DatabaseError, ReadableDatabase as _, ReadableTable as _, Table, TableDefinition,
-    WriteTransaction,
+    Builder, Database, DatabaseError, ReadableDatabase as _, ReadableTable as _, ReadableTableMetadata as _, Table,
+    TableDefinition, WriteTransaction,
 };
 use tokio::sync::{broadcast, watch};
 
-use super::{Batch, Change, EVENTS_KEPT, Feed, Store, StoreError, Tenure, Versioned, lease::Tenancy};
+use super::{Batch, Change, EVENTS_KEPT, Feed, Store, StoreError, Tenure, Versioned, lease::Tenancy, strangers_kept};
 use crate::clock::Clock;
 use group::{Waiter, Waiting};
 
@@ -263,13 +263,15 @@ impl Store for RedbStore {
 
     fn events(&self, after: u64, limit: usize) -> Result<Vec<Event>, StoreError> {
         self.with(|database| {
-            let audit = database.begin_read()?.open_table(AUDIT)?;
-            let range = audit.range(after.saturating_add(1)..)?;
-            let read = |item: Result<_, redb::StorageError>| {
-                let (_, line): (_, redb::AccessGuard<'_, &[u8]>) = item?;
-                serde_json::from_slice(line.value()).map_err(Trouble::Unreadable)
-            };
-            range.take(limit).map(read).collect()
+            let (transaction, mut all) = (database.begin_read()?, Vec::new());
+            for table in [AUDIT, STRANGERS] {
+                for item in transaction.open_table(table)?.range(after.saturating_add(1)..)?.take(limit) {
+                    all.push(serde_json::from_slice(item?.1.value()).map_err(Trouble::Unreadable)?);
+                }
+            }
+            all.sort_by_key(|event: &Event| event.sequence);
+            all.truncate(limit);
+            Ok(all)
         })
     }
 
@@ -281,8 +283,11 @@ impl Store for RedbStore {
         self.feed.audited()
     }
 
-    fn audit_kept(&self) -> u64 {
-        self.audit_kept
+    fn audit_lines(&self) -> Result<u64, StoreError> {
+        self.with(|database| {
+            let transaction = database.begin_read()?;
+            Ok(transaction.open_table(AUDIT)?.len()? + transaction.open_table(STRANGERS)?.len()?)
+        })
     }
 
     fn lease(&self, holder: &str, length: Duration) -> Result<Tenure, StoreError> {
@@ -344,9 +349,11 @@ fn prepare(database: &Database) -> Result<(u64, u64), redb::Error> {
 
 /// The newest revision, and the newest audit line's sequence.
 fn newest(transaction: &WriteTransaction) -> Result<(u64, u64), redb::Error> {
-    let (meta, audit) = (transaction.open_table(META)?, transaction.open_table(AUDIT)?);
-    let revision = meta.get("revision")?.map_or(0, |found| found.value());
-    let sequence = audit.last()?.map_or(0, |(sequence, _)| sequence.value());
+    let revision = transaction.open_table(META)?.get("revision")?.map_or(0, |found| found.value());
+    let mut sequence = 0;
+    for table in [AUDIT, STRANGERS] {
+        sequence = transaction.open_table(table)?.last()?.map_or(0, |(last, _)| last.value()).max(sequence);
+    }
     Ok((revision, sequence))
 }
 
@@ -366,7 +373,8 @@ fn commit(database: &Database, batches: Vec<Batch>, audit_kept: u64) -> Result<D
 
 fn apply(transaction: &WriteTransaction, batches: Vec<Batch>, audit_kept: u64) -> Result<Done, Trouble> {
     let (mut revision, mut sequence) = newest(transaction)?;
-    let (mut keys, mut audit) = (transaction.open_table(KEYS)?, transaction.open_table(AUDIT)?);
+    let mut keys = transaction.open_table(KEYS)?;
+    let (mut audit, mut strangers) = (transaction.open_table(AUDIT)?, transaction.open_table(STRANGERS)?);
     let mut done = Vec::new();
     for batch in batches {
         if let Some(path) = in_conflict(&keys, &batch)? {
@@ -382,19 +390,15 @@ fn apply(transaction: &WriteTransaction, batches: Vec<Batch>, audit_kept: u64) -
         }
         for entry in batch.events {
             sequence += 1;
+            let table = if entry.is_of_strangers() { &mut strangers } else { &mut audit };
             let line = serde_json::to_vec(&entry.numbered(sequence)).map_err(Trouble::Unreadable)?;
-            audit.insert(sequence, line.as_slice())?;
+            table.insert(sequence, line.as_slice())?;
         }
         done.push(Ok(revision));
     }
     transaction.open_table(META)?.insert("revision", revision)?;
-    // More than one when the limit was lowered; not all at once then.
-    let oldest_kept = (sequence + 1).saturating_sub(audit_kept);
-    for _ in 0..EXPIRED_MAX {
-        let oldest = audit.first()?.map(|(oldest, _)| oldest.value());
-        let Some(expired) = oldest.filter(|oldest| *oldest < oldest_kept) else { break };
-        drop(audit.remove(expired)?);
-    }
+    make_room(&mut audit, audit_kept)?;
+    make_room(&mut strangers, strangers_kept(audit_kept))?;
     Ok((done, sequence))
 }
 
@@ -408,6 +412,14 @@ fn in_conflict(keys: &Table<'_, &str, (u64, &[u8])>, batch: &Batch) -> Result<Op
     Ok(None)
 }
 
+/// Drops the oldest lines; many when the limit was lowered, and not all at once then.
+fn make_room(table: &mut Table<'_, u64, &[u8]>, kept: u64) -> Result<(), redb::Error> {
+    for _ in 0..table.len()?.saturating_sub(kept).min(EXPIRED_MAX) {
+        drop(table.pop_first()?);
+    }
+    Ok(())
+}
+
 fn versioned((revision, value): (u64, &[u8])) -> Versioned {
     Versioned { revision, value: value.to_vec() }
 }
@@ -415,9 +427,11 @@ fn versioned((revision, value): (u64, &[u8])) -> Versioned {
 const KEYS: TableDefinition<'_, &str, (u64, &[u8])> = TableDefinition::new("keys");
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 const AUDIT: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("audit");
+/// Lines that strangers cause.
+const STRANGERS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("strangers");
 /// A fleet's records fit in it many times over; by default redb would take a gigabyte.
 const CACHE_BYTES: usize = 64 << 20;
 /// A file that could not be opened is tried again after this: a disk is not full for less.
 const OPEN_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// More than any batch has lines, so that a lowered limit is reached in time, and no commit takes long.
-const EXPIRED_MAX: usize = 10_000;
+const EXPIRED_MAX: u64 = 10_000;

@@ -210,13 +210,31 @@ fn the_audit_counts_from_one_without_gaps() {
 #[test]
 fn the_oldest_audit_lines_make_room() {
     everywhere(|store| {
-        assert_eq!(store.audit_kept(), KEPT);
         for _ in 0..4 {
             store.commit(lines(["x"; 30])).unwrap();
         }
         let kept: Vec<_> = store.events(0, 999).unwrap().into_iter().map(|event| event.sequence).collect();
         assert_eq!(kept, (120 - KEPT + 1..=120).collect::<Vec<_>>());
-        assert_eq!(*store.audited().borrow(), 120);
+        assert_eq!((*store.audited().borrow(), store.audit_lines().unwrap()), (120, KEPT));
+    });
+}
+
+/// Whoever is refused a thousand times pushes out refusals, and nothing that an operator or the controller did.
+#[test]
+fn strangers_make_room_for_strangers_only() {
+    everywhere(|store| {
+        store.commit(lines(["promoted", "withdrawn"])).unwrap();
+        for number in 0..2 * KEPT {
+            let kind = if number % 2 == 0 { "refused" } else { "incident" };
+            let events = vec![Entry { kind, ..entry(&number.to_string()) }];
+            store.commit(Batch { writes: Vec::new(), events }).unwrap();
+        }
+        store.commit(lines(["retired"])).unwrap();
+        let kept: Vec<_> = store.events(0, 999).unwrap().into_iter().map(|event| event.text).collect();
+        assert_eq!(kept, ["promoted", "withdrawn", "95", "96", "97", "98", "99", "retired"]);
+        assert_eq!((*store.audited().borrow(), store.audit_lines().unwrap()), (2 * KEPT + 3, 8));
+        let page: Vec<_> = store.events(2, 2).unwrap().into_iter().map(|event| event.sequence).collect();
+        assert_eq!(page, [98, 99], "in their order, whoever caused them");
     });
 }
 

@@ -52,6 +52,12 @@ impl ApiError {
         Self { status: 403, code: "AccessDenied", message }
     }
 
+    /// The credentials were good once.
+    pub fn expired() -> Self {
+        let message = "The security token included in the request is expired".into();
+        Self { status: 403, code: "ExpiredToken", message }
+    }
+
     /// The service's own fault; the call was not applied.
     pub fn internal() -> Self {
         Self {

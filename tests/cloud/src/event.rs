@@ -33,6 +33,8 @@ pub enum What {
         result: Option<String>,
         /// The error's code when it was refused.
         code: Option<&'static str>,
+        /// The id of the access key that signed it.
+        signer: Option<String>,
     },
     /// An instance was launched: start its programs.
     Launched {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// A fault to inject. Faults with `calls` are used up one call at a time; `deny` and those with `lag_ms` stand until cleared.
+/// A fault to inject. Faults with `calls` are used up one call at a time; `deny`, `expire` and those with `lag_ms` stand until cleared.
 ///
 /// `action` limits a fault to one API action, such as `CompleteLifecycleAction`; without it every call counts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +29,11 @@ pub enum Fault {
         /// Which calls.
         #[serde(default)]
         action: Option<String>,
+    },
+    /// Whatever is signed with this key is refused: HTTP 403 `ExpiredToken`; not applied. Stands until it is cleared.
+    Expire {
+        /// The access key's id.
+        access_key: String,
     },
     /// The connection is dropped before the call is applied.
     LoseRequest {
@@ -61,6 +66,9 @@ pub enum Fault {
         /// Which calls.
         #[serde(default)]
         action: Option<String>,
+        /// Calls about this group only.
+        #[serde(default)]
+        group: Option<String>,
         /// How late.
         delay_ms: u64,
     },
@@ -97,6 +105,16 @@ pub enum Fault {
 #[derive(Clone, Debug, Default)]
 pub struct Faults(Vec<Fault>);
 
+/// A call, as far as faults tell calls apart.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asked<'a> {
+    pub(crate) action: &'a str,
+    /// The group it names, if it names one.
+    pub(crate) group: Option<&'a str>,
+    /// The id of the access key that signed it, if it is signed.
+    pub(crate) signer: Option<&'a str>,
+}
+
 /// What happens to one call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
@@ -104,6 +122,7 @@ pub(crate) enum Fate {
     Throttle,
     Unavailable,
     Deny,
+    Expired,
     LoseRequest,
     LoseAnswer,
     Duplicate,
@@ -129,8 +148,8 @@ impl Faults {
         &self.0
     }
 
-    pub(crate) fn fate(&mut self, action: &str) -> Fate {
-        self.take(|fault| fault.fate(action)).unwrap_or(Fate::Normal)
+    pub(crate) fn fate(&mut self, asked: Asked<'_>) -> Fate {
+        self.take(|fault| fault.fate(asked)).unwrap_or(Fate::Normal)
     }
 
     pub(crate) fn launch_failure(&mut self) -> Option<String> {
@@ -180,8 +199,12 @@ impl Faults {
 }
 
 impl Fault {
-    fn fate(&self, called: &str) -> Option<Fate> {
+    fn fate(&self, asked: Asked<'_>) -> Option<Fate> {
         let (action, fate) = match self {
+            Self::Expire { access_key } => {
+                return (asked.signer == Some(access_key)).then_some(Fate::Expired);
+            }
+            Self::DelayAnswer { group: Some(group), .. } if asked.group != Some(group) => return None,
             Self::Throttle { action, .. } => (action, Fate::Throttle),
             Self::Unavailable { action, .. } => (action, Fate::Unavailable),
             Self::Deny { action } => (action, Fate::Deny),
@@ -195,7 +218,7 @@ impl Fault {
             | Self::LoseNotice { .. }
             | Self::DuplicateNotice { .. } => return None,
         };
-        action.as_deref().is_none_or(|action| action == called).then_some(fate)
+        action.as_deref().is_none_or(|action| action == asked.action).then_some(fate)
     }
 
     /// Counts one use; returns how many are left.
@@ -209,7 +232,7 @@ impl Fault {
             | Self::DelayAnswer { calls, .. } => calls,
             Self::FailLaunch { launches, .. } => launches,
             Self::LoseNotice { notices } | Self::DuplicateNotice { notices } => notices,
-            Self::Deny { .. } | Self::DescribeLag { .. } | Self::ActionLag { .. } => return 1,
+            Self::Deny { .. } | Self::Expire { .. } | Self::DescribeLag { .. } | Self::ActionLag { .. } => return 1,
         };
         *left = left.saturating_sub(1);
         *left

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use hyper::http::request::Parts;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -179,12 +180,19 @@ async fn answer(request: Request<Incoming>, shared: Shared) -> Result<Answer, Lo
     if parts.uri.path() != "/" || parts.method != Method::POST {
         return Ok(plain(StatusCode::NOT_FOUND, "calls are POSTed to /, the control surface is at /_cloud/\n"));
     }
-    let reply = shared.with(|cloud| wire::call(cloud, &body));
+    let signer = signer(&parts);
+    let reply = shared.with(|cloud| wire::call_signed(cloud, &body, signer));
     tokio::time::sleep(Duration::from_millis(reply.delay_ms)).await;
     if reply.lost {
         return Err(Lost);
     }
     Ok(typed(StatusCode::from_u16(reply.status).unwrap_or(StatusCode::BAD_REQUEST), "text/xml", reply.body))
+}
+
+/// `Authorization: AWS4-HMAC-SHA256 Credential=ID/DATE/REGION/SERVICE/aws4_request, …`
+fn signer(parts: &Parts) -> Option<&str> {
+    let header = parts.headers.get(AUTHORIZATION)?.to_str().ok()?;
+    header.split_once("Credential=")?.1.split('/').next()
 }
 
 fn plain(status: StatusCode, text: &str) -> Answer {

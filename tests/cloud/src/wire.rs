@@ -10,7 +10,7 @@ pub(crate) use xml::Xml;
 use crate::api::{self, Operation, Service};
 use crate::error::ApiError;
 use crate::event::What;
-use crate::fault::Fate;
+use crate::fault::{Asked, Fate};
 use crate::model::Cloud;
 
 /// The answer to a call, and what becomes of it on the way back.
@@ -28,6 +28,11 @@ pub struct Reply {
 
 /// Answers one call, given as an urlencoded form, through the token bucket and the ordered faults.
 pub fn call(cloud: &mut Cloud, form: &[u8]) -> Reply {
+    call_signed(cloud, form, None)
+}
+
+/// The same, signed with an access key of this id. The signature itself nobody looks at.
+pub(crate) fn call_signed(cloud: &mut Cloud, form: &[u8], signer: Option<&str>) -> Reply {
     let request_id = cloud.random.uuid();
     let params = match Params::parse(form) {
         Ok(params) => params,
@@ -39,8 +44,10 @@ pub fn call(cloud: &mut Cloud, form: &[u8]) -> Reply {
         let message = format!("Could not find operation {action} for version {}", service.version());
         return reply(service, &action, &request_id, Err(ApiError::sender("InvalidAction", message)));
     };
-    let fate = if cloud.take_token() { cloud.faults.fate(&action) } else { Fate::Throttle };
-    let mut answer = reply(service, &action, &request_id, suffer(cloud, operation, &params, fate));
+    let asked = Asked { action: &action, group: params.text("AutoScalingGroupName"), signer };
+    let fate = if cloud.take_token() { cloud.faults.fate(asked) } else { Fate::Throttle };
+    let mut answer =
+        reply(service, &action, &request_id, suffer(cloud, operation, &Signed { params: &params, signer }, fate));
     answer.lost = matches!(fate, Fate::LoseRequest | Fate::LoseAnswer);
     if let Fate::DelayAnswer(delay_ms) = fate {
         answer.delay_ms = delay_ms.min(ANSWER_DELAY_MAX_MS);
@@ -48,30 +55,38 @@ pub fn call(cloud: &mut Cloud, form: &[u8]) -> Reply {
     answer
 }
 
-fn suffer(cloud: &mut Cloud, operation: &Operation, params: &Params, fate: Fate) -> Result<String, ApiError> {
+/// What is asked, and by whom.
+struct Signed<'a> {
+    params: &'a Params,
+    signer: Option<&'a str>,
+}
+
+fn suffer(cloud: &mut Cloud, operation: &Operation, asked: &Signed<'_>, fate: Fate) -> Result<String, ApiError> {
     match fate {
-        Fate::Throttle => refuse(cloud, operation, params, ApiError::throttled()),
-        Fate::Unavailable => refuse(cloud, operation, params, ApiError::internal()),
-        Fate::Deny => refuse(cloud, operation, params, ApiError::denied(operation.name)),
+        Fate::Throttle => refuse(cloud, operation, asked, ApiError::throttled()),
+        Fate::Unavailable => refuse(cloud, operation, asked, ApiError::internal()),
+        Fate::Deny => refuse(cloud, operation, asked, ApiError::denied(operation.name)),
+        Fate::Expired => refuse(cloud, operation, asked, ApiError::expired()),
         Fate::LoseRequest => Err(ApiError::internal()),
-        Fate::Duplicate => apply(cloud, operation, params).and(apply(cloud, operation, params)),
-        Fate::Normal | Fate::LoseAnswer | Fate::DelayAnswer(_) => apply(cloud, operation, params),
+        Fate::Duplicate => apply(cloud, operation, asked).and(apply(cloud, operation, asked)),
+        Fate::Normal | Fate::LoseAnswer | Fate::DelayAnswer(_) => apply(cloud, operation, asked),
     }
 }
 
-fn refuse(cloud: &mut Cloud, operation: &Operation, params: &Params, error: ApiError) -> Result<String, ApiError> {
-    log_call(cloud, operation, params, Some(error.code));
+fn refuse(cloud: &mut Cloud, operation: &Operation, asked: &Signed<'_>, error: ApiError) -> Result<String, ApiError> {
+    log_call(cloud, operation, asked, Some(error.code));
     Err(error)
 }
 
-fn apply(cloud: &mut Cloud, operation: &Operation, params: &Params) -> Result<String, ApiError> {
+fn apply(cloud: &mut Cloud, operation: &Operation, asked: &Signed<'_>) -> Result<String, ApiError> {
     let mut xml = Xml::default();
-    let outcome = (operation.run)(cloud, params, &mut xml);
-    log_call(cloud, operation, params, outcome.as_ref().err().map(|error| error.code));
+    let outcome = (operation.run)(cloud, asked.params, &mut xml);
+    log_call(cloud, operation, asked, outcome.as_ref().err().map(|error| error.code));
     outcome.map(|()| xml.into_string())
 }
 
-fn log_call(cloud: &mut Cloud, operation: &Operation, params: &Params, code: Option<&'static str>) {
+fn log_call(cloud: &mut Cloud, operation: &Operation, asked: &Signed<'_>, code: Option<&'static str>) {
+    let params = asked.params;
     let mut instances: Vec<String> = params.list("InstanceIds").into_iter().map(str::to_owned).collect();
     instances.extend(params.text("InstanceId").map(str::to_owned));
     instances.truncate(LOGGED_INSTANCES_MAX);
@@ -81,6 +96,7 @@ fn log_call(cloud: &mut Cloud, operation: &Operation, params: &Params, code: Opt
         instances,
         result: params.text("LifecycleActionResult").map(str::to_owned),
         code,
+        signer: asked.signer.map(str::to_owned),
     });
 }
 

@@ -82,6 +82,7 @@ pub struct Gate {
     programs: Programs,
     folder: PathBuf,
     trust: PathBuf,
+    credentials: Option<String>,
     controller: Child,
     agents_url: String,
     operators_url: String,
@@ -114,6 +115,8 @@ pub struct Setup {
     pub balancers: Vec<PathBuf>,
     /// Further lines of the group.
     pub group: &'static str,
+    /// Where its credentials come from, as a container's do; else it has some that last.
+    pub credentials: Option<String>,
 }
 
 impl Default for Setup {
@@ -121,7 +124,8 @@ impl Default for Setup {
     fn default() -> Self {
         let (admission_deadline, limits) = (Duration::from_secs(20 * 60), "describe_every = \"1s\"\n");
         let aws = String::new();
-        Self { mode: "enforce", admission_deadline, limits, aws, group: "", balancers: Vec::new() }
+        let (balancers, credentials) = (Vec::new(), None);
+        Self { mode: "enforce", admission_deadline, limits, aws, group: "", balancers, credentials }
     }
 }
 
@@ -153,9 +157,11 @@ impl Gate {
         let operator_token = random_hex()?;
         write_secret(&folder.join("operator-token"), &operator_token)?;
         fs::write(folder.join("controller.toml"), controller_config(release, cloud, setup)?)?;
-        let (controller, agents_url, operators_url) = start_controller(programs, folder).await?;
+        let credentials = setup.credentials.clone();
+        let (controller, agents_url, operators_url) =
+            start_controller(programs, folder, credentials.as_deref()).await?;
         let (programs, folder, trust) = (programs.clone(), folder.to_owned(), release.trust.clone());
-        Ok(Self { programs, folder, trust, controller, agents_url, operators_url, operator_token })
+        Ok(Self { programs, folder, trust, credentials, controller, agents_url, operators_url, operator_token })
     }
 
     /// Publishes a release, as CI would.
@@ -240,7 +246,8 @@ impl Gate {
         let config = config.replacen(ANY_PORT, &address(&self.agents_url), 1);
         let config = config.replacen(ANY_PORT, &address(&self.operators_url), 1);
         fs::write(self.folder.join("controller.toml"), config)?;
-        (self.controller, self.agents_url, self.operators_url) = start_controller(&self.programs, &self.folder).await?;
+        (self.controller, self.agents_url, self.operators_url) =
+            start_controller(&self.programs, &self.folder, self.credentials.as_deref()).await?;
         Ok(())
     }
 
@@ -358,16 +365,22 @@ fn controller_config(release: &Release, cloud: &str, setup: &Setup) -> Result<St
 }
 
 /// Starts the controller and waits for the line that names its addresses.
-async fn start_controller(programs: &Programs, folder: &Path) -> Result<(Child, String, String)> {
+async fn start_controller(
+    programs: &Programs,
+    folder: &Path,
+    credentials: Option<&str>,
+) -> Result<(Child, String, String)> {
     let log = fs::File::options().create(true).append(true).open(folder.join("controller.log"))?;
     let mut child = Command::new(&programs.controller)
         .args(["run", "--config"])
         .arg(folder.join("controller.toml"))
-        .envs([
-            ("AWS_ACCESS_KEY_ID", "drill"),
-            ("AWS_SECRET_ACCESS_KEY", "drill"),
-            ("AWS_EC2_METADATA_DISABLED", "true"),
-        ])
+        .env_remove("AWS_ACCESS_KEY_ID")
+        .env_remove("AWS_SECRET_ACCESS_KEY")
+        .envs(match credentials {
+            Some(url) => [("AWS_CONTAINER_CREDENTIALS_FULL_URI", url), ("AWS_CONFIG_FILE", "/dev/null")],
+            None => [("AWS_ACCESS_KEY_ID", "drill"), ("AWS_SECRET_ACCESS_KEY", "drill")],
+        })
+        .envs([("AWS_SHARED_CREDENTIALS_FILE", "/dev/null"), ("AWS_EC2_METADATA_DISABLED", "true")])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(log)

@@ -129,9 +129,21 @@ async fn a_good_group_is_well_and_a_bad_one_is_told_how_to_mend() -> Result<()> 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_missing_permission_is_named_and_no_answer_is_not_well() -> Result<()> {
     let mut world = World::set_up("doctor-permission").await?;
+    // One that serves, so that all can be rehearsed; nothing is done to it.
+    world.cloud.lock().attach_instances(GROUP, &["i-0123456789abcdef0".into()])?;
+    let serves = || world.cloud.lock().instances(Some(GROUP)).iter().any(|one| one.state.as_str() == "InService");
+    while !serves() {
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
     for action in [
         "CompleteLifecycleAction",
         "SetInstanceProtection",
+        "EnterStandby",
+        "ExitStandby",
+        "SetInstanceHealth",
+        "DescribeScalingActivities",
+        "DescribeInstanceRefreshes",
+        "DescribeWarmPool",
         "DescribePolicies",
         "DescribeTargetGroups",
         "DescribeTargetHealth",
@@ -151,6 +163,7 @@ async fn a_missing_permission_is_named_and_no_answer_is_not_well() -> Result<()>
         assert!(told.stdout.contains(&format!(":{action} was not answered: ")), "{action}: {}", told.stdout);
         world.cloud.lock().faults_mut().clear();
     }
+    assert!(serves(), "rehearsing has no effect");
     world.gate.kill().await?;
     assert_eq!(world.doctor(GROUP).await?.code, Some(2), "without a controller nothing can be told");
     Ok(())

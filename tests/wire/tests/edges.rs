@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 use portcullis_cloud::{
-    CreateAutoScalingGroup, CreateTargetGroup, Delays, LaunchTemplate, Options, Rate, Server, ServerOptions,
+    CreateAutoScalingGroup, CreateTargetGroup, Delays, Fault, LaunchTemplate, Options, Rate, Server, ServerOptions,
     UpdateAutoScalingGroup, WarmPool, What,
 };
 use portcullis_drill::{
@@ -189,6 +189,22 @@ async fn a_hundred_and_twenty_groups_are_described_whole() -> Result<()> {
     Ok(())
 }
 
+/// What the cloud is slow to say of one group, nobody else waits for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_group_delays_no_other() -> Result<()> {
+    let limits = "describe_every = \"500ms\"\n[groups.a-slow]\n[groups.web]\n";
+    let world = World::set_up("slow", quick(), &["a-slow", "web"], Setup { limits, ..Setup::default() }).await?;
+    let (action, group) = (Some("DescribeLifecycleHooks".to_owned()), Some("a-slow".to_owned()));
+    world.cloud.lock().inject(Fault::DelayAnswer { calls: 1_000, action, group, delay_ms: 20_000 });
+    // Whatever was under way before is over.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    world.wants("web", 2)?;
+    let begun = Stopwatch::start();
+    world.until("both serve", "web", |web| (in_service(web) == 2).then_some(())).await?;
+    assert!(begun.elapsed() < Duration::from_secs(8), "they waited for another group: {:?}", begun.elapsed());
+    Ok(())
+}
+
 /// One bucket for all: it gets fewer calls when it runs dry, and CONTINUE comes before descriptions.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cloud_that_throttles_gets_fewer_calls_and_continue_first() -> Result<()> {
@@ -209,6 +225,40 @@ async fn a_cloud_that_throttles_gets_fewer_calls_and_continue_first() -> Result<
     assert!(throttled > 0, "the cloud was never pressed: {calls:?}");
     assert!(throttled * 5 < taken, "too many calls are made in vain: {calls:?}");
     assert_eq!(calls["CompleteLifecycleAction"].0, 10, "{calls:?}");
+    Ok(())
+}
+
+/// What a description does without may be throttled too, and the budget is one: it is not asked for at the old pace.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_throttled_in_passing_is_throttled_all_the_same() -> Result<()> {
+    let names: Vec<String> = (0..30).map(|number| format!("g{number:02}")).collect();
+    let tables: String = names.iter().map(|name| format!("[groups.{name}]\n")).collect();
+    let limits: &'static str = Box::leak(format!("describe_every = \"1s\"\n{tables}").into_boxed_str());
+    let groups: Vec<&str> = names.iter().map(String::as_str).collect();
+    let world = World::set_up("passing", quick(), &groups, Setup { limits, ..Setup::default() }).await?;
+    // Short, so that activities are asked for; and one in service, so that targets are.
+    world.cloud.lock().inject(Fault::FailLaunch { launches: 1_000, message: "no capacity".into() });
+    for action in ["DescribeScalingActivities", "DescribeTargetHealth"] {
+        if action == "DescribeTargetHealth" {
+            world.cloud.lock().faults_mut().clear();
+            for name in &groups {
+                world.until("they serve", name, |group| (in_service(group) == 1).then_some(())).await?;
+            }
+        } else {
+            groups.iter().try_for_each(|name| world.wants(name, 1))?;
+        }
+        world.cloud.lock().inject(Fault::Throttle { calls: 100_000, action: Some(action.into()) });
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        let before = world.calls();
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        let after = world.calls();
+        let (described, throttled) = (
+            after["DescribeLifecycleHooks"].0 - before["DescribeLifecycleHooks"].0,
+            after[action].1 - before[action].1,
+        );
+        // Of some 300 that are wished for; each of them would be throttled once.
+        assert!(described < 150 && throttled > 0, "{action}: {described} groups described, {throttled} throttled");
+    }
     Ok(())
 }
 

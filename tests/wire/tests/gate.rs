@@ -305,6 +305,7 @@ const STANDBY: Setup = Setup {
     limits: "describe_every = \"1s\"\n",
     aws: String::new(),
     balancers: Vec::new(),
+    credentials: None,
 };
 
 /// One drifts: into standby, without a request cut off, and back when it has proven itself again; also across a crash. What an

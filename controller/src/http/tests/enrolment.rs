@@ -122,6 +122,55 @@ async fn nobody_enrols_without_showing_who_speaks() {
     world.controller.stop().await;
 }
 
+/// After a reinstall there is a new key, and it is not for the agents to say which of two counts.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_settles_which_key_speaks() {
+    let world = World::start().await;
+    world.waiting("i-1").await;
+    let settle = |key: &str, reason: &str| {
+        let wish = serde_json::json!({ "key": key, "reason": reason }).to_string();
+        world.operator("POST", "/v1/instances/i-1/settle", wish.as_bytes())
+    };
+    let is_there = |path: &str| world.listing().iter().any(|(found, _)| found == path);
+    settle("new", "reinstalled").is_problem("not-found", 404);
+    let token = world.join_token("web", 9);
+    let (mut first, mut second) = (Agent::new("i-1", 1), Agent::new("i-1", 2));
+    first.enrol(&world, Identity::JoinToken(token.clone())).is(200);
+    settle("old", "nothing is wrong").is_problem("override-refused", 409);
+    settle("new", " ").is_problem("malformed", 400);
+    settle("both", "x").is_problem("malformed", 400);
+
+    second.enrol(&world, Identity::JoinToken(token.clone())).is_problem("instance-bound", 409);
+    assert!(is_there("dispute/i-1"));
+    settle("old", "a stray image").is(200);
+    assert!(!is_there("dispute/i-1"));
+    assert!(!first.challenge(&world).challenge.is_empty());
+
+    second.enrol(&world, Identity::JoinToken(token.clone())).is_problem("instance-bound", 409);
+    let evidence = b"{}".to_vec();
+    let write = crate::stores::Write::put("evidence/i-1", None, evidence);
+    world.store.commit(crate::stores::Batch { writes: vec![write], events: vec![] }).unwrap();
+    settle("new", "reinstalled").is(200);
+    for path in ["dispute/i-1", "bound/i-1", "evidence/i-1", "admission/i-1"] {
+        assert!(!is_there(path), "{path}");
+    }
+    let body = first.sealed(portcullis::challenge::PAYLOAD_TYPE, &first.request());
+    world.agent("/v1/challenge", &body).is_problem("unknown-binding", 404);
+    // However fast it is: it is not the one that is meant.
+    for name in ["i-1", "i-2"] {
+        let mut old = Agent::new(name, 1);
+        old.enrol(&world, Identity::JoinToken(token.clone())).is_problem("key-bound", 409);
+    }
+    second.enrol(&world, Identity::JoinToken(token)).is(200);
+    assert!(!second.challenge(&world).challenge.is_empty());
+    let events = world.store.events(0, 100).unwrap();
+    let told: Vec<_> = events.iter().filter(|event| event.kind == "settled").collect();
+    assert_eq!(told.len(), 2);
+    assert!(told.iter().all(|event| event.actor == "ana" && event.group == Some("web".into())));
+    assert!(told[0].text.ends_with(": a stray image") && told[1].text.ends_with(": reinstalled"), "{told:?}");
+    world.controller.stop().await;
+}
+
 /// Whoever has a token of one group must not hold up the instances of another.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_of_another_group_casts_no_doubt() {

@@ -27,7 +27,7 @@ use serde_json::{Value, json};
 use crate::{
     clock::Clock,
     config::Config,
-    providers::{Call, Described, Pending, Provider},
+    providers::{Call, Finder, Found, Pending, Provider},
     run::Controller,
     stores::{Store, memory::MemoryStore, redb::RedbStore},
 };
@@ -85,9 +85,12 @@ impl FakeCloud {
 }
 
 impl Provider for FakeCloud {
-    fn describe<'a>(&'a self, groups: &'a [GroupName]) -> Pending<'a, Described> {
+    fn describe<'a>(&'a self, groups: &'a [GroupName], finder: Finder) -> Pending<'a, ()> {
         Box::pin(async move {
-            groups.iter().map(|name| (name.clone(), Ok((name.as_str() == "web").then(|| self.facts())))).collect()
+            for name in groups {
+                let facts = Ok((name.as_str() == "web").then(|| self.facts()));
+                finder.send(Found::Group(name.clone(), facts)).await.unwrap();
+            }
         })
     }
 

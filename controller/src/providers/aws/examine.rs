@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use aws_sdk_autoscaling::{
     error::{ProvideErrorMetadata, SdkError},
-    types::{AutoScalingGroup, InstanceMaintenancePolicy, LifecycleHook},
+    types::{AutoScalingGroup, Instance, InstanceMaintenancePolicy, LifecycleHook, LifecycleState},
 };
 use portcullis::{
     doctor::{Cloud, Group, Hook, Probe, Settings, Trouble},
@@ -14,7 +14,10 @@ use portcullis::{
     text,
 };
 
-use super::{AwsProvider, LAUNCHING, NAMES_MAX, answer_of, hook_of};
+use super::{
+    AwsProvider, answer_of,
+    describe::{LAUNCHING, NAMES_MAX, hook_of},
+};
 use crate::clock::Clock;
 
 impl AwsProvider {
@@ -52,16 +55,17 @@ impl AwsProvider {
         clock: &Clock,
         silent: &mut Silent,
     ) -> (Group, Option<i64>) {
-        let target_groups = described.as_ref().ok().copied().flatten().map(AutoScalingGroup::target_group_arns);
-        let rehearsal = self.rehearse(name, hook, clock).await;
+        let found = described.as_ref().ok().copied().flatten();
+        let target_groups = found.map(AutoScalingGroup::target_group_arns);
+        let (calls, ahead_ms) = self.rehearse(name, hook, found, clock).await;
         let group = Group {
             hooks: self.all_hooks(name).await,
             simple_scaling: self.simple_scaling(name).await,
             probes: self.probes_in_time(target_groups.unwrap_or_default(), silent).await,
-            rehearsed: rehearsal.0,
+            rehearsed: calls.into_iter().chain(self.ask_at_need(name).await).collect(),
             settings: described.map(|group| group.map(settings)),
         };
-        (group, rehearsal.1)
+        (group, ahead_ms)
     }
 
     async fn all_hooks(&self, name: &GroupName) -> Result<Vec<Hook>, Trouble> {
@@ -110,23 +114,65 @@ impl AwsProvider {
         Ok(sent.target_groups().iter().map(probe).collect())
     }
 
+    /// What the loop asks only when it has a reason to.
+    async fn ask_at_need(&self, name: &GroupName) -> [Result<(), Trouble>; 3] {
+        let activities = self.client.describe_scaling_activities().auto_scaling_group_name(&name.0).max_records(1);
+        let refreshes = self.client.describe_instance_refreshes().auto_scaling_group_name(&name.0).max_records(1);
+        let pool = self.client.describe_warm_pool().auto_scaling_group_name(&name.0).max_records(1);
+        let (activities, refreshes, pool) = tokio::join!(activities.send(), refreshes.send(), pool.send());
+        [
+            activities.map(drop).map_err(|error| trouble("autoscaling:DescribeScalingActivities", &error)),
+            refreshes.map(drop).map_err(|error| trouble("autoscaling:DescribeInstanceRefreshes", &error)),
+            pool.map(drop).map_err(|error| trouble("autoscaling:DescribeWarmPool", &error)),
+        ]
+    }
+
     /// IAM is asked before the instance is looked for: whoever may not is told so, and nothing is done for whoever may. The
     /// cloud's refusal also tells its time.
-    async fn rehearse(&self, name: &GroupName, hook: &str, clock: &Clock) -> (Vec<Result<(), Trouble>>, Option<i64>) {
+    async fn rehearse(
+        &self,
+        name: &GroupName,
+        hook: &str,
+        group: Option<&AutoScalingGroup>,
+        clock: &Clock,
+    ) -> (Vec<Result<(), Trouble>>, Option<i64>) {
         let heartbeat = self.client.record_lifecycle_action_heartbeat().auto_scaling_group_name(&name.0);
-        let heartbeat = heartbeat.lifecycle_hook_name(hook).instance_id(NOBODY).send().await.err();
-        let ahead_ms = heartbeat.as_ref().and_then(|error| ahead_ms(error, clock));
         let complete = self.client.complete_lifecycle_action().auto_scaling_group_name(&name.0);
         let complete = complete.lifecycle_hook_name(hook).instance_id(NOBODY).lifecycle_action_result("CONTINUE");
-        let complete = complete.send().await.err();
-        let protect = self.client.set_instance_protection().auto_scaling_group_name(&name.0);
-        let protect = protect.instance_ids(NOBODY).protected_from_scale_in(false).send().await.err();
+        let protect = self.client.set_instance_protection().auto_scaling_group_name(&name.0).instance_ids(NOBODY);
+        let enter = self.client.enter_standby().auto_scaling_group_name(&name.0).instance_ids(NOBODY);
+        let exit = self.client.exit_standby().auto_scaling_group_name(&name.0).instance_ids(NOBODY);
+        let (heartbeat, complete, protect, enter, exit, health) = tokio::join!(
+            heartbeat.lifecycle_hook_name(hook).instance_id(NOBODY).send(),
+            complete.send(),
+            protect.protected_from_scale_in(false).send(),
+            enter.should_decrement_desired_capacity(true).send(),
+            exit.send(),
+            self.rehearse_health(group),
+        );
+        let ahead_ms = heartbeat.as_ref().err().and_then(|error| ahead_ms(error, clock));
         let rehearsed = vec![
-            heartbeat.map_or(Ok(()), |error| rehearsed("autoscaling:RecordLifecycleActionHeartbeat", &error)),
-            complete.map_or(Ok(()), |error| rehearsed("autoscaling:CompleteLifecycleAction", &error)),
-            protect.map_or(Ok(()), |error| rehearsed("autoscaling:SetInstanceProtection", &error)),
+            rehearsed("autoscaling:RecordLifecycleActionHeartbeat", heartbeat),
+            rehearsed("autoscaling:CompleteLifecycleAction", complete),
+            rehearsed("autoscaling:SetInstanceProtection", protect),
+            rehearsed("autoscaling:EnterStandby", enter),
+            rehearsed("autoscaling:ExitStandby", exit),
+            health,
         ];
         (rehearsed, ahead_ms)
+    }
+
+    /// This call names no group, and whether it is permitted depends on the instance's: so one that there is, and that AWS finds
+    /// healthy, is said to be healthy. Without such an instance it is not rehearsed.
+    async fn rehearse_health(&self, group: Option<&AutoScalingGroup>) -> Result<(), Trouble> {
+        let is_well = |instance: &&Instance| {
+            instance.health_status() == Some("Healthy")
+                && instance.lifecycle_state() == Some(&LifecycleState::InService)
+        };
+        let well = group.and_then(|group| group.instances().iter().find(is_well));
+        let Some(id) = well.and_then(Instance::instance_id) else { return Ok(()) };
+        let request = self.client.set_instance_health().instance_id(id).health_status("Healthy");
+        rehearsed("autoscaling:SetInstanceHealth", request.send().await)
     }
 }
 
@@ -170,12 +216,13 @@ fn doctors_hook(hook: &LifecycleHook) -> Hook {
 }
 
 /// Any other refusal than for want of a permission means that it may.
-fn rehearsed<E: ProvideErrorMetadata + std::error::Error + 'static>(
+fn rehearsed<T, E: ProvideErrorMetadata + std::error::Error + 'static>(
     call: &str,
-    error: &SdkError<E>,
+    sent: Result<T, SdkError<E>>,
 ) -> Result<(), Trouble> {
-    let trouble = trouble(call, error);
-    match answer_of(error) {
+    let Err(error) = sent else { return Ok(()) };
+    let trouble = trouble(call, &error);
+    match answer_of(&error) {
         Answer::Accepted | Answer::NoActiveAction => Ok(()),
         Answer::Refused { .. } if !trouble.denied && error.code() == Some("ValidationError") => Ok(()),
         Answer::Refused { .. } | Answer::Throttled | Answer::Unknown { .. } => Err(trouble),

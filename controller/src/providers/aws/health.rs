@@ -1,10 +1,6 @@
 //! Target health: in service is not yet traffic, and the balancers know.
 
-use std::{
-    collections::BTreeMap,
-    sync::atomic::{AtomicBool, Ordering},
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::atomic::Ordering, time::Duration};
 
 use aws_sdk_elasticloadbalancingv2::types::{TargetHealthDescription, TargetHealthStateEnum};
 use portcullis::{
@@ -12,36 +8,30 @@ use portcullis::{
     observation::GroupFacts,
 };
 
-use super::AwsProvider;
+use super::{AwsProvider, answer_of, describe::Look};
 
 impl AwsProvider {
     /// Asks every target group of a group. That one does not answer is no reason to know nothing of the group: what its balancers
     /// say is then unknown. Where one hangs, nobody waits for another in the same description: it would become too old to act on.
-    pub(super) async fn with_health(
-        &self,
-        target_groups: &[String],
-        mut facts: GroupFacts,
-        hangs: &AtomicBool,
-    ) -> GroupFacts {
+    pub(super) async fn with_health(&self, target_groups: &[String], mut facts: GroupFacts, look: &Look) -> GroupFacts {
         if !facts.instances.iter().any(|instance| instance.state == LifecycleState::InService) {
             return facts;
         }
         let mut said = Vec::new();
         for arn in target_groups {
-            if hangs.load(Ordering::Relaxed) {
+            if look.hangs.load(Ordering::Relaxed) {
                 return facts;
             }
             let asked = self.balancing.describe_target_health().target_group_arn(arn).send();
             match tokio::time::timeout(ANSWER_MAX, asked).await {
                 Ok(Ok(sent)) => said.push(by_instance(sent.target_health_descriptions())),
                 Err(_) => {
-                    hangs.store(true, Ordering::Relaxed);
+                    look.hangs.store(true, Ordering::Relaxed);
                     tracing::warn!(target_group = arn, "no answer in time: targets' health is not known");
                     return facts;
                 }
                 Ok(Err(error)) => {
-                    let error = aws_sdk_autoscaling::error::DisplayErrorContext(error);
-                    tracing::warn!(target_group = arn, %error, "its targets' health is not known");
+                    look.does_without("DescribeTargetHealth", arn, &answer_of(&error)).await;
                     return facts;
                 }
             }
@@ -132,10 +122,10 @@ mod tests {
             }],
             ..GroupFacts::default()
         };
-        let hangs = AtomicBool::new(false);
+        let look = Look::new(tokio::sync::mpsc::channel(1).0);
         let groups = async {
             for _ in 0..3 {
-                let seen = provider.with_health(&["arn:a".into(), "arn:b".into()], facts(), &hangs).await;
+                let seen = provider.with_health(&["arn:a".into(), "arn:b".into()], facts(), &look).await;
                 assert_eq!(seen.instances[0].healthy, None);
             }
         };

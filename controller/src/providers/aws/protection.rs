@@ -10,7 +10,7 @@ use portcullis::{
     text,
 };
 
-use super::{AwsProvider, accepted};
+use super::{AwsProvider, accepted, answer_of, describe::Look};
 
 impl AwsProvider {
     /// AWS takes 50 ids a request, and all of them or none. What is refused for one does not keep the others from it; what came
@@ -32,13 +32,19 @@ impl AwsProvider {
 
     /// Asked for only while an instance is protected, and on until what was seen is over: nobody else is waited for. That it is not
     /// told is no reason to know nothing of the group.
-    pub(super) async fn with_refresh(&self, name: &GroupName, facts: GroupFacts) -> GroupFacts {
+    pub(super) async fn with_refresh(&self, name: &GroupName, facts: GroupFacts, look: &Look) -> GroupFacts {
         let known = self.refreshing.lock().unwrap_or_else(PoisonError::into_inner).contains(name);
         if !known && !facts.instances.iter().any(|instance| instance.protected) {
             return facts;
         }
         let request = self.client.describe_instance_refreshes().auto_scaling_group_name(&name.0);
-        let Ok(sent) = request.max_records(REFRESHES_LOOKED_AT).send().await else { return facts };
+        let sent = match request.max_records(REFRESHES_LOOKED_AT).send().await {
+            Ok(sent) => sent,
+            Err(error) => {
+                look.does_without("DescribeInstanceRefreshes", name.as_str(), &answer_of(&error)).await;
+                return facts;
+            }
+        };
         let refresh = sent.instance_refreshes().iter().find(|refresh| replaces(refresh)).map(refresh_of);
         let mut refreshing = self.refreshing.lock().unwrap_or_else(PoisonError::into_inner);
         if refresh.is_some() {

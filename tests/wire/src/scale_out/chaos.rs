@@ -27,7 +27,7 @@ fn fault(random: &mut Random) -> Fault {
         2 => Fault::LoseRequest { calls, action },
         3 | 4 => Fault::LoseAnswer { calls, action },
         5 => Fault::Duplicate { calls, action },
-        6 => Fault::DelayAnswer { calls, action, delay_ms: random.between(200, 2_500) },
+        6 => Fault::DelayAnswer { calls, action, group: None, delay_ms: random.between(200, 2_500) },
         7 => Fault::DescribeLag { lag_ms: random.between(0, 4_000) },
         _ => Fault::ActionLag { lag_ms: random.between(0, 2_500) },
     }
@@ -68,7 +68,7 @@ async fn is_sent(cloud: &Server) -> bool {
     let (mut changes, mut after) = (cloud.changes(), {
         let mut cloud = cloud.lock();
         let action = Some("CompleteLifecycleAction".to_owned());
-        cloud.inject(Fault::DelayAnswer { calls: 1, action, delay_ms: 1_000 });
+        cloud.inject(Fault::DelayAnswer { calls: 1, action, group: None, delay_ms: 1_000 });
         cloud.last_event()
     });
     let sent = async {

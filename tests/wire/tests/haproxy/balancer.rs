@@ -110,6 +110,13 @@ impl Balancer {
         self.until(&what, async || Ok(self.holds(server).await.is_ok_and(|is| is == held))).await
     }
 
+    /// No new requests, as the columns have it.
+    pub(crate) async fn until_drained(&self, server: &str, drained: bool) -> Result<()> {
+        let what = format!("{server} is {}", if drained { "drained" } else { "no longer drained" });
+        let is_so = async || Ok(self.state(server).await.is_ok_and(|(_, admin)| (admin & 9 == 8) == drained));
+        self.until(&what, is_so).await
+    }
+
     /// Its check fails.
     pub(crate) async fn until_down(&self, server: &str) -> Result<()> {
         let is_down = async || Ok(self.state(server).await.is_ok_and(|(operation, _)| operation == 0));

@@ -10,6 +10,7 @@ use portcullis_wire::programs;
 use world::{Load, Machines};
 
 mod balancer;
+mod withdrawn;
 mod world;
 
 fn with(balancers: &[&Balancer]) -> Setup {

@@ -95,6 +95,23 @@ impl World {
         self.site.deploy(&self.servers[name].root, deploy)
     }
 
+    /// A file that the release does not have; gone, all is well again.
+    pub(crate) fn drift(&self, name: &str) -> Result<PathBuf> {
+        let file = self.servers[name].root.join("var/www/shop/left-behind.php");
+        std::fs::write(&file, "<?php\n")?;
+        Ok(file)
+    }
+
+    /// As it comes from the installer: no key, no memory; the same name.
+    pub(crate) async fn reinstall(&mut self, name: &'static str) -> Result<()> {
+        let server = self.servers.get_mut(name).expect("there is such a machine");
+        if let Some(mut agent) = server.agent.take() {
+            agent.kill().await?;
+        }
+        std::fs::remove_dir_all(server.root.join("run/agent"))?;
+        self.joins(name, Deploy::Whole)
+    }
+
     /// How often users asked a machine.
     pub(crate) fn asked(&self, name: &str) -> u64 {
         self.servers[name].asked.load(SeqCst)
