@@ -10,7 +10,12 @@ use std::{
     time::Duration,
 };
 
-use axum::{Router, body::Body, http::Request, response::Response};
+use axum::{
+    Router,
+    body::Body,
+    http::{HeaderValue, Request, header},
+    response::Response,
+};
 use hyper::{body::Incoming, server::conn::http1, service::Service as _};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -216,7 +221,11 @@ impl Client {
         }
         self.offends(Limit::Requests);
         let detail = format!("more than {} requests in a minute from {address}", self.clients.requests_max());
-        Some(self.app.refuse(Refusal::new(Kind::TooManyRequests, detail), &address.to_string()))
+        let mut refused = self.app.refuse(Refusal::new(Kind::TooManyRequests, detail), &address.to_string());
+        // Whoever goes on all the same must connect for each: of connections too it has so many in a minute, and to refuse one
+        // costs next to nothing.
+        refused.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        Some(refused)
     }
 
     pub(crate) fn offends(&self, limit: Limit) {
