@@ -101,7 +101,7 @@ mod tests {
             match done {
                 Ok(revision) => assert_eq!(own.unwrap().revision, *revision),
                 Err(error) => {
-                    assert!(own.is_none() && matches!(error, StoreError::Conflict { path } if path == "contended"))
+                    assert!(own.is_none() && matches!(error, StoreError::Conflict { path } if path == "contended"));
                 }
             }
         }
