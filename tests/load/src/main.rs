@@ -102,7 +102,6 @@ async fn measure(options: &Options) -> Result<Result<()>> {
         watch: Duration::from_secs(options.watch_s),
         patience: PATIENCE,
     };
-    may_open(u64::from(plan.instances) + DESCRIPTORS_BESIDES)?;
     fs::create_dir_all(&options.disk)?;
     let folder = tempfile::Builder::new().prefix("bench-controller-").tempdir_in(&options.disk)?;
     println!(
@@ -143,23 +142,6 @@ fn build() -> Result<PathBuf> {
     messages.lines().find_map(executable).context("cargo built no controller")
 }
 
-/// Each agent keeps a connection; the limit is often lower than it need be. The controller inherits it.
-fn may_open(descriptors: u64) -> Result<()> {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    if limit.current.is_none_or(|current| current >= descriptors) {
-        return Ok(());
-    }
-    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
-    setrlimit(Resource::Nofile, raised).context("the limit of open files cannot be raised")?;
-    ensure!(
-        limit.maximum.is_none_or(|most| most >= descriptors),
-        "only {:?} files may be open, {descriptors} are needed: raise the limit (`ulimit -Hn`), or take fewer --instances",
-        limit.maximum
-    );
-    Ok(())
-}
-
 fn machine() -> String {
     let processors = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
     let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
@@ -181,7 +163,5 @@ fn sync_ms(folder: &Path) -> Result<f64> {
     Ok(all[10].as_secs_f64() * 1_000.0)
 }
 
-/// For the cloud, the store, the offender.
-const DESCRIPTORS_BESIDES: u64 = 5_000;
 /// Ten thousand are admitted in less than half of it.
 const PATIENCE: Duration = Duration::from_secs(180);

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::{
     abuse::{Abuse, OFFENDER},
@@ -89,6 +89,7 @@ pub struct Stretch {
 /// # Errors
 /// When it cannot be run, or the fleet is not admitted in time.
 pub async fn run(plan: &Plan, folder: &Path, say: impl Fn(&str)) -> Result<Findings> {
+    may_open(u64::from(plan.instances) + DESCRIPTORS_BESIDES)?;
     let scene = Scene::set(plan.instances, plan.groups).await?;
     let release = Release::make(plan.files);
     let controller = Controller::start(&plan.controller, folder, &scene, &release).await?;
@@ -132,6 +133,23 @@ pub async fn run(plan: &Plan, folder: &Path, say: impl Fn(&str)) -> Result<Findi
         log_names_offender: controller.log_names(OFFENDER),
         in_service: scene.in_service(),
     })
+}
+
+/// Each agent keeps a connection; the limit is often lower than it need be. The controller inherits it.
+fn may_open(descriptors: u64) -> Result<()> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current.is_none_or(|current| current >= descriptors) {
+        return Ok(());
+    }
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    setrlimit(Resource::Nofile, raised).context("the limit of open files cannot be raised")?;
+    ensure!(
+        limit.maximum.is_none_or(|most| most >= descriptors),
+        "only {:?} files may be open, {descriptors} are needed: raise the limit (`ulimit -Hn`), or take fewer --instances",
+        limit.maximum
+    );
+    Ok(())
 }
 
 async fn until_admitted(
@@ -245,6 +263,8 @@ fn mib(kib: u64) -> f64 {
     kib as f64 / 1_024.0
 }
 
+/// For the offender, the cloud, the store.
+const DESCRIPTORS_BESIDES: u64 = 4_000;
 const LIMITED: &str = "portcullis_clients_limited_total";
 /// The first and last moments of a stretch cut a few off.
 const TAKEN_MIN: f64 = 0.97;
