@@ -20,6 +20,9 @@ use alloc::{
 pub use breaker::Breaker;
 use case::Case;
 pub use freeze::Freeze;
+use gated::{Gated, Members};
+use group::OfGroup;
+pub use memo::Memo;
 use opinion::Opinion;
 pub use survivors::Guard;
 
@@ -45,10 +48,13 @@ mod drift;
 #[cfg(test)]
 mod fixtures;
 mod freeze;
+mod gated;
 mod give_up;
+mod group;
 mod heartbeat;
 mod hold;
 mod in_place;
+mod memo;
 mod no_hook;
 mod operator;
 mod opinion;
@@ -87,29 +93,35 @@ pub struct Decision {
 
 /// Decides from scratch. Pure: the same knowledge, policy and moment give the same decision.
 pub fn decide(observed: &Observed, policy: &Policy, now: Timestamp) -> Decision {
-    let mut opinions = opinions(observed, policy, now);
-    let mut wakes: BTreeSet<Timestamp> = opinions.values().filter_map(|opinion| opinion.wake_at).collect();
+    let (members, nobody) = (Members::of_each(observed), Members::default());
+    let groups = policy.groups.iter().map(|(name, of_group)| {
+        let members = members.get(name).unwrap_or(&nobody);
+        (name.clone(), group::decide(&Gated::of((name, of_group), &policy.limits, members, observed, now)))
+    });
+    whole(&groups.collect(), observed, policy, now)
+}
+
+/// All groups together, and what they have in common.
+fn whole(groups: &BTreeMap<GroupName, OfGroup>, observed: &Observed, policy: &Policy, now: Timestamp) -> Decision {
+    let mut wakes: BTreeSet<Timestamp> = groups.values().filter_map(|group| group.wake_at).collect();
     let mut wishes = describe::due(observed, policy, now, &mut wakes);
-    let breakers = breaker::veto(&mut opinions, observed, policy, now, &mut wishes, &mut wakes);
-    pacing::one_each(&mut opinions, &breakers, observed, policy, now);
-    let freezes = freeze::of_each(observed, policy, now, &mut wishes, &mut wakes);
-    withdraw::within_limits(&mut opinions, &freezes, observed, policy, now, &mut wakes);
-    let mut rulings = BTreeMap::new();
-    for (id, opinion) in opinions {
-        wishes.extend(opinion.wishes);
-        opinion.ruling.into_iter().for_each(|ruling| drop(rulings.insert(id.clone(), ruling)));
+    let (mut decision, mut alerts) = (Decision::default(), alerts::own(observed, policy, now, &mut wakes));
+    for (name, group) in groups {
+        decision.rulings.extend(group.rulings.iter().map(|(id, ruling)| (id.clone(), ruling.clone())));
+        decision.breakers.insert(name.clone(), group.breaker.clone());
+        decision.freezes.extend(group.freeze.clone().map(|freeze| (name.clone(), freeze)));
+        decision.guards.insert(name.clone(), group.guard);
+        let key = |alert: &Alert| AlertKey { group: name.clone(), code: alert.code().into() };
+        alerts.extend(group.alerts.iter().map(|alert| (key(alert), alert.clone())));
+        wishes.extend(group.wishes.iter().cloned());
     }
-    let guards = survivors::protect(&rulings, &breakers, observed, policy, now, &mut wishes, &mut wakes);
-    let ruled = alerts::Ruled { rulings: &rulings, breakers: &breakers, guards: &guards, freezes: &freezes };
-    let alerts = alerts::firing(observed, policy, &ruled, now, &mut wakes);
     wishes.extend(tell::due(&alerts, observed, policy, now, &mut wakes));
     let wishes = retry::sendable(wishes, observed, policy, now, &mut wakes);
     let mut actions = budget::granted(wishes, observed, policy, now, &mut wakes);
     if !leads(observed, policy, now, &mut wakes) {
         actions.clear();
     }
-    let wake_at = wakes.into_iter().find(|at| *at > now);
-    Decision { rulings, breakers, freezes, guards, alerts, actions, wake_at }
+    Decision { alerts, actions, wake_at: wakes.into_iter().find(|at| *at > now), ..decision }
 }
 
 type Rule = fn(&Case<'_>) -> Option<Opinion>;
@@ -128,15 +140,6 @@ const RULES: [Rule; 11] = [
     give_up::rule,
     hold::rule,
 ];
-
-fn opinions(observed: &Observed, policy: &Policy, now: Timestamp) -> BTreeMap<InstanceId, Opinion> {
-    let cases = observed.instances.iter().filter_map(|(id, instance)| Case::of(id, instance, observed, policy, now));
-    cases.map(|case| (case.id.clone(), opinion(&case))).collect()
-}
-
-fn opinion(case: &Case<'_>) -> Opinion {
-    trial::noted(case, waits::over(case, RULES.iter().find_map(|rule| rule(case)).unwrap_or_default()))
-}
 
 /// Whether this controller may act: until its lease ends, less the time that a call may take, so that a call is over before
 /// another holder makes its first.

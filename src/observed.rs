@@ -20,6 +20,9 @@ mod attempted;
 mod described;
 mod reported;
 mod stored;
+mod touched;
+
+pub(crate) use touched::Touched;
 
 /// All that the controller knows. A fresh one knows nothing, and decides nothing rash.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

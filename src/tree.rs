@@ -9,7 +9,7 @@
 //! ```
 //!
 //! A tree with templates is [rendered](Tree::rendered) before it is compared. What passed once and looks the same need not be
-//! read again: [`Passed`].
+//! read again: [`Passed`]. Who knows where something happened need not look everywhere to see that it differs: [`Within`].
 //!
 //! What this cannot see: a write through a shared mapping that reaches a file's times only after the second walk; before
 //! Linux 6.13, two writes within one tick of the clock (up to 10 ms), one before a file is read and one after it; what a
@@ -26,6 +26,7 @@ pub use texts::{Contents, Withheld};
 use trouble::Trouble;
 
 pub use passed::{Care, FRESH_MS, Passed, times_are_kept};
+pub use within::Within;
 
 use crate::{
     glob::Ignore,
@@ -52,6 +53,7 @@ mod templates;
 mod texts;
 mod trouble;
 mod walk;
+mod within;
 
 /// Told how far a walk has come, from several threads at once; and asked whether to go on.
 pub trait Progress: Sync {
@@ -136,7 +138,7 @@ pub fn read_with(
 /// A difference that is certain makes it `fail`; else one that shows that something could not be told (unreadable, or not
 /// standing still) makes it `unknown`. An entry that differs in two ways is two differences, and one entry in the reason.
 pub fn check(tree: &Tree, root: &Path, progress: &dyn Progress) -> Outcome {
-    check_at(tree, Place::Here(root), progress, None, Unsettled::NONE).0
+    check_at(tree, Place::Here(root), progress, None, Unsettled::NONE, None).0
 }
 
 /// The same, at `began_ms` of the wall clock; what looks as it did when the tree passed `last` is not read again, with due care.
@@ -148,13 +150,25 @@ pub fn check_again(
     last: Option<(&Passed, Care)>,
     began_ms: u64,
 ) -> (Outcome, Option<Passed>) {
-    check_at(tree, Place::Here(root), progress, last, Unsettled::of(began_ms))
+    check_at(tree, Place::Here(root), progress, last, Unsettled::of(began_ms), None)
+}
+
+/// Compares only what is in some directories of it. What differs there differs; what does not proves nothing, and so is no
+/// [`Passed`] to be remembered.
+pub fn check_within(
+    tree: &Tree,
+    root: &Path,
+    within: &Within,
+    progress: &dyn Progress,
+    last: Option<(&Passed, Care)>,
+) -> Outcome {
+    check_at(tree, Place::Here(root), progress, last, Unsettled::NONE, Some(within)).0
 }
 
 /// Compares the tree's root as it is in an image that is mounted at `image`. A link on the way there means what it will mean
 /// once that image runs; it never leads out of the image.
 pub fn check_image(tree: &Tree, image: &Path, progress: &dyn Progress) -> Outcome {
-    check_at(tree, Place::Inside { image, path: Path::new(&tree.root) }, progress, None, Unsettled::NONE).0
+    check_at(tree, Place::Inside { image, path: Path::new(&tree.root) }, progress, None, Unsettled::NONE, None).0
 }
 
 fn check_at(
@@ -163,6 +177,7 @@ fn check_at(
     progress: &dyn Progress,
     last: Option<(&Passed, Care)>,
     unsettled: Unsettled,
+    within: Option<&Within>,
 ) -> (Outcome, Option<Passed>) {
     let ignore = match Ignore::new(&tree.ignore) {
         Ok(ignore) => ignore,
@@ -173,7 +188,7 @@ fn check_at(
     match opened {
         Ok((opener, stat, root)) => {
             let (ignore, opener, root) = (&ignore, &opener, &root);
-            compare::Comparison { tree, ignore, opener, root, progress, last, unsettled }.outcome(&stat)
+            compare::Comparison { tree, ignore, opener, root, progress, last, unsettled, within }.outcome(&stat)
         }
         Err(error) => (root::unopened(tree, place, error), None),
     }

@@ -26,6 +26,7 @@ pub use cache::Cache;
 use crate::{clock, facts};
 use round::Round;
 use source::Source;
+use tree::Depth;
 
 mod cache;
 mod cap;
@@ -252,7 +253,21 @@ impl Checks {
 
     /// Trees alone.
     pub(crate) fn run_trees_of(&self, source: &Arc<Source>, facts: &Facts, care: Care) -> Vec<Outcome> {
-        (0..source.outline.trees.len()).map(|index| self.tree(source, index, facts, care)).collect()
+        (0..source.outline.trees.len()).map(|index| self.tree(source, index, facts, Depth::Whole(care))).collect()
+    }
+
+    /// Some directories of some trees, by index. In the order of trees; of the others there are no outcomes.
+    pub(crate) fn glance_at(
+        &self,
+        source: &Arc<Source>,
+        facts: &Facts,
+        directories: &BTreeMap<usize, BTreeSet<Vec<u8>>>,
+    ) -> Vec<Outcome> {
+        let known = directories.iter().filter(|(index, _)| **index < source.outline.trees.len());
+        let glance = |(index, paths): (&usize, &BTreeSet<Vec<u8>>)| {
+            self.tree(source, *index, facts, Depth::Within(paths.iter().collect()))
+        };
+        known.map(glance).collect()
     }
 
     /// Looks again at every check that could not be told, as long as one of them is in its window: for whoever looks only
@@ -277,7 +292,7 @@ impl Checks {
         unknown.any(|(check, _)| seen.get(&check.name).is_some_and(|looked| looked.pending))
     }
 
-    fn tree(&self, source: &Arc<Source>, index: usize, facts: &Facts, care: Care) -> Outcome {
+    fn tree(&self, source: &Arc<Source>, index: usize, facts: &Facts, depth: Depth) -> Outcome {
         let tree = &source.outline.trees[index];
         let cancelled = tree::Onlooker::new(&self.options);
         let job = isolated::Job {
@@ -289,7 +304,7 @@ impl Checks {
         };
         let (source, theirs, options) = (Arc::clone(source), cancelled.clone(), Arc::clone(&self.options));
         let facts = facts.clone();
-        let outcome = job.run(&self.busy, move || tree::check(&source, index, &facts, &options, care, &theirs));
+        let outcome = job.run(&self.busy, move || tree::check(&source, index, &facts, &options, &depth, &theirs));
         // If it merely was slow it ends now; if it hangs in the kernel it stays `busy`.
         cancelled.cancel();
         outcome

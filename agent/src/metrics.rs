@@ -25,6 +25,8 @@ pub(crate) struct Metrics {
     connections_refused: Counter,
     /// Looks at the trees between rounds.
     looks: Counter,
+    /// Glances before them, at directories in which something happened.
+    glances: Counter,
     /// Times that something was found to be no longer as it should be, or in another way than before.
     drifts: Counter,
     drift_at: Gauge,
@@ -70,6 +72,10 @@ impl Metrics {
         self.looks.inc();
     }
 
+    pub(crate) fn glanced(&self) {
+        self.glances.inc();
+    }
+
     pub(crate) fn overflowed(&self, times: u64) {
         self.overflows.inc_by(times);
     }
@@ -111,6 +117,8 @@ impl Metrics {
             "Looks at the trees between rounds, since something happened there",
             self.looks.clone(),
         );
+        let help = "Glances at the directories in which something happened, before a look";
+        registry.register("glances", help, self.glances.clone());
         registry.register("drift_noticed", "Times that drift, or more of it, was noticed", self.drifts.clone());
         let help = "When drift was noticed last; 0 for never";
         registry.register("drift_noticed_timestamp_seconds", help, self.drift_at.clone());

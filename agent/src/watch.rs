@@ -11,6 +11,9 @@
 //! directory above a root, for the day on which that is put in its place. When directories come, go or move, or when the
 //! kernel dropped events, all is walked again: simple, and without a gap, since the walk comes before the look.
 //! A watch that is not whole is none: then nothing is watched, and it is said why.
+//!
+//! Where something happened is known as well, as long as no directories came or went, no events were lost, and the places are
+//! few ([`touched`](Watch::touched)): for a glance before the look.
 
 use std::{
     fmt,
@@ -32,6 +35,8 @@ use tokio::{
 use places::{Effect, Places};
 use walk::Blind;
 
+pub(crate) use places::Directories;
+
 mod places;
 mod walk;
 
@@ -48,6 +53,9 @@ pub(crate) struct Watch {
     stirred: bool,
     /// Directories came or went, or events were lost: what is watched is no longer what should be.
     outdated: bool,
+    /// Where something happened since the last [`refresh`](Self::refresh) or [`touched`](Self::touched); `None` for more places
+    /// than are worth listing.
+    touched: Option<Directories>,
     overflows: u64,
 }
 
@@ -125,6 +133,7 @@ impl Watch {
             walking: None,
             stirred: false,
             outdated: false,
+            touched: Some(Directories::new()),
             overflows: 0,
         }
     }
@@ -135,6 +144,8 @@ impl Watch {
         let same = targets.len() == self.targets.len() && targets.iter().zip(&*self.targets).all(|(a, b)| a.same(b));
         if !same {
             self.targets = targets.into();
+            // Of others; and whoever changes what is watched looks at all of it.
+            self.touched = Some(Directories::new());
         }
         if !same || self.eye.is_none() {
             self.walk().await;
@@ -167,6 +178,19 @@ impl Watch {
         self.stirred = false;
     }
 
+    /// Whether all that happens is heard, and where.
+    pub(crate) const fn is_whole(&self) -> bool {
+        matches!(self.sight, Sight::Whole { .. }) && !self.outdated
+    }
+
+    /// The directories in which something happened up to now, told once. `None` where that is nowhere, in too many, or where
+    /// nobody can say: then it takes a look.
+    pub(crate) fn touched(&mut self) -> Option<Directories> {
+        self.forget();
+        let touched = self.touched.replace(Directories::new());
+        touched.filter(|touched| self.is_whole() && !touched.is_empty())
+    }
+
     /// To be called right before a look: what happened up to now will be seen by it, and whatever happens from now on will be
     /// told.
     pub(crate) async fn refresh(&mut self) {
@@ -174,7 +198,7 @@ impl Watch {
         if self.outdated {
             self.walk().await;
         }
-        self.stirred = self.outdated;
+        (self.stirred, self.touched) = (self.outdated, Some(Directories::new()));
         self.drain();
     }
 
@@ -205,7 +229,10 @@ impl Watch {
             match reader.next() {
                 Ok(event) => match self.places.effect(&event, &self.targets) {
                     Effect::Nothing => {}
-                    Effect::Content => self.stirred = true,
+                    Effect::Content(touched) => {
+                        self.stirred = true;
+                        self.touch(touched);
+                    }
                     Effect::Directories => (self.stirred, self.outdated) = (true, true),
                     Effect::Lost => {
                         self.overflows += 1;
@@ -223,6 +250,13 @@ impl Watch {
                 return false;
             }
         }
+    }
+
+    fn touch(&mut self, touched: Directories) {
+        if let Some(known) = &mut self.touched {
+            known.extend(touched);
+        }
+        self.touched = self.touched.take().filter(|known| known.len() <= TOUCHED_MAX);
     }
 
     /// Brings what is watched up to date. A walk that hangs is waited for next time.
@@ -298,6 +332,7 @@ impl Watch {
         self.places = Places::default();
         (self.eye, self.walking) = (None, None);
         (self.stirred, self.outdated) = (false, false);
+        self.touched = Some(Directories::new());
         self.sight = Sight::None { because: blind.to_string() };
     }
 }
@@ -314,7 +349,11 @@ const DRAIN_READS_MAX: usize = 256;
 /// A walk of 5,000 directories takes a tenth of a second. One that takes longer goes on, but nobody waits for it.
 const WALK_PATIENCE: Duration = Duration::from_secs(2);
 
-/// Each takes some hundred bytes here and a kilobyte of the kernel's.
+/// To look into each costs some system calls for each file in it, and those above it as many: this is still a small part of what
+/// a look takes. Whoever writes to more of them deploys.
+const TOUCHED_MAX: usize = 64;
+
+/// Each takes some hundred bytes and its path here, and a kilobyte of the kernel's.
 const DIRECTORIES_MAX: usize = 100_000;
 
 #[cfg(test)]

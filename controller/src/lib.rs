@@ -28,6 +28,7 @@ pub mod providers;
 pub mod reconcile;
 pub mod records;
 pub mod run;
+mod shown;
 pub mod sources;
 pub mod stores;
 pub mod sweep;

@@ -25,6 +25,8 @@ pub struct Metrics {
     pub attempts: Family<Attempt, Counter>,
     /// Turns of the loop.
     pub turns: Counter,
+    /// Decisions that were not what is decided from scratch: a bug of ours.
+    pub decisions_mismatched: Counter,
     /// How long these took.
     pub turn_seconds: Counter<f64, AtomicU64>,
     /// Instances by group, verdict and reason.
@@ -126,6 +128,8 @@ impl Metrics {
             of.register("reports_accepted", "Reports accepted", metrics.reports.clone());
             of.register("attempts", "Attempts answered", metrics.attempts.clone());
             of.register("turns", "Turns of the loop", metrics.turns.clone());
+            let help = "Decisions that were not what is decided from scratch";
+            of.register("decisions_mismatched", help, metrics.decisions_mismatched.clone());
             of.register("turn_seconds", "Time that turns of the loop took", metrics.turn_seconds.clone());
             of.register("instances", "Instances by group, verdict and reason", metrics.instances.clone());
             of.register("described_timestamp_seconds", "When the group was last described", metrics.described.clone());
@@ -174,7 +178,7 @@ impl Metrics {
 
     /// Shows a decision: one gauge for each group, verdict and reason. Counted first: a label is text, and instances are many.
     pub(crate) fn show(&self, decision: &Decision) {
-        let mut counts = BTreeMap::<_, i64>::new();
+        let mut counts: BTreeMap<_, i64> = BTreeMap::new();
         for ruling in decision.rulings.values() {
             *counts.entry((&ruling.group, ruling.verdict, ruling.reason.code())).or_default() += 1;
         }

@@ -5,13 +5,16 @@
 
 use std::{
     collections::BTreeMap,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use portcullis::{
     action::Action,
-    decide::{Decision, decide},
+    decide::{Decision, Memo, decide},
     instance::{GroupName, InstanceId},
     observation::{Observation, OwnCertificate},
     observed::Observed,
@@ -24,8 +27,6 @@ use tokio::sync::{
     mpsc, watch,
 };
 
-use known::Known;
-
 use crate::{
     act::{Actor, Lease},
     alerts::{Sinks, dead_man::Heard},
@@ -34,11 +35,10 @@ use crate::{
     metrics::Metrics,
     providers::Provider,
     records,
+    shown::Shown,
     stores::{Entry, Store, StoreError, Tenure},
     sweep,
 };
-
-mod known;
 
 /// What a turn came to: for handlers, and for the last look before CONTINUE.
 #[derive(Debug, Clone)]
@@ -50,7 +50,7 @@ pub struct Snapshot {
     /// When it was decided.
     pub decided_at: Timestamp,
     /// All that was known.
-    pub observed: Arc<Observed>,
+    pub observed: Observed,
     /// What was made of it.
     pub decision: Decision,
 }
@@ -58,7 +58,7 @@ pub struct Snapshot {
 impl Default for Snapshot {
     /// Before the first turn.
     fn default() -> Self {
-        let (observed, decision) = (Arc::default(), Decision::default());
+        let (observed, decision) = (Observed::default(), Decision::default());
         Self { turn: 0, revision: 0, decided_at: Timestamp(0), observed, decision }
     }
 }
@@ -118,7 +118,11 @@ pub struct Parts {
 /// The loop's state.
 pub struct Reconciler {
     parts: Parts,
-    known: Known,
+    observed: Observed,
+    memo: Memo,
+    /// Whether the memo decided otherwise than it should.
+    is_wrong: Arc<AtomicBool>,
+    shown: Shown,
     changes: broadcast::Receiver<crate::stores::Change>,
     notices: mpsc::Receiver<Observation>,
     done: mpsc::Receiver<Observation>,
@@ -132,8 +136,8 @@ pub struct Reconciler {
     turn: u64,
     revision: u64,
     told: BTreeMap<InstanceId, Told>,
-    jitter: f64,
     swept_at: Timestamp,
+    checked_at: Timestamp,
 }
 
 /// The part of a ruling whose change is worth a line in the audit.
@@ -145,17 +149,22 @@ impl Reconciler {
     /// # Errors
     /// When the store cannot be read.
     pub fn start(
-        parts: Parts,
+        mut parts: Parts,
         notices: mpsc::Receiver<Observation>,
         snapshots: watch::Sender<Arc<Snapshot>>,
     ) -> Result<Self, StoreError> {
+        // ± 20 % on describing: the core is deterministic, the fleet of controllers is not.
+        parts.policy.limits.describe_every = parts.policy.limits.describe_every.mul_f64(draw_jitter());
         let (lease, held) = watch::channel(None);
         let (answers, done) = mpsc::channel(DONE_MAX);
         let actor = Arc::new(Actor::new(parts.clone(), held, snapshots.subscribe(), answers));
         let (changes, swept_at) = (parts.store.watch(), parts.clock.now());
         let mut reconciler = Self {
             parts,
-            known: Known::default(),
+            observed: Observed::default(),
+            memo: Memo::default(),
+            is_wrong: Arc::default(),
+            shown: Shown::default(),
             changes,
             notices,
             done,
@@ -167,8 +176,8 @@ impl Reconciler {
             turn: 0,
             revision: 0,
             told: BTreeMap::new(),
-            jitter: 1.0,
             swept_at,
+            checked_at: swept_at,
         };
         reconciler.load()?;
         Ok(reconciler)
@@ -211,10 +220,11 @@ impl Reconciler {
 
     fn observe(&mut self, observation: Observation) {
         if let Observation::Described(description) = &observation {
-            self.jitter = draw_jitter();
             self.parts.metrics.described_at(description.group.to_string(), description.asked_at);
         }
-        self.known.fold(observation, self.parts.clock.now());
+        let now = self.parts.clock.now();
+        self.shown.fold(observation.clone(), now);
+        self.memo.fold(&mut self.observed, observation, now);
     }
 
     fn changed(&mut self, change: Result<crate::stores::Change, RecvError>) {
@@ -312,22 +322,45 @@ impl Reconciler {
     /// One decision: shown, told, and its actions sent. Gives how long it holds.
     async fn turn(&mut self) -> Duration {
         let (now, began) = (self.parts.clock.now(), Clock::monotonic());
-        let decision = decide(self.known.present(), &self.jittered_policy(), now);
+        if self.is_wrong.swap(false, Ordering::Relaxed) {
+            self.memo = Memo::of(&self.observed);
+        }
+        let decision = self.memo.turn(&self.observed, &self.parts.policy, now);
         self.turn += 1;
         self.parts.metrics.turns.inc();
         self.parts.metrics.show(&decision);
         self.tell(&decision, now).await;
         let wait = decision.wake_at.map_or(TURN_MAX, |at| at.since(now)).clamp(TURN_MIN, TURN_MAX);
         let actions = decision.actions.clone();
-        let (turn, revision, snapshots) = (self.turn, self.revision, &self.snapshots);
-        self.known.show(|observed| {
-            let snapshot = Snapshot { turn, revision, decided_at: now, observed, decision };
-            drop(snapshots.send_replace(Arc::new(snapshot)));
-        });
+        let (turn, revision, observed) = (self.turn, self.revision, self.shown.copy(&self.observed));
+        let snapshot = Snapshot { turn, revision, decided_at: now, observed, decision };
+        let before = self.snapshots.send_replace(Arc::new(snapshot));
+        if let Some(before) = Arc::into_inner(before).filter(|before| before.turn > 0) {
+            self.shown.hand_back(before.observed);
+        }
         self.send(actions, now).await;
         self.sweep(now);
+        self.check(now);
         self.parts.metrics.turn_seconds.inc_by(Clock::monotonic().saturating_duration_since(began).as_secs_f64());
         wait
+    }
+
+    /// Now and then, beside the loop: whether what was shown is what is decided from scratch. If it is not, that is a bug of ours,
+    /// and the memo begins anew.
+    fn check(&mut self, now: Timestamp) {
+        if now.since(self.checked_at) < CHECK_EVERY {
+            return;
+        }
+        self.checked_at = now;
+        let (parts, snapshot) = (self.parts.clone(), Arc::clone(&self.snapshots.borrow()));
+        let is_wrong = Arc::clone(&self.is_wrong);
+        tokio::task::spawn_blocking(move || {
+            if decide(&snapshot.observed, &parts.policy, snapshot.decided_at) != snapshot.decision {
+                tracing::error!(turn = snapshot.turn, "decided otherwise than from scratch: please report this");
+                parts.metrics.decisions_mismatched.inc();
+                is_wrong.store(true, Ordering::Relaxed);
+            }
+        });
     }
 
     /// Once an hour, beside the loop.
@@ -342,13 +375,6 @@ impl Reconciler {
             Ok(swept) => tracing::info!(swept, "instances that are long gone were forgotten"),
             Err(error) => tracing::error!(%error, "the store could not be swept"),
         });
-    }
-
-    /// ± 20 % on describing, drawn anew with each description: the core is deterministic, the fleet of controllers is not.
-    fn jittered_policy(&self) -> Policy {
-        let mut policy = self.parts.policy.clone();
-        policy.limits.describe_every = policy.limits.describe_every.mul_f64(self.jitter);
-        policy
     }
 
     /// Starts one attempt for each action; all descriptions of a turn go in one.
@@ -436,6 +462,8 @@ const TURN_RESTS: u32 = 3;
 const REST_MAX: Duration = Duration::from_millis(200);
 /// Without anything happening a turn is made this often: it renews the lease.
 const TURN_MAX: Duration = Duration::from_secs(5);
+/// Deciding from scratch costs as much as the first turn.
+const CHECK_EVERY: Duration = Duration::from_secs(600);
 /// Records of instances that are gone cost little: no hurry.
 const SWEEP_EVERY: Duration = Duration::from_secs(3_600);
 /// What the lease has beyond the longest call: six idle turns.

@@ -4,9 +4,15 @@
 //! Where evidence is missing, that is a finding: agents that say nothing, and a cloud that cannot be described, are told like
 //! what is wrong.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    vec::Vec,
+};
 
-use super::{Breaker, Freeze, Guard};
+use super::{
+    Breaker, Freeze, Guard,
+    gated::{Gated, Members},
+};
 use crate::{
     alert::{Alert, AlertKey},
     instance::{GroupName, InstanceId, LifecycleState},
@@ -41,9 +47,10 @@ pub(super) struct Scope<'a> {
     limits: &'a Limits,
     observed: &'a Observed,
     rulings: &'a BTreeMap<InstanceId, Ruling>,
-    breaker: Option<&'a Breaker>,
+    breaker: &'a Breaker,
     freeze: Option<&'a Freeze>,
     guard: Guard,
+    gated: &'a Gated<'a>,
     now: Timestamp,
 }
 
@@ -68,46 +75,45 @@ const RULES: [Rule; 13] = [
 /// Of the controller itself.
 const OWN_RULES: [Rule; 4] = [certificates::aging, certificates::expiring, certificates::unusable, deaf::rule];
 
-/// What was decided of the groups.
+/// What was decided of a group.
 pub(super) struct Ruled<'a> {
     pub(super) rulings: &'a BTreeMap<InstanceId, Ruling>,
-    pub(super) breakers: &'a BTreeMap<GroupName, Breaker>,
-    pub(super) guards: &'a BTreeMap<GroupName, Guard>,
-    pub(super) freezes: &'a BTreeMap<GroupName, Freeze>,
+    pub(super) breaker: &'a Breaker,
+    pub(super) freeze: Option<&'a Freeze>,
+    pub(super) guard: Guard,
 }
 
-/// All that fires; and when that changes by time alone.
-pub(super) fn firing(
+/// All that fires of a group; and when that changes by time alone.
+pub(super) fn firing(ruled: &Ruled<'_>, gated: &Gated<'_>, wakes: &mut BTreeSet<Timestamp>) -> Vec<Alert> {
+    let scope = Scope::of(ruled, gated);
+    RULES.iter().filter_map(|rule| rule(&scope, wakes)).collect()
+}
+
+/// The same of the controller itself.
+pub(super) fn own(
     observed: &Observed,
     policy: &Policy,
-    ruled: &Ruled<'_>,
     now: Timestamp,
     wakes: &mut BTreeSet<Timestamp>,
 ) -> BTreeMap<AlertKey, Alert> {
-    let mut firing = BTreeMap::new();
-    for (name, group_policy) in &policy.groups {
-        let (group, rulings, breaker) = (observed.groups.get(name), ruled.rulings, ruled.breakers.get(name));
-        let (freeze, guard) = (ruled.freezes.get(name), ruled.guards.get(name).copied().unwrap_or_default());
-        let (policy, limits) = (group_policy, &policy.limits);
-        let scope = Scope { name, group, policy, limits, observed, rulings, breaker, freeze, guard, now };
-        for alert in RULES.iter().filter_map(|rule| rule(&scope, wakes)) {
-            firing.insert(AlertKey { group: name.clone(), code: alert.code().into() }, alert);
-        }
-    }
-    let (name, group_policy) = (GroupName::controller(), GroupPolicy::default());
-    let (group, rulings, breaker, freeze) = (None, ruled.rulings, None, None);
-    let (name, policy, limits, guard) = (&name, &group_policy, &policy.limits, Guard::default());
-    let own = Scope { name, group, policy, limits, observed, rulings, breaker, freeze, guard, now };
-    for alert in OWN_RULES.iter().filter_map(|rule| rule(&own, wakes)) {
-        firing.insert(AlertKey { group: name.clone(), code: alert.code().into() }, alert);
-    }
-    firing
+    let (name, group_policy, members) = (GroupName::controller(), GroupPolicy::default(), Members::default());
+    let (breaker, rulings) = (Breaker::default(), BTreeMap::new());
+    let ruled = Ruled { rulings: &rulings, breaker: &breaker, freeze: None, guard: Guard::default() };
+    let gated = Gated::of((&name, &group_policy), &policy.limits, &members, observed, now);
+    let scope = Scope::of(&ruled, &gated);
+    let fires = OWN_RULES.iter().filter_map(|rule| rule(&scope, wakes));
+    fires.map(|alert| (AlertKey { group: name.clone(), code: alert.code().into() }, alert)).collect()
 }
 
 impl<'a> Scope<'a> {
+    fn of(ruled: &Ruled<'a>, gated: &'a Gated<'a>) -> Self {
+        let Gated { name, group, policy, limits, observed, now, .. } = *gated;
+        let Ruled { rulings, breaker, freeze, guard } = *ruled;
+        Self { name, group, policy, limits, observed, rulings, breaker, freeze, guard, gated, now }
+    }
+
     fn members(&self) -> impl Iterator<Item = (&'a InstanceId, &'a Instance)> + use<'a> {
-        let name = self.name;
-        self.observed.instances.iter().filter(move |(_, instance)| instance.group == *name)
+        self.gated.members.instances.iter().copied()
     }
 
     fn serving(&self) -> impl Iterator<Item = (&'a InstanceId, &'a Instance)> + use<'a> {
@@ -115,11 +121,8 @@ impl<'a> Scope<'a> {
     }
 
     /// The word that the group does without the gate, while it is in effect.
-    fn detached(&self) -> Option<&'a DetachRecord> {
-        match self.observed.records.get(&Key::Detach(self.name.clone())) {
-            Some((_, Record::Detach(detached))) if detached.ended_at.is_none() => Some(detached),
-            _ => None,
-        }
+    const fn detached(&self) -> Option<&'a DetachRecord> {
+        self.gated.detached
     }
 
     /// When the present wait of an instance began.

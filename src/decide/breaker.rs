@@ -19,12 +19,11 @@ use alloc::{
     vec::Vec,
 };
 
-use super::opinion::Opinion;
+use super::{gated::Gated, opinion::Opinion};
 use crate::{
     action::{Action, AttemptKey},
-    instance::{GroupName, InstanceId},
-    observed::Observed,
-    policy::{GroupPolicy, Mode, Policy},
+    instance::InstanceId,
+    policy::{GroupPolicy, Mode},
     reason::Reason,
     record::{BreakerRecord, Key, Record, RejectionRecord},
     timestamp::Timestamp,
@@ -55,44 +54,27 @@ pub enum Breaker {
     },
 }
 
-/// The breaker of each gated group. Where it is open, whoever would be given up is kept; what should be on record is added to
-/// `wishes`.
+/// The breaker of a group. Where it is open, whoever would be given up is kept; what should be on record is added to `wishes`.
 pub(super) fn veto(
     opinions: &mut BTreeMap<InstanceId, Opinion>,
-    observed: &Observed,
-    policy: &Policy,
-    now: Timestamp,
+    gated: &Gated<'_>,
     wishes: &mut Vec<Action>,
     wakes: &mut BTreeSet<Timestamp>,
-) -> BTreeMap<GroupName, Breaker> {
-    let mut failing: BTreeMap<GroupName, BTreeMap<InstanceId, Vec<String>>> = BTreeMap::new();
-    for (id, opinion) in opinions.iter() {
-        let Some((ruling, last)) =
-            opinion.ruling.as_ref().and_then(|ruling| Some((ruling, would_be_given_up(ruling)?)))
-        else {
-            continue;
-        };
-        failing.entry(ruling.group.clone()).or_default().insert(id.clone(), last.causes());
+) -> Breaker {
+    if gated.policy.mode == Mode::Observe || gated.detached.is_some() {
+        return Breaker::Closed;
     }
-    let none = BTreeMap::new();
-    let mut breakers = BTreeMap::new();
-    for (group, policy) in &policy.groups {
-        if policy.mode == Mode::Observe || is_detached(group, observed) {
-            breakers.insert(group.clone(), Breaker::Closed);
-            continue;
-        }
-        let look = look(group, policy, observed, failing.get(group).unwrap_or(&none), now);
-        wishes.extend(look.wish);
-        wakes.extend(look.wake_at);
-        breakers.insert(group.clone(), look.breaker);
+    let failing = opinions.iter().filter_map(|(id, opinion)| {
+        let last = would_be_given_up(opinion.ruling.as_ref()?)?;
+        Some((id.clone(), last.causes()))
+    });
+    let look = look(gated, &failing.collect());
+    wishes.extend(look.wish);
+    wakes.extend(look.wake_at);
+    if let Breaker::Open { cause, until, .. } = &look.breaker {
+        opinions.values_mut().for_each(|opinion| keep(opinion, cause, *until));
     }
-    for opinion in opinions.values_mut() {
-        let group = opinion.ruling.as_ref().and_then(|ruling| breakers.get(&ruling.group));
-        if let Some(Breaker::Open { cause, until, .. }) = group {
-            keep(opinion, cause, *until);
-        }
-    }
-    breakers
+    look.breaker
 }
 
 /// Why an instance failed that is held past its deadline, and not on an operator's word.
@@ -118,31 +100,24 @@ struct Look {
     wake_at: Option<Timestamp>,
 }
 
-fn look(
-    group: &GroupName,
-    policy: &GroupPolicy,
-    observed: &Observed,
-    failing: &BTreeMap<InstanceId, Vec<String>>,
-    now: Timestamp,
-) -> Look {
-    let record = match observed.records.get(&Key::Breaker(group.clone())) {
-        Some((_, Record::Breaker(record))) => Some(record),
-        _ => None,
+fn look(gated: &Gated<'_>, failing: &BTreeMap<InstanceId, Vec<String>>) -> Look {
+    let Gated { name, policy, observed, now, .. } = *gated;
+    let (revision, record) = match observed.records.get(&Key::Breaker(name.clone())) {
+        Some((revision, Record::Breaker(record))) => (Some(*revision), Some(record)),
+        _ => (None, None),
     };
     let write = |record: BreakerRecord| {
-        let key = Key::Breaker(group.clone());
-        let revision = observed.records.get(&key).map(|(revision, _)| *revision);
-        Some(Action::Record { key, revision, record: Record::Breaker(record) })
+        Some(Action::Record { key: Key::Breaker(name.clone()), revision, record: Record::Breaker(record) })
     };
     match record.filter(|record| record.closed_at.is_none()) {
-        Some(record) if was_proven(group, observed, record.since) => {
+        Some(record) if was_proven(gated, record.since) => {
             let closed = BreakerRecord { closed_at: Some(now), at: now, ..record.clone() };
             Look { breaker: Breaker::Closed, wish: write(closed), wake_at: None }
         }
-        Some(record) => stopped(group, policy, observed, record, now, write),
+        Some(record) => stopped(gated, record, write),
         None => {
             let since = record.and_then(|record| record.closed_at).unwrap_or_default();
-            let given_up = given_up_lately(group, policy, observed, since, now);
+            let given_up = given_up_lately(gated, since);
             let Some(cause) = common(&failures(&given_up, failing), policy) else {
                 return Look { breaker: Breaker::Closed, wish: None, wake_at: None };
             };
@@ -155,26 +130,18 @@ fn look(
     }
 }
 
-fn stopped(
-    group: &GroupName,
-    policy: &GroupPolicy,
-    observed: &Observed,
-    record: &BreakerRecord,
-    now: Timestamp,
-    write: impl Fn(BreakerRecord) -> Option<Action>,
-) -> Look {
-    let (cause, since) = (record.cause.clone(), record.since);
-    let promoted_at = promoted_at(group, observed).filter(|at| *at > record.at);
+fn stopped(gated: &Gated<'_>, record: &BreakerRecord, write: impl Fn(BreakerRecord) -> Option<Action>) -> Look {
+    let (cause, since, now) = (record.cause.clone(), record.since, gated.now);
+    let promoted_at = promoted_at(gated).filter(|at| *at > record.at);
     let tries_at = promoted_at.map_or(record.until, |at| at.min(record.until));
     if now < tries_at {
         return Look { breaker: Breaker::Open { cause, since, until: tries_at }, wish: None, wake_at: Some(tries_at) };
     }
-    let Some(tried_at) =
-        rejections(group, observed).map(|(_, rejection)| rejection.at).filter(|at| *at >= tries_at).max()
-    else {
+    let rejected_at = gated.members.rejections.iter().map(|(_, rejection)| rejection.at);
+    let Some(tried_at) = rejected_at.filter(|at| *at >= tries_at).max() else {
         return Look { breaker: Breaker::HalfOpen { cause, since }, wish: None, wake_at: None };
     };
-    let until = tried_at + policy.breaker_retry_after;
+    let until = tried_at + gated.policy.breaker_retry_after;
     let again = BreakerRecord { at: now, until, ..record.clone() };
     Look { breaker: Breaker::Open { cause, since, until }, wish: write(again), wake_at: Some(until) }
 }
@@ -189,17 +156,12 @@ fn failures(
 }
 
 /// Whose rejection, on nobody's word, counts still.
-fn given_up_lately<'a>(
-    group: &'a GroupName,
-    policy: &GroupPolicy,
-    observed: &'a Observed,
-    since: Timestamp,
-    now: Timestamp,
-) -> BTreeMap<&'a InstanceId, &'a RejectionRecord> {
+fn given_up_lately<'a>(gated: &Gated<'a>, since: Timestamp) -> BTreeMap<&'a InstanceId, &'a RejectionRecord> {
     let counts = |rejection: &RejectionRecord| {
-        rejection.warrant.is_none() && rejection.at >= since && now.since(rejection.at) < policy.breaker_window
+        let lately = gated.now.since(rejection.at) < gated.policy.breaker_window;
+        rejection.warrant.is_none() && rejection.at >= since && lately
     };
-    rejections(group, observed).filter(|(_, rejection)| counts(rejection)).collect()
+    gated.members.rejections.iter().copied().filter(|(_, rejection)| counts(rejection)).collect()
 }
 
 /// The cause that most have in common, if they are enough.
@@ -214,33 +176,13 @@ fn common(failures: &BTreeMap<InstanceId, Vec<String>>, policy: &GroupPolicy) ->
     (count >= policy.breaker_failures).then(|| cause.clone())
 }
 
-fn rejections<'a>(
-    group: &'a GroupName,
-    observed: &'a Observed,
-) -> impl Iterator<Item = (&'a InstanceId, &'a RejectionRecord)> {
-    observed.records.iter().filter_map(move |(key, (_, record))| match (key, record) {
-        (Key::Rejection(id), Record::Rejection(rejection)) if rejection.group == *group => Some((id, rejection)),
-        _ => None,
-    })
-}
-
 /// Whether an instance of the group was admitted on proof since.
-fn was_proven(group: &GroupName, observed: &Observed, since: Timestamp) -> bool {
-    observed.records.values().any(|(_, record)| match record {
-        Record::Admission(admission) => {
-            admission.group == *group && admission.at > since && admission.manifest.is_some()
-        }
-        _ => false,
-    })
+fn was_proven(gated: &Gated<'_>, since: Timestamp) -> bool {
+    gated.members.admissions.iter().any(|(_, admission)| admission.at > since && admission.manifest.is_some())
 }
 
-fn is_detached(group: &GroupName, observed: &Observed) -> bool {
-    let record = observed.records.get(&Key::Detach(group.clone()));
-    matches!(record, Some((_, Record::Detach(detached))) if detached.ended_at.is_none())
-}
-
-fn promoted_at(group: &GroupName, observed: &Observed) -> Option<Timestamp> {
-    match observed.records.get(&Key::Group(group.clone())) {
+fn promoted_at(gated: &Gated<'_>) -> Option<Timestamp> {
+    match gated.observed.records.get(&Key::Group(gated.name.clone())) {
         Some((_, Record::Group(record))) => Some(record.at),
         _ => None,
     }

@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use super::gated::Gated;
 use crate::{
     action::{AttemptKey, Held},
     attempt::Attempts,
@@ -9,7 +10,7 @@ use crate::{
     instance::InstanceId,
     observation::{Custody, GroupFacts, Hook},
     observed::{Instance, Observed},
-    policy::{GroupPolicy, Limits, Mode, Policy},
+    policy::{GroupPolicy, Limits, Mode},
     record::{
         AdmissionRecord, DetachRecord, DisputeRecord, Key, OverrideRecord, PauseRecord, Record, RejectionRecord, Stage,
         WaitRecord, WithdrawalRecord,
@@ -25,21 +26,31 @@ pub(super) struct Case<'a> {
     pub(super) limits: &'a Limits,
     pub(super) observed: &'a Observed,
     pub(super) now: Timestamp,
+    pub(super) gated: &'a Gated<'a>,
+    wait: Option<&'a WaitRecord>,
+    admission: Option<&'a AdmissionRecord>,
+    withdrawal: Option<&'a WithdrawalRecord>,
 }
 
 impl<'a> Case<'a> {
-    /// `None` when its group is not gated, or was never described whole: its hooks are not known then.
-    pub(super) fn of(
-        id: &'a InstanceId,
-        instance: &'a Instance,
-        observed: &'a Observed,
-        policy: &'a Policy,
-        now: Timestamp,
-    ) -> Option<Self> {
-        let facts = observed.groups.get(&instance.group)?.facts.as_ref()?;
-        let limits = &policy.limits;
-        let policy = policy.groups.get(&instance.group)?;
-        Some(Self { id, instance, facts, policy, limits, observed, now })
+    /// `None` when its group was never described whole: its hooks are not known then. What most rules ask for is looked up once.
+    pub(super) fn of(id: &'a InstanceId, instance: &'a Instance, gated: &'a Gated<'a>) -> Option<Self> {
+        let Gated { policy, limits, observed, now, .. } = *gated;
+        let record = |key: Key| observed.records.get(&key).map(|(_, record)| record);
+        let wait = match record(Key::Wait(id.clone())) {
+            Some(Record::Wait(record)) => Some(record),
+            _ => None,
+        };
+        let admission = match record(Key::Admission(id.clone())) {
+            Some(Record::Admission(record)) => Some(record),
+            _ => None,
+        };
+        let withdrawal = match record(Key::Withdrawal(id.clone())) {
+            Some(Record::Withdrawal(record)) => Some(record),
+            _ => None,
+        };
+        let facts = gated.group?.facts.as_ref()?;
+        Some(Self { id, instance, facts, policy, limits, observed, now, gated, wait, admission, withdrawal })
     }
 
     /// Whether drift may take it out of traffic. In a group that does without the gate, nothing does.
@@ -69,26 +80,17 @@ impl<'a> Case<'a> {
 
     /// Manifests that the group accepts, the wanted one first.
     pub(super) fn accepted(&self) -> &'a [Digest] {
-        match self.observed.records.get(&Key::Group(self.instance.group.clone())) {
-            Some((_, Record::Group(record))) => &record.accepted,
-            _ => &[],
-        }
+        self.gated.accepted
     }
 
     /// The last wait on record, whether it is over or not.
-    pub(super) fn wait(&self) -> Option<&'a WaitRecord> {
-        match self.observed.records.get(&Key::Wait(self.id.clone())) {
-            Some((_, Record::Wait(record))) => Some(record),
-            _ => None,
-        }
+    pub(super) const fn wait(&self) -> Option<&'a WaitRecord> {
+        self.wait
     }
 
     /// The last admission on record, if it is of the last wait.
     pub(super) fn admission(&self) -> Option<&'a AdmissionRecord> {
-        match self.observed.records.get(&Key::Admission(self.id.clone())) {
-            Some((_, Record::Admission(record))) if self.is_of_last_wait(record.wait) => Some(record),
-            _ => None,
-        }
+        self.admission.filter(|record| self.is_of_last_wait(record.wait))
     }
 
     /// The last rejection on record, if it is of the last wait.
@@ -117,26 +119,17 @@ impl<'a> Case<'a> {
 
     /// The pause of its group, while it is in effect.
     pub(super) fn pause(&self) -> Option<&'a PauseRecord> {
-        match self.observed.records.get(&Key::Pause(self.instance.group.clone())) {
-            Some((_, Record::Pause(pause))) if self.now < pause.until => Some(pause),
-            _ => None,
-        }
+        self.gated.pause.filter(|pause| self.now < pause.until)
     }
 
     /// Its last withdrawal from this group, over or not.
     pub(super) fn last_withdrawal(&self) -> Option<&'a WithdrawalRecord> {
-        match self.observed.records.get(&Key::Withdrawal(self.id.clone())) {
-            Some((_, Record::Withdrawal(record))) if record.group == self.instance.group => Some(record),
-            _ => None,
-        }
+        self.withdrawal.filter(|record| record.group == self.instance.group)
     }
 
     /// The word that its group does without the gate, while it is in effect.
     pub(super) fn detached(&self) -> Option<&'a DetachRecord> {
-        match self.observed.records.get(&Key::Detach(self.instance.group.clone())) {
-            Some((_, Record::Detach(detached))) if detached.ended_at.is_none() => Some(detached),
-            _ => None,
-        }
+        self.gated.detached
     }
 
     /// Its withdrawal, while it is ours to bring it back.

@@ -28,6 +28,7 @@ use crate::{
     timestamp::Timestamp,
 };
 
+mod case;
 mod withdrawal;
 
 pub(super) use withdrawal::drifting;
@@ -354,11 +355,6 @@ impl Scene {
 
     pub(super) fn beaten(self, seconds: u64, answer: Option<Answer>) -> Self {
         self.tried(AttemptKey::KeepWaiting(i1(), WaitId(1)), seconds, answer)
-    }
-
-    pub(super) fn case(&self, now: Timestamp) -> Case<'_> {
-        let (id, instance) = self.observed.instances.get_key_value(&i1()).expect("every scene has the instance");
-        Case::of(id, instance, &self.observed, &self.policy, now).expect("every scene's group is described and gated")
     }
 }
 

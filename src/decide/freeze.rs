@@ -18,13 +18,13 @@ use alloc::{
 
 use super::{
     drift,
+    gated::Gated,
     withdraw::{Fleet, share},
 };
 use crate::{
     action::Action,
-    instance::{GroupName, InstanceId},
-    observed::Observed,
-    policy::{GroupPolicy, Policy},
+    instance::InstanceId,
+    policy::GroupPolicy,
     record::{FreezeRecord, Key, Record},
     timestamp::Timestamp,
 };
@@ -40,51 +40,41 @@ pub struct Freeze {
     pub since: Timestamp,
 }
 
-/// The groups from which nothing is withdrawn; what should be on record is added to `wishes`.
-pub(super) fn of_each(
-    observed: &Observed,
-    policy: &Policy,
-    now: Timestamp,
-    wishes: &mut Vec<Action>,
-    wakes: &mut BTreeSet<Timestamp>,
-) -> BTreeMap<GroupName, Freeze> {
-    let mut freezes = BTreeMap::new();
-    for (name, of_group) in policy.groups.iter().filter(|(_, of_group)| of_group.withdraws()) {
-        let Some(fleet) = Fleet::of(name, observed, policy, now).filter(Fleet::withdraws) else { continue };
-        let (revision, record) = match observed.records.get(&Key::Freeze(name.clone())) {
-            Some((revision, Record::Freeze(record))) => (Some(*revision), Some(record)),
-            _ => (None, None),
-        };
-        let mut write = |record: FreezeRecord| {
-            wishes.push(Action::Record { key: Key::Freeze(name.clone()), revision, record: Record::Freeze(record) });
-        };
-        let frozen = match record.filter(|record| record.over_at.is_none()) {
-            Some(record) if is_over(&fleet, &record.cause, of_group, wakes) => {
-                write(FreezeRecord { over_at: Some(now), ..record.clone() });
-                None
-            }
-            Some(record) => Some((record.cause.clone(), record.since)),
-            None => {
-                let since = record.and_then(|record| record.over_at);
-                let cause = common(&failures(&fleet, name, since, of_group, wakes), &fleet, of_group);
-                cause.map(|cause| {
-                    write(FreezeRecord { cause: cause.clone(), since: now, over_at: None, warrant: None });
-                    (cause, now)
-                })
-            }
-        };
-        let freeze = frozen.map(|(cause, since)| Freeze { count: failing(&fleet, &cause), cause, since });
-        freezes.extend(freeze.map(|freeze| (name.clone(), freeze)));
-    }
-    freezes
+/// Whether nothing is withdrawn from a group; what should be on record is added to `wishes`.
+pub(super) fn of(fleet: &Fleet<'_>, wishes: &mut Vec<Action>, wakes: &mut BTreeSet<Timestamp>) -> Option<Freeze> {
+    let Gated { name, policy, observed, now, .. } = *fleet.gated;
+    let (revision, record) = match observed.records.get(&Key::Freeze(name.clone())) {
+        Some((revision, Record::Freeze(record))) => (Some(*revision), Some(record)),
+        _ => (None, None),
+    };
+    let mut write = |record: FreezeRecord| {
+        wishes.push(Action::Record { key: Key::Freeze(name.clone()), revision, record: Record::Freeze(record) });
+    };
+    let frozen = match record.filter(|record| record.over_at.is_none()) {
+        Some(record) if is_over(fleet, &record.cause, wakes) => {
+            write(FreezeRecord { over_at: Some(now), ..record.clone() });
+            None
+        }
+        Some(record) => Some((record.cause.clone(), record.since)),
+        None => {
+            let since = record.and_then(|record| record.over_at);
+            let cause = common(&failures(fleet, since, wakes), fleet, policy);
+            cause.map(|cause| {
+                write(FreezeRecord { cause: cause.clone(), since: now, over_at: None, warrant: None });
+                (cause, now)
+            })
+        }
+    };
+    frozen.map(|(cause, since)| Freeze { count: failing(fleet, &cause), cause, since })
 }
 
 /// Whether none that serves fails for the cause, by the last word of each. After a start, whoever has not spoken yet gets the time
 /// to do so.
-fn is_over(fleet: &Fleet<'_>, cause: &str, policy: &GroupPolicy, wakes: &mut BTreeSet<Timestamp>) -> bool {
-    let Some(listening_since) = fleet.observed.listening_since else { return false };
+fn is_over(fleet: &Fleet<'_>, cause: &str, wakes: &mut BTreeSet<Timestamp>) -> bool {
+    let Gated { policy, observed, now, .. } = *fleet.gated;
+    let Some(listening_since) = observed.listening_since else { return false };
     let heard_at = listening_since + policy.silent_after;
-    let unheard = fleet.serving().any(|case| case.instance.evidence.is_none()) && fleet.now < heard_at;
+    let unheard = fleet.serving().any(|case| case.instance.evidence.is_none()) && now < heard_at;
     if unheard {
         wakes.insert(heard_at);
     }
@@ -100,15 +90,13 @@ fn failing(fleet: &Fleet<'_>, cause: &str) -> usize {
 /// Everybody who began to fail since then and within the window, or was withdrawn for it, and why.
 fn failures(
     fleet: &Fleet<'_>,
-    name: &GroupName,
     since: Option<Timestamp>,
-    policy: &GroupPolicy,
     wakes: &mut BTreeSet<Timestamp>,
 ) -> BTreeMap<InstanceId, BTreeSet<String>> {
     let mut lately = |at: Timestamp| {
-        let ends_at = at + policy.common_cause_window;
+        let ends_at = at + fleet.gated.policy.common_cause_window;
         wakes.insert(ends_at);
-        Some(at) > since && fleet.now < ends_at
+        Some(at) > since && fleet.gated.now < ends_at
     };
     let mut failures: BTreeMap<InstanceId, BTreeSet<String>> = BTreeMap::new();
     for case in fleet.serving() {
@@ -117,12 +105,9 @@ fn failures(
             failures.insert(case.id.clone(), drift::causes(evidence));
         }
     }
-    for (key, (_, record)) in &fleet.observed.records {
-        if let (Key::Withdrawal(id), Record::Withdrawal(record)) = (key, record)
-            && record.group == *name
-            && lately(record.at)
-        {
-            failures.entry(id.clone()).or_default().extend(record.causes.iter().cloned());
+    for (id, record) in &fleet.gated.members.withdrawals {
+        if lately(record.at) {
+            failures.entry((*id).clone()).or_default().extend(record.causes.iter().cloned());
         }
     }
     failures

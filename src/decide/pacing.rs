@@ -4,17 +4,17 @@
 //! later than `call_timeout` after the turn's end. So the next turn begins an interval after that, or an interval after ABANDON
 //! was known to be taken. All of it follows from the records, and holds across restarts.
 
-use alloc::collections::BTreeMap;
+use alloc::{collections::BTreeMap, string::String};
 use core::time::Duration;
 
-use super::{breaker::Breaker, case::Case, opinion::Opinion};
+use super::{breaker::Breaker, case::Case, gated::Gated, opinion::Opinion};
 use crate::{
     action::{Action, AttemptKey},
     attempt::Attempts,
     instance::{GroupName, InstanceId},
     observation::Answer,
     observed::Observed,
-    policy::{GroupPolicy, Limits, Policy},
+    policy::{GroupPolicy, Limits},
     reason::Reason,
     record::{Key, Record, RejectionRecord},
     timestamp::Timestamp,
@@ -28,54 +28,45 @@ pub(super) fn turn_ends_at(rejection: &RejectionRecord, limits: &Limits) -> Time
 /// When this instance may have a turn: an interval after all others of its group, and after its own last.
 pub(super) fn next_turn(case: &Case<'_>) -> Timestamp {
     let group = &case.instance.group;
-    let rejections = case.observed.records.iter().filter_map(|(key, (_, record))| match (key, record) {
-        (Key::Rejection(id), Record::Rejection(rejection)) if rejection.group == *group => Some((id, rejection)),
-        _ => None,
-    });
+    let rejections = case.gated.members.rejections.iter();
     let recorded = rejections.map(|(id, rejection)| next_after(case, id, rejection));
-    let being_recorded = case.observed.attempts.iter().filter_map(|(key, attempts)| match key {
-        AttemptKey::Record(Key::Rejection(id)) if id != case.id && is_of(case.observed, id, group) => {
-            may_have_been_done(attempts).then(|| attempts.last_sent + longest(case.policy, case.limits))
-        }
-        _ => None,
+    let being_recorded = being_recorded(case.observed).filter_map(|(id, attempts)| {
+        let counts = id != case.id && is_of(case.observed, id, group) && may_have_been_done(attempts);
+        counts.then(|| attempts.last_sent + longest(case.policy, case.limits))
     });
     recorded.chain(being_recorded).max().unwrap_or(Timestamp(0))
 }
 
+/// Attempts at recording a rejection: few, and one after the other among all attempts.
+fn being_recorded(observed: &Observed) -> impl Iterator<Item = (&InstanceId, &Attempts)> {
+    let first = AttemptKey::Record(Key::Rejection(InstanceId(String::new())));
+    observed.attempts.range(first..).map_while(|(key, attempts)| match key {
+        AttemptKey::Record(Key::Rejection(id)) => Some((id, attempts)),
+        _ => None,
+    })
+}
+
 /// Of several instances of a group whose turn it could be, only the one that waits longest (since its last turn, if it had
 /// one) gets it; or the youngest, where it is given up to try whether its replacement fails. An operator's word waits for no turn, and takes everybody else's.
-pub(super) fn one_each(
-    opinions: &mut BTreeMap<InstanceId, Opinion>,
-    breakers: &BTreeMap<GroupName, Breaker>,
-    observed: &Observed,
-    policy: &Policy,
-    now: Timestamp,
-) {
-    let mut first: BTreeMap<GroupName, (bool, Timestamp, InstanceId)> = BTreeMap::new();
-    for (id, opinion) in opinions.iter() {
-        let Some((group, on_a_word)) = wished_for(opinion) else { continue };
-        let since = waits_since(observed, id);
-        let tries = matches!(breakers.get(group), Some(Breaker::HalfOpen { .. }));
+pub(super) fn one_each(opinions: &mut BTreeMap<InstanceId, Opinion>, breaker: &Breaker, gated: &Gated<'_>) {
+    let tries = matches!(breaker, Breaker::HalfOpen { .. });
+    let candidates = opinions.iter().filter_map(|(id, opinion)| {
+        let (on_a_word, since) = (is_on_a_word(opinion)?, waits_since(gated.observed, id));
         let order = if tries { Timestamp(u64::MAX - since.0) } else { since };
-        let candidate = (!on_a_word, order, id.clone());
-        let known = first.entry(group.clone()).or_insert_with(|| candidate.clone());
-        *known = candidate.min(known.clone());
-    }
+        Some((!on_a_word, order, id.clone()))
+    });
+    let Some((.., first)) = candidates.min() else { return };
     for (id, opinion) in opinions.iter_mut() {
-        let Some((group, on_a_word)) = wished_for(opinion) else { continue };
-        if !on_a_word && first[group].2 != *id {
-            let until = now + policy.groups.get(group).map_or(Duration::ZERO, |group| longest(group, &policy.limits));
-            postpone(opinion, until);
+        if is_on_a_word(opinion) == Some(false) && *id != first {
+            postpone(opinion, gated.now + longest(gated.policy, gated.limits));
         }
     }
 }
 
-/// The group of the rejection that an opinion wishes to record, and whether an operator gave the word.
-fn wished_for(opinion: &Opinion) -> Option<(&GroupName, bool)> {
+/// Of an opinion that wishes to record a rejection: whether an operator gave the word.
+fn is_on_a_word(opinion: &Opinion) -> Option<bool> {
     opinion.wishes.iter().find_map(|wish| match wish {
-        Action::Record { record: Record::Rejection(rejection), .. } => {
-            Some((&rejection.group, rejection.warrant.is_some()))
-        }
+        Action::Record { record: Record::Rejection(rejection), .. } => Some(rejection.warrant.is_some()),
         Action::Record { .. }
         | Action::Describe(_)
         | Action::Admit(_)
@@ -144,7 +135,7 @@ mod tests {
     use crate::{decide::decide, instance::LifecycleState::PendingWait};
 
     /// Who gets the turn, and what is said of the others.
-    fn turns(scene: &Scene) -> (Vec<alloc::string::String>, Vec<&'static str>) {
+    fn turns(scene: &Scene) -> (Vec<String>, Vec<&'static str>) {
         let decision = decide(&scene.observed, &scene.policy, at(2_000));
         let records =
             decision.actions.iter().filter(|action| matches!(action, Action::Record { .. })).map(said).collect();

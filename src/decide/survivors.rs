@@ -21,13 +21,13 @@ use alloc::{
     vec::Vec,
 };
 
-use super::Breaker;
+use super::{Breaker, gated::Gated};
 use crate::{
     action::{Action, AttemptKey, Protection},
     attempt::Attempts,
     instance::{GroupName, InstanceId, LifecycleState},
     observed::{Group, Instance, Observed},
-    policy::{GroupPolicy, Limits, Policy},
+    policy::{GroupPolicy, Limits},
     record::{Key, ProtectionRecord, Record},
     timestamp::Timestamp,
     verdict::Ruling,
@@ -53,27 +53,21 @@ pub enum Guard {
     StandsAside,
 }
 
-/// What the guard does in each gated group; its calls, and what must be on record for them, are added to `wishes`.
+/// What the guard does in a group; its calls, and what must be on record for them, are added to `wishes`.
 pub(super) fn protect(
     rulings: &BTreeMap<InstanceId, Ruling>,
-    breakers: &BTreeMap<GroupName, Breaker>,
-    observed: &Observed,
-    policy: &Policy,
-    now: Timestamp,
+    breaker: &Breaker,
+    gated: &Gated<'_>,
     wishes: &mut Vec<Action>,
     wakes: &mut BTreeSet<Timestamp>,
-) -> BTreeMap<GroupName, Guard> {
-    let of_group = |(name, group_policy): (&GroupName, &GroupPolicy)| {
-        let group = observed.groups.get(name).filter(|group| group.asked_at.is_some());
-        let Some(group) = group else { return (name.clone(), Guard::Off) };
-        let (breaker, limits) = (breakers.get(name), &policy.limits);
-        let kept = kept(name, observed);
-        let scope = Scope { name, group, policy: group_policy, limits, rulings, breaker, kept: &kept, observed, now };
-        let guard = scope.guard();
-        scope.acts(&scope.wanted(guard), wishes, wakes);
-        (name.clone(), guard)
-    };
-    policy.groups.iter().map(of_group).collect()
+) -> Guard {
+    let Gated { name, policy, limits, observed, now, .. } = *gated;
+    let Some(group) = gated.group.filter(|group| group.asked_at.is_some()) else { return Guard::Off };
+    let kept = kept(name, observed);
+    let scope = Scope { name, group, policy, limits, rulings, breaker, kept: &kept, gated, observed, now };
+    let guard = scope.guard();
+    scope.acts(&scope.wanted(guard), wishes, wakes);
+    guard
 }
 
 /// Whom of a group we protect, by the record.
@@ -91,8 +85,9 @@ struct Scope<'a> {
     policy: &'a GroupPolicy,
     limits: &'a Limits,
     rulings: &'a BTreeMap<InstanceId, Ruling>,
-    breaker: Option<&'a Breaker>,
+    breaker: &'a Breaker,
     kept: &'a BTreeMap<InstanceId, Timestamp>,
+    gated: &'a Gated<'a>,
     observed: &'a Observed,
     now: Timestamp,
 }
@@ -107,8 +102,7 @@ enum Step {
 
 impl<'a> Scope<'a> {
     fn members(&self) -> impl Iterator<Item = (&'a InstanceId, &'a Instance)> + use<'a> {
-        let name = self.name;
-        self.observed.instances.iter().filter(move |(_, instance)| instance.group == *name)
+        self.gated.members.instances.iter().copied()
     }
 
     fn acts(&self, wanted: &BTreeSet<&InstanceId>, wishes: &mut Vec<Action>, wakes: &mut BTreeSet<Timestamp>) {

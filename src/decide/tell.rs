@@ -13,6 +13,7 @@ use crate::{
     action::{Action, AttemptKey, Told},
     alert::{Alert, AlertKey},
     attempt::Attempts,
+    instance::GroupName,
     observed::Observed,
     policy::Policy,
     record::{AlertRecord, Key, Record},
@@ -32,7 +33,9 @@ pub(super) fn due(
     if policy.sinks.is_empty() {
         return Vec::new();
     }
-    let open = observed.records.values().filter_map(|(_, record)| match record {
+    let first = Key::Alert(AlertKey { group: GroupName(String::new()), code: String::new() });
+    let on_record = observed.records.range(first..).take_while(|(key, _)| matches!(key, Key::Alert(_)));
+    let open = on_record.filter_map(|(_, (_, record))| match record {
         Record::Alert(record) if !record.is_over => Some(&record.key),
         _ => None,
     });

@@ -20,39 +20,32 @@ use super::{
     Freeze,
     case::Case,
     drift::{self, Drift},
+    gated::Gated,
     opinion::Opinion,
     withdrawn,
 };
 use crate::{
     action::{Action, AttemptKey},
-    instance::{GroupName, InstanceId, LifecycleState},
-    observed::Observed,
-    policy::{GroupPolicy, OnDrift, Policy},
+    instance::{InstanceId, LifecycleState},
+    policy::{GroupPolicy, OnDrift},
     reason::{Reason, Restraint},
     record::{Key, Record, Stage, Way},
     timestamp::Timestamp,
     verdict::Verdict,
 };
 
-/// A group that was described whole, with all its instances.
+/// All instances of a group that was described whole, where drift may take them out of traffic.
 pub(super) struct Fleet<'a> {
-    pub(super) observed: &'a Observed,
-    pub(super) now: Timestamp,
-    members: Vec<Case<'a>>,
+    pub(super) gated: &'a Gated<'a>,
+    members: &'a [Case<'a>],
     desired: u32,
 }
 
 impl<'a> Fleet<'a> {
-    pub(super) fn of(name: &GroupName, observed: &'a Observed, policy: &'a Policy, now: Timestamp) -> Option<Self> {
-        let desired = observed.groups.get(name)?.facts.as_ref()?.desired;
-        let members = observed.instances.iter().filter(|(_, instance)| instance.group == *name);
-        let members = members.filter_map(|(id, instance)| Case::of(id, instance, observed, policy, now)).collect();
-        Some(Self { observed, now, members, desired })
-    }
-
-    /// Whether drift may take anybody out of traffic.
-    pub(super) fn withdraws(&self) -> bool {
-        self.members.first().is_some_and(Case::withdraws)
+    pub(super) fn of(gated: &'a Gated<'a>, members: &'a [Case<'a>]) -> Option<Self> {
+        let desired = gated.group?.facts.as_ref()?.desired;
+        let withdraws = members.first().is_some_and(Case::withdraws);
+        withdraws.then_some(Self { gated, members, desired })
     }
 
     pub(super) fn serving(&self) -> impl Iterator<Item = &Case<'a>> {
@@ -94,34 +87,29 @@ pub(super) fn share(count: usize, of: u32) -> usize {
 /// Grants what may be withdrawn now, and says why of all that drifted and may not.
 pub(super) fn within_limits(
     opinions: &mut BTreeMap<InstanceId, Opinion>,
-    freezes: &BTreeMap<GroupName, Freeze>,
-    observed: &Observed,
-    policy: &Policy,
-    now: Timestamp,
+    freeze: Option<&Freeze>,
+    fleet: &Fleet<'_>,
     wakes: &mut BTreeSet<Timestamp>,
 ) {
-    for (name, of_group) in &policy.groups {
-        let Some(way) = way(of_group) else { continue };
-        let Some(fleet) = Fleet::of(name, observed, policy, now).filter(Fleet::withdraws) else { continue };
-        wakes.extend(fleet.serving().filter_map(drift::silent_at));
-        let limits = Limits::of(&fleet, of_group, freezes.get(name));
-        let mut leaving = Vec::new();
-        for case in fleet.serving() {
-            let Some(opinion) = opinions.get(case.id) else { continue };
-            leaving.extend(Leaving::of(case, opinion, of_group));
+    let Gated { policy, now, .. } = *fleet.gated;
+    let Some(way) = way(policy) else { return };
+    wakes.extend(fleet.serving().filter_map(drift::silent_at));
+    let limits = Limits::of(fleet, policy, freeze);
+    let mut leaving = Vec::new();
+    for case in fleet.serving() {
+        let Some(opinion) = opinions.get(case.id) else { continue };
+        leaving.extend(Leaving::of(case, opinion, policy));
+    }
+    leaving.sort_by_key(Leaving::order);
+    let mut unavailable = fleet.down();
+    for one in leaving {
+        let settling = one.settles_at.filter(|at| now < *at);
+        if settling.is_none() {
+            unavailable += 1;
         }
-        leaving.sort_by_key(Leaving::order);
-        let mut unavailable = fleet.down();
-        for one in leaving {
-            let settling = one.settles_at.filter(|at| now < *at);
-            if settling.is_none() {
-                unavailable += 1;
-            }
-            let restraint =
-                settling.map(|until| Restraint::Settling { until }).or_else(|| limits.restraint(unavailable));
-            wakes.extend(restraint.as_ref().and_then(until));
-            opinions.get_mut(one.case.id).into_iter().for_each(|opinion| one.tell(opinion, way, restraint.clone()));
-        }
+        let restraint = settling.map(|until| Restraint::Settling { until }).or_else(|| limits.restraint(unavailable));
+        wakes.extend(restraint.as_ref().and_then(until));
+        opinions.get_mut(one.case.id).into_iter().for_each(|opinion| one.tell(opinion, way, restraint.clone()));
     }
 }
 

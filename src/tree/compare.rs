@@ -26,6 +26,7 @@ use super::{
     passed::{Care, Passed, Unsettled},
     still::Snapshot,
     walk::{Found, Stop, Visitor, walk},
+    within::Within,
 };
 use crate::{
     digest::Digest,
@@ -46,6 +47,8 @@ pub(super) struct Comparison<'a> {
     pub(super) last: Option<(&'a Passed, Care)>,
     /// Which files will have to be read again next time.
     pub(super) unsettled: Unsettled,
+    /// The directories to look into, where it is not all of them.
+    pub(super) within: Option<&'a Within>,
 }
 
 impl Comparison<'_> {
@@ -184,7 +187,7 @@ impl<'a> Merge<'a> {
             self.differs(index, entry, problem, pair);
         }
         match &entry.kind {
-            EntryKind::Directory => return true,
+            EntryKind::Directory => return self.looks_into(entry),
             EntryKind::Link { target } => self.link(index, entry, target, found),
             EntryKind::Template { template } => {
                 let actual = Some(template.not_rendered().to_string());
@@ -206,6 +209,14 @@ impl<'a> Merge<'a> {
             }
         }
         false
+    }
+
+    fn looks_into(&mut self, directory: &Entry) -> bool {
+        let open = self.of.within.is_none_or(|within| within.opens(&directory.path));
+        if !open {
+            self.snapshot.closed.insert(directory.path.clone());
+        }
+        open
     }
 
     fn link(&mut self, index: usize, entry: &Entry, target: &[u8], found: &Found<'_>) {

@@ -164,11 +164,13 @@ impl Visitor for Again<'_> {
             return false;
         };
         let same = self.was.seen[self.next] == self.was.stamps.stamp(found.path, &found.stat, self.was.names);
-        if !same {
+        // What is closed differs already, or is nobody's business.
+        let is_closed = self.was.closed.contains(found.path);
+        if !same && !is_closed {
             self.moved.listed.insert(self.next);
         }
         self.next += 1;
-        same && entry.kind == EntryKind::Directory && !self.was.closed.contains(found.path)
+        same && entry.kind == EntryKind::Directory && !is_closed
     }
 
     fn trouble(&mut self, path: &[u8], _: Trouble) {

@@ -34,6 +34,7 @@ mod passed;
 mod races;
 mod random;
 mod texts;
+mod within;
 
 /// A directory to be built from, changed and checked.
 struct Fixture {
@@ -355,6 +356,7 @@ fn the_same_without_openat2() {
         progress: &NoProgress,
         last: None,
         unsettled: Unsettled::NONE,
+        within: None,
     };
     assert_eq!(comparison.outcome(&stat).0.differences.len(), 1);
 }

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, time::Duration};
 use portcullis::{
     action::{Action, AttemptKey, Departure, Held},
     alert::{Alert, AlertKey},
-    decide::{Decision, decide},
+    decide::{Decision, Memo, decide},
     digest::Digest,
     instance::{GroupName, InstanceId, LifecycleState, WaitId},
     observation::{Answer, Description, GroupFacts, Hook, InstanceFacts, Observation},
@@ -145,6 +145,7 @@ impl ReferenceStateMachine for Anything {
 /// What the invariants need to know, apart from the code under test.
 struct Machine {
     observed: Observed,
+    memo: Memo,
     policy: Policy,
     now: Timestamp,
     revision: u64,
@@ -171,6 +172,7 @@ impl StateMachineTest for Machine {
         };
         let mut machine = Self {
             observed: Observed::default(),
+            memo: Memo::default(),
             policy,
             now: Timestamp(1_000_000_000),
             revision: 0,
@@ -187,6 +189,7 @@ impl StateMachineTest for Machine {
 
     fn apply(mut machine: Self, (): &(), transition: Transition) -> Self {
         machine.now = machine.now + Duration::from_millis(7);
+        machine.remembers();
         match transition {
             Transition::Describe { ago, complete, states, protected } => {
                 machine.describes(ago, complete, states, protected);
@@ -211,6 +214,7 @@ impl StateMachineTest for Machine {
             Transition::Again => machine.last.clone().into_iter().for_each(|last| machine.folds(last)),
             Transition::Restart => machine.restarts(),
         }
+        machine.remembers();
         machine
     }
 
@@ -238,11 +242,17 @@ prop_state_machine! {
 impl Machine {
     /// Folding is idempotent: every observation is folded twice.
     fn folds(&mut self, observation: Observation) {
-        self.observed.fold(observation.clone(), self.now);
+        self.memo.fold(&mut self.observed, observation.clone(), self.now);
         let once = self.observed.clone();
-        self.observed.fold(observation.clone(), self.now);
+        self.memo.fold(&mut self.observed, observation.clone(), self.now);
         assert_eq!(self.observed, once, "twice is once");
         self.last = Some(observation);
+    }
+
+    /// What is remembered is what would be decided from scratch: before each step, a moment after the one before.
+    fn remembers(&mut self) {
+        let turn = self.memo.turn(&self.observed, &self.policy, self.now);
+        assert_eq!(turn, self.decides(self.now), "turn == decide");
     }
 
     fn decides(&self, now: Timestamp) -> Decision {
@@ -336,6 +346,7 @@ impl Machine {
 
     fn restarts(&mut self) {
         let records = core::mem::take(&mut self.observed).records;
+        self.memo = Memo::default();
         self.taken.clear();
         self.listening_since = None;
         for (key, (revision, record)) in records {

@@ -7,7 +7,7 @@ use std::{
 
 use portcullis::{
     action::AttemptKey,
-    decide::{Decision, decide},
+    decide::{Decision, Memo, decide},
     instance::{GroupName, InstanceId, WaitId},
     observation::{Answer, Observation},
     observed::Observed,
@@ -32,6 +32,8 @@ pub(crate) struct Controller {
     /// The end of its lease by the monotonic clock, which nobody sets.
     pub(crate) leads_until: u64,
     pub(crate) observed: Observed,
+    /// In a share of the runs, since it costs half as much again.
+    memo: Option<Memo>,
     pub(crate) policy: Policy,
     pub(crate) wake_at: Option<u64>,
     pub(crate) turn_pending: bool,
@@ -57,6 +59,7 @@ impl Controller {
             clock_set_at: 0,
             leads_until: 0,
             observed: Observed::default(),
+            memo: None,
             policy,
             wake_at: None,
             turn_pending: false,
@@ -68,11 +71,17 @@ impl Controller {
         }
     }
 
+    /// It decides with a memo, and that is compared.
+    pub(crate) fn remembering(mut self) -> Self {
+        self.memo = Some(Memo::default());
+        self
+    }
+
     /// All that it knew is lost.
     pub(crate) fn crashes(&mut self) {
         let (policy, life, bug, skew) = (self.policy.clone(), self.life + 1, self.bug, self.skew);
-        let clock_set_at = self.clock_set_at;
-        *self = Self { life, skew, clock_set_at, alive: false, ..Self::new(policy, bug) };
+        let (clock_set_at, memo) = (self.clock_set_at, self.memo.as_ref().map(|_| Memo::default()));
+        *self = Self { life, skew, clock_set_at, memo, alive: false, ..Self::new(policy, bug) };
     }
 
     pub(crate) fn folds(&mut self, observation: Observation, now: u64) {
@@ -84,7 +93,13 @@ impl Controller {
         };
         self.notes(&observation, now);
         let local = self.local(now);
-        self.observed.fold(observation, local);
+        match (self.bug, &observation) {
+            (Some(Bug::ForgottenByTheMemo), Observation::Reported(_)) => self.observed.fold(observation, local),
+            _ => match &mut self.memo {
+                Some(memo) => memo.fold(&mut self.observed, observation, local),
+                None => self.observed.fold(observation, local),
+            },
+        }
         self.forgot |= part && self.observed.instances.len() < known;
     }
 
@@ -124,9 +139,19 @@ impl Controller {
         }
     }
 
+    /// As the controller's loop does: what is remembered must be what would be decided from scratch.
+    pub(crate) fn turns(&mut self, now: u64) -> Decision {
+        let decision = self.decides(now);
+        let local = self.local(now);
+        if let Some(memo) = &mut self.memo {
+            assert_eq!(memo.turn(&self.observed, &self.policy, local), decision, "turn == decide");
+        }
+        decision
+    }
+
     pub(crate) fn decides(&self, now: u64) -> Decision {
         match self.bug {
-            None => decide(&self.observed, &self.policy, self.local(now)),
+            None | Some(Bug::ForgottenByTheMemo) => decide(&self.observed, &self.policy, self.local(now)),
             Some(bug) => bug.decide(&self.observed, &self.policy, self.local(now)),
         }
     }

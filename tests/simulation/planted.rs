@@ -123,6 +123,8 @@ pub(crate) enum Bug {
     GuardWritesBehind,
     /// `survivors`: what was sent is forgotten.
     GuardForgetsCalls,
+    /// `memo`: that an instance reported is not seen.
+    ForgottenByTheMemo,
 }
 
 impl Bug {
@@ -176,6 +178,7 @@ impl Bug {
         Self::GuardClearsUsers,
         Self::GuardWritesBehind,
         Self::GuardForgetsCalls,
+        Self::ForgottenByTheMemo,
     ];
 
     /// With which seed the search begins: the one that found it lately, for those that few find. It saves time, and nothing else:

@@ -1,5 +1,6 @@
 //! Randomness from one seed (SplitMix64): the same on every machine and for ever.
 
+#[derive(Debug)]
 pub(crate) struct Random(u64);
 
 impl Random {

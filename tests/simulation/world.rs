@@ -37,6 +37,8 @@ const END: u64 = CHAOS + 700_000;
 /// How far two clocks are apart at most: far more than any that are kept in step.
 pub(crate) const SKEW_MAX: u64 = 5_000;
 const LEASE: u64 = 15_000;
+/// In one run of so many the memo is compared with what is decided from scratch, in every turn.
+const REMEMBERED: u64 = 4;
 const LEASE_RENEWAL: u64 = 3_000;
 const REPORT_EVERY: u64 = 3_000;
 
@@ -139,7 +141,9 @@ impl World {
         let on_drift = groups.iter().map(|name| (name.clone(), random.one_of(&ON_DRIFT))).collect();
         let guards = [SurvivorsGuard::WhileImpaired, SurvivorsGuard::WhileImpaired, SurvivorsGuard::Always];
         let policy = policy(&groups, &observing, random.one_of(&guards), &on_drift);
-        let controllers = (0..2).map(|_| Controller::new(policy.clone(), bug)).collect();
+        let remembers = seed.is_multiple_of(REMEMBERED) && matches!(bug, None | Some(Bug::ForgottenByTheMemo));
+        let controller = || Controller::new(policy.clone(), bug);
+        let controllers = (0..2).map(|_| if remembers { controller().remembering() } else { controller() }).collect();
         let mut world = Self {
             now: 0,
             queue: BTreeMap::new(),

@@ -22,13 +22,19 @@ pub(super) fn run(options: &Options, corpus: &Corpus) -> anyhow::Result<()> {
             serving.next(None)?;
             load("/readyz", serving.address, options, || Ok(serving.cpu_s()?.0))?
         };
-        let busy = {
-            // Every file is read, again and again.
-            let serving = Serving::start(corpus, 1, "cache = false")?;
-            serving.next(None)?;
-            load("/readyz, a check running", serving.address, options, || Ok(serving.cpu_s()?.0))?
-        };
-        println!("CPU for each request, of nginx's: {:.2} quiet, {:.2} while checking", quiet / theirs, busy / theirs);
+        // Every file is read, again and again.
+        let serving = Serving::start(corpus, 1, "cache = false")?;
+        serving.next(None)?;
+        let busy = load("/readyz, a check running", serving.address, options, || Ok(serving.cpu_s()?.0))?;
+        // What the same check does to whoever else serves on this machine.
+        let theirs_busy =
+            load("nginx, the same check running", nginx.address, options, || cpu_s(nginx.worker()?, &[14, 15]))?;
+        println!(
+            "CPU for each request, of nginx's: {:.2} quiet, {:.2} while checking, {:.2} of nginx's while checking",
+            quiet / theirs,
+            busy / theirs,
+            busy / theirs_busy
+        );
     }
     Ok(())
 }

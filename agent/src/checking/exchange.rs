@@ -1,6 +1,9 @@
 //! What agent and checking process tell each other: one line of JSON each way.
 
-use std::path::PathBuf;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
 
 use portcullis::{
     digest::Digest,
@@ -17,13 +20,16 @@ use crate::{
 };
 
 /// What is to be checked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum What {
     /// Every tree and every check.
     All,
     /// Trees only.
     Trees,
+    /// Of trees that passed, by their index, these directories alone, by their paths below the root. There are outcomes of these
+    /// trees only, and one that passes says nothing.
+    Directories(BTreeMap<usize, BTreeSet<Vec<u8>>>),
 }
 
 /// What is to be done.

@@ -118,9 +118,9 @@ const COMMAND: &str = "__check";
 /// One a file system that hangs, and some to spare.
 const HUNG_MAX: usize = 8;
 
-/// A process that was killed is gone in a moment, unless the kernel holds it.
-const END_LOOKS: u32 = 100;
-const END_PAUSE: Duration = Duration::from_millis(10);
+/// A process that was killed is gone in a moment, unless the kernel holds it; the answer waits for that.
+const END_LOOKS: u32 = 1_000;
+const END_PAUSE: Duration = Duration::from_millis(1);
 
 #[cfg(test)]
 mod tests {

@@ -14,11 +14,28 @@ use std::{
 use portcullis::{
     facts::Facts,
     outcome::{Outcome, Status},
-    tree::{self, Care, Progress},
+    tree::{self, Care, Passed, Progress, Within},
 };
 
 use super::{Options, cache::Remembered, cap::Cap, source::Source};
 use crate::{calm, clock};
+
+/// How much of a tree is checked.
+pub(super) enum Depth {
+    /// All of it.
+    Whole(Care),
+    /// For a glance, which is never all of it.
+    Within(Within),
+}
+
+impl Depth {
+    const fn care(&self) -> Care {
+        match self {
+            Self::Whole(care) => *care,
+            Self::Within(_) => Care::Look,
+        }
+    }
+}
 
 /// Checks one tree of a manifest.
 pub(super) fn check(
@@ -26,7 +43,7 @@ pub(super) fn check(
     index: usize,
     facts: &Facts,
     options: &Options,
-    care: Care,
+    depth: &Depth,
     cancelled: &Onlooker,
 ) -> Outcome {
     if options.calm {
@@ -38,7 +55,8 @@ pub(super) fn check(
     let remembered = remembered.and_then(|(cache, digest)| Remembered::open(cache, digest, outline, facts));
     let root = Path::new(&outline.root);
     let last = remembered.as_ref().and_then(|remembered| remembered.passed.as_ref());
-    if last.is_some_and(|last| last.is_unchanged(outline, root, cancelled, care)) {
+    let is_unchanged = |last: &Passed| last.is_unchanged(outline, root, cancelled, depth.care());
+    if matches!(depth, Depth::Whole(_)) && last.is_some_and(is_unchanged) {
         return Outcome::new(&outline.name, "tree", Status::Pass, None);
     }
     let manifest = match source.manifest() {
@@ -49,7 +67,11 @@ pub(super) fn check(
     if let Some(image) = &options.root {
         return tree::check_image(tree, image, cancelled);
     }
-    let (outcome, passed) = tree::check_again(tree, root, cancelled, last.map(|last| (last, care)), clock::now().0);
+    let last = last.map(|last| (last, depth.care()));
+    let (outcome, passed) = match depth {
+        Depth::Whole(_) => tree::check_again(tree, root, cancelled, last, clock::now().0),
+        Depth::Within(within) => (tree::check_within(tree, root, within, cancelled, last), None),
+    };
     if let Some((remembered, passed)) = remembered.as_ref().zip(passed) {
         remembered.keep(&passed);
     }

@@ -1,7 +1,7 @@
 //! One verification after the other, each in a process of its own ([`checking`](crate::checking)).
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -12,6 +12,7 @@ use portcullis::{
     instance::InstanceId,
     manifest::Manifest,
     outcome::{Outcome, Status},
+    timestamp::Timestamp,
 };
 
 use tokio::{sync::watch, task::JoinHandle};
@@ -23,6 +24,7 @@ use crate::{
     manifests::{Release, Rules},
     metrics::Metrics,
     standing::{Checked, Standing},
+    watch::Directories,
 };
 
 /// Runs checks. `&mut`: one round at a time.
@@ -37,6 +39,17 @@ pub(super) struct Checker {
     running: Option<JoinHandle<Came>>,
     /// The next round was asked for by a look.
     hurried: bool,
+}
+
+/// What a glance came to.
+#[derive(Debug)]
+pub(super) struct Glanced {
+    /// Of trees that fail.
+    pub(super) outcomes: Vec<Outcome>,
+    /// What templates were rendered with.
+    pub(super) facts: Facts,
+    pub(super) began_at: Timestamp,
+    pub(super) took_ms: u64,
 }
 
 /// What a round came to, and what templates were rendered with.
@@ -83,14 +96,36 @@ impl Checker {
         let calm = what == What::All && !hurried && self.standing.borrow().is_ready();
         let options = Options { calm, ..self.options.clone() };
         let theirs = release.clone();
-        let round = move || lock(&rounds).round(&theirs, what, options, &rules);
-        self.running = Some(tokio::task::spawn_blocking(round));
-        let (outcomes, facts) = self.ended().await;
+        let round = move || lock(&rounds).round(&theirs, &what, options, &rules);
+        let (outcomes, facts) = self.run(round).await;
         let checked = Checked::new(release, outcomes, began_at, clock::ms_since(started));
         let checked = Checked { facts: facts.into_values(), ..checked };
         self.metrics.checked(checked.status);
         tracing::debug!("checked {} in {} ms: {}", checked.manifest, checked.took_ms, checked.status);
         checked
+    }
+
+    /// Looks into some directories of trees that passed (by index, and by their paths below the root): what is found to be
+    /// wrong there, in the outcomes of these trees. None says nothing, and no outcome is one of the rest of its tree.
+    pub(super) async fn glance(&mut self, release: &Release, directories: Directories) -> Glanced {
+        self.ended().await;
+        let (began_at, started) = (clock::now(), clock::monotonic());
+        let (rules, rounds, theirs) = (Arc::clone(&self.rules), Arc::clone(&self.rounds), release.clone());
+        let mut by_tree = BTreeMap::<usize, BTreeSet<Vec<u8>>>::new();
+        for (tree, path) in directories {
+            by_tree.entry(tree).or_default().insert(path.into());
+        }
+        let options = Options { calm: false, tree_timeout: GLANCE_MAX, ..self.options.clone() };
+        let round = move || lock(&rounds).asked(&theirs, What::Directories(by_tree), options, &rules);
+        let (mut outcomes, facts) = self.run(move || round().unwrap_or_default()).await;
+        outcomes.retain(|outcome| outcome.status == Status::Fail);
+        Glanced { outcomes, facts, began_at, took_ms: clock::ms_since(started) }
+    }
+
+    /// By a thread, which whoever stops waiting leaves running.
+    async fn run(&mut self, round: impl FnOnce() -> Came + Send + 'static) -> Came {
+        self.running = Some(tokio::task::spawn_blocking(round));
+        self.ended().await
     }
 
     /// Somebody waits for the next round: it is not to give way to all else on a busy host.
@@ -108,11 +143,30 @@ impl Checker {
 }
 
 impl Rounds {
-    fn round(&mut self, release: &Release, what: What, options: Options, rules: &Rules) -> (Vec<Outcome>, Facts) {
+    fn round(&mut self, release: &Release, what: &What, options: Options, rules: &Rules) -> (Vec<Outcome>, Facts) {
         if self.of.replace(release.digest).is_some_and(|before| before != release.digest) {
             self.memory.begin_windows();
         }
-        let patience = patience(&release.outline, what, &options);
+        let came = self.asked(release, what.clone(), options, rules);
+        let (mut outcomes, facts) = came.unwrap_or_else(|because| {
+            tracing::warn!("nothing was checked: {because}");
+            (unknown(&release.outline, what, &because), Facts::default())
+        });
+        let trees = release.outline.trees.len();
+        match what {
+            What::All => {
+                let others = outcomes.iter().skip(trees).map(|outcome| (outcome.check.clone(), outcome.clone()));
+                self.others = Some((release.digest, others.collect()));
+            }
+            What::Trees => outcomes.extend(self.others(release)),
+            What::Directories(_) => {}
+        }
+        (outcomes, facts)
+    }
+
+    /// What the process says that is started for it; else why there is nothing, for people.
+    fn asked(&mut self, release: &Release, what: What, options: Options, rules: &Rules) -> Result<Came, String> {
+        let patience = patience(&release.outline, &what, &options);
         let outline = String::from_utf8_lossy(&release.outline.to_payload()).into_owned();
         let order = Order { what, outline, options, memory: self.memory.clone() };
         let request = Request {
@@ -121,25 +175,14 @@ impl Rounds {
             rules: rules.into(),
             job: Job::Check(Box::new(order)),
         };
-        let unknown = |because: &str| (unknown(&release.outline, what, because), Facts::default());
-        let (mut outcomes, facts) = match self.process.ask(request, patience) {
-            Ok(Answer::Checked { outcomes, facts, memory }) => {
+        match self.process.ask(request, patience)? {
+            Answer::Checked { outcomes, facts, memory } => {
                 self.memory = memory;
-                (outcomes, facts)
+                Ok((outcomes, facts))
             }
-            Ok(Answer::Refused { because }) => unknown(&because),
-            Ok(Answer::Outline { .. }) => unknown("not what was asked for"),
-            Err(because) => unknown(&because),
-        };
-        let trees = release.outline.trees.len();
-        match what {
-            What::All => {
-                let others = outcomes.iter().skip(trees).map(|outcome| (outcome.check.clone(), outcome.clone()));
-                self.others = Some((release.digest, others.collect()));
-            }
-            What::Trees => outcomes.extend(self.others(release)),
+            Answer::Refused { because } => Err(because),
+            Answer::Outline { .. } => Err("not what was asked for".into()),
         }
-        (outcomes, facts)
     }
 
     /// As the last round of all had them.
@@ -154,20 +197,23 @@ impl Rounds {
 }
 
 /// The sum of all deadlines, and time to read the manifest: whoever is later is given up whole.
-fn patience(outline: &Manifest, what: What, options: &Options) -> Duration {
+fn patience(outline: &Manifest, what: &What, options: &Options) -> Duration {
     let trees = options.tree_timeout.saturating_mul(u32::try_from(outline.trees.len()).unwrap_or(u32::MAX));
     let checks = match what {
         What::All => outline.checks.iter().map(|check| Duration::from_millis(check.timeout_ms) + GRACE).sum(),
         What::Trees => Duration::ZERO,
+        // A look follows, which takes its time.
+        What::Directories(trees) => {
+            return options.tree_timeout * (1 + u32::try_from(trees.len()).unwrap_or(u32::MAX - 1));
+        }
     };
     trees.saturating_add(checks).saturating_add(READING_GRACE)
 }
 
-fn unknown(outline: &Manifest, what: What, because: &str) -> Vec<Outcome> {
-    tracing::warn!("nothing was checked: {because}");
+fn unknown(outline: &Manifest, what: &What, because: &str) -> Vec<Outcome> {
     let trees = outline.trees.iter().map(|tree| untold(&tree.name, "tree", because));
     let checks = outline.checks.iter().map(|check| untold(&check.name, check.kind.name(), because));
-    let all = if what == What::All { usize::MAX } else { 0 };
+    let all = if *what == What::All { usize::MAX } else { 0 };
     trees.chain(checks.take(all)).collect()
 }
 
@@ -178,6 +224,9 @@ fn untold(name: &str, kind: &str, because: &str) -> Outcome {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+/// A glance is to be short: in a directory that takes longer to read, what differs is found by the look.
+const GLANCE_MAX: Duration = Duration::from_secs(2);
 
 /// 64 MiB from a disk that is busy, verified and parsed at idle priority.
 const READING_GRACE: Duration = Duration::from_secs(60);

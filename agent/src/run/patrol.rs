@@ -8,6 +8,12 @@
 //!
 //! From a write to the end of the look it takes [`QUIET`], the controller's answer to a request for a challenge, and a walk
 //! of the trees; then the report is sent. When much happens, looks take their share of the time ([`Budget`]).
+//!
+//! Among many files that is long, and the watch knows where something happened. So before the look there is a *glance* at these
+//! directories and those above them, as long as all trees are known to pass. What it finds to be wrong is news like that of a
+//! look. It settles nothing: that it finds nothing is not even remembered, and the look that was due is still due, for what no
+//! event told of. Glances have a budget of their own, so that neither keeps the other waiting: when looks are used up, what
+//! happens is still told at once. The look that comes later is news only if it finds something else.
 
 use std::{
     path::PathBuf,
@@ -22,7 +28,7 @@ use portcullis::{
 };
 use tokio::time::{sleep, sleep_until, timeout_at};
 
-use super::checker::Checker;
+use super::checker::{Checker, Glanced};
 use crate::{
     board::Board,
     checking::What,
@@ -46,6 +52,8 @@ pub(super) struct Patrol {
     manifest: Option<PathBuf>,
     metrics: Arc<Metrics>,
     budget: Budget,
+    /// Of glances.
+    glances: Budget,
     release: Option<Release>,
     /// The manifest's file as it was when it was not believed; another is worth a round.
     refused: Option<Option<Seal>>,
@@ -76,6 +84,7 @@ impl Patrol {
             },
             metrics,
             budget: Budget::default(),
+            glances: Budget::default(),
             release: None,
             refused: None,
             due: false,
@@ -150,8 +159,15 @@ impl Patrol {
     /// Whoever stops waiting loses nothing: the look that was due is still due.
     async fn news<C>(&mut self, board: &mut Board, ask: impl AsyncFn() -> Option<C>) -> News<C> {
         loop {
-            self.stirred(board.now().serves()).await;
-            sleep(self.budget.due(clock::monotonic())).await;
+            if !self.due {
+                self.stirred(board.now().serves()).await;
+            }
+            if let Some(news) = self.glance(&board.now(), &ask).await {
+                return news;
+            }
+            if !self.is_paid(&board.now()).await {
+                continue;
+            }
             let challenge = if board.now().serves() { ask().await } else { None };
             match self.look(board).await {
                 Found::Nothing => {}
@@ -165,9 +181,6 @@ impl Patrol {
     /// once. What serves is looked at soon all the same.
     async fn stirred(&mut self, serves: bool) {
         let Some(watch) = &mut self.watch else { return std::future::pending().await };
-        if self.due {
-            return;
-        }
         watch.stirred().await;
         self.due = true;
         let (quiet, at_most) = if serves { (QUIET, QUIET_WAIT_MAX) } else { (QUIET_DEPLOY, QUIET_DEPLOY_WAIT_MAX) };
@@ -181,6 +194,47 @@ impl Patrol {
                 return;
             }
         }
+    }
+
+    /// Waits until a look is paid for; `false` as soon as something more happens that a glance may tell of.
+    async fn is_paid(&mut self, standing: &Standing) -> bool {
+        let now = clock::monotonic();
+        let (look_due, glance_due) = (self.budget.due(now), self.glances.due(now));
+        if look_due.is_zero() {
+            return true;
+        }
+        let glances = self.glances_at(standing).is_some();
+        tokio::select! {
+            biased;
+            () = sleep(look_due) => true,
+            () = async { sleep(glance_due).await; self.stirred(true).await }, if glances => false,
+        }
+    }
+
+    /// By what a glance would tell, and what it would add to: all trees are known to pass, and all that happens is heard.
+    fn glances_at(&self, standing: &Standing) -> Option<(Release, Arc<Checked>)> {
+        let release = self.release.clone().filter(|release| release.is_there() && !self.is_replaced())?;
+        let known = standing.checked.clone().filter(|known| known.manifest == release.digest)?;
+        let passes = passes(known.outcomes.get(..release.outline.trees.len())?);
+        let heard = self.image.is_none() && self.watch.as_ref().is_some_and(Watch::is_whole);
+        (passes && heard && standing.serves()).then_some((release, known))
+    }
+
+    /// Looks where something happened, and nowhere else.
+    async fn glance<C>(&mut self, standing: &Standing, ask: &impl AsyncFn() -> Option<C>) -> Option<News<C>> {
+        let began = clock::monotonic();
+        if !self.glances.due(began).is_zero() {
+            return None;
+        }
+        let (release, known) = self.glances_at(standing)?;
+        let touched = self.watch.as_mut()?.touched()?;
+        let challenge = ask().await;
+        let glanced = self.checker.glance(&release, touched).await;
+        self.metrics.glanced();
+        let now = clock::monotonic();
+        self.glances.spend(now, now.saturating_duration_since(began));
+        let differs = told(&release, &known, glanced)?;
+        Some(News::Differs(Box::new(differs), challenge))
     }
 
     async fn look(&mut self, board: &mut Board) -> Found {
@@ -211,7 +265,6 @@ fn judged(release: &Release, standing: &Standing, looked: Checked) -> Option<Fou
     let known = standing.checked.as_ref().filter(|known| known.manifest == release.digest);
     let trees = release.outline.trees.len();
     let (seen, known_trees) = (looked.outcomes.get(..trees)?, known.and_then(|known| known.outcomes.get(..trees)));
-    let passes = |trees: &[Outcome]| trees.iter().all(|tree| tree.status == Status::Pass);
     if passes(seen) {
         return known_trees.is_some_and(|known| !passes(known)).then_some(Found::Round);
     }
@@ -224,6 +277,25 @@ fn judged(release: &Release, standing: &Standing, looked: Checked) -> Option<Fou
     }
     let checked = Checked::new(release, outcomes, looked.began_at, looked.took_ms);
     Some(Found::Differs(Checked { facts: looked.facts, ..checked }))
+}
+
+fn passes(trees: &[Outcome]) -> bool {
+    trees.iter().all(|tree| tree.status == Status::Pass)
+}
+
+/// What a glance found to be wrong, in the place of what was known; `None` if that is nothing.
+fn told(release: &Release, known: &Checked, glanced: Glanced) -> Option<Checked> {
+    let (mut outcomes, mut found) = (known.outcomes.clone(), glanced.outcomes.into_iter().peekable());
+    found.peek()?;
+    for tree in found {
+        outcomes
+            .iter_mut()
+            .take(release.outline.trees.len())
+            .filter(|known| known.check == tree.check)
+            .for_each(|known| *known = tree.clone());
+    }
+    let checked = Checked::new(release, outcomes, glanced.began_at, glanced.took_ms);
+    Some(Checked { facts: glanced.facts.into_values(), ..checked })
 }
 
 /// What a look came to.

@@ -1,6 +1,9 @@
 use std::{
     fs,
-    os::unix::fs::{PermissionsExt as _, symlink},
+    os::unix::{
+        ffi::OsStrExt as _,
+        fs::{PermissionsExt as _, symlink},
+    },
 };
 
 use tempfile::TempDir;
@@ -199,6 +202,100 @@ async fn links_and_trees_within_trees() {
     assert_eq!(*watch.sight(), Sight::Whole { directories: 2 });
     fs::write(site.at("index"), "again").unwrap();
     assert!(stays_calm(&mut watch).await, "of that tree nothing is wanted any more");
+}
+
+fn touched(watch: &mut Watch) -> Option<Vec<(usize, String)>> {
+    let name = |path: &[u8]| portcullis::text::path(path);
+    watch.touched().map(|touched| touched.iter().map(|(target, path)| (*target, name(path))).collect())
+}
+
+#[tokio::test]
+async fn where_something_happened_is_known_and_told_once() {
+    let site = Site::new(&["/logs/", "*.pid"]);
+    let odd = site.at("lib").join(std::ffi::OsStr::from_bytes(b"\xff\\"));
+    fs::create_dir(&odd).unwrap();
+    let mut watch = site.watched().await;
+    assert_eq!(touched(&mut watch), None);
+    fs::write(site.at("index"), "other").unwrap();
+    fs::remove_file(site.at("lib/deep/b")).unwrap();
+    fs::write(odd.join("file"), "").unwrap();
+    fs::write(site.at("lib/server.pid"), "7").unwrap();
+    let wanted = ["", "lib/deep", "lib/\\xff\\\\"].map(|path| (0, path.to_string()));
+    assert_eq!(touched(&mut watch), Some(wanted.to_vec()));
+    assert_eq!(touched(&mut watch), None);
+    assert!(stays_calm(&mut watch).await);
+    fs::set_permissions(site.at("lib"), fs::Permissions::from_mode(0o700)).unwrap();
+    let wanted = ["", "lib"].map(|path| (0, path.to_string()));
+    assert_eq!(touched(&mut watch), Some(wanted.to_vec()), "it is an entry of the one above, and itself");
+    fs::write(site.at("index"), "again").unwrap();
+    watch.refresh().await;
+    assert_eq!(touched(&mut watch), None, "the look sees it");
+}
+
+/// Directories that come or go, lost events, and more places than are worth it.
+#[tokio::test]
+async fn where_something_happened_is_not_always_known() {
+    let site = Site::new(&[]);
+    let mut watch = site.watched().await;
+    let changes: [(&str, &dyn Fn()); 4] = [
+        ("come", &|| fs::create_dir(site.at("new")).unwrap()),
+        ("moved", &|| fs::rename(site.at("new"), site.at("lib/new")).unwrap()),
+        ("gone", &|| fs::remove_dir(site.at("lib/new")).unwrap()),
+        ("lost", &|| {
+            for n in 0..40_000 {
+                fs::write(site.at(if n % 2 == 0 { "lib/even" } else { "lib/odd" }), "").unwrap();
+            }
+        }),
+    ];
+    for (what, change) in changes {
+        fs::write(site.at("index"), what).unwrap();
+        change();
+        assert_eq!(touched(&mut watch), None, "{what}");
+        fs::write(site.at("index"), "more").unwrap();
+        assert_eq!(touched(&mut watch), None, "{what}: not before what is watched is what should be");
+        watch.refresh().await;
+        fs::write(site.at("lib/a"), what).unwrap();
+        assert_eq!(touched(&mut watch), Some(vec![(0, "lib".into())]), "{what}: afterwards");
+    }
+    for n in 0..=TOUCHED_MAX {
+        fs::create_dir(site.at(&format!("lib/{n}"))).unwrap();
+    }
+    watch.refresh().await;
+    let write = |dirs| (0..dirs).for_each(|n| fs::write(site.at(&format!("lib/{n}/file")), "").unwrap());
+    write(TOUCHED_MAX);
+    assert_eq!(touched(&mut watch).map(|touched| touched.len()), Some(TOUCHED_MAX));
+    write(TOUCHED_MAX + 1);
+    assert_eq!(touched(&mut watch), None, "too many");
+    fs::write(site.at("lib/a"), "more").unwrap();
+    assert_eq!(touched(&mut watch), Some(vec![(0, "lib".into())]));
+    fs::write(site.at("lib/a"), "and more").unwrap();
+    watch.forget();
+    watch.over(vec![Target::new(&Tree::new("lib", site.at("lib").to_str().unwrap()), None)]).await;
+    assert_eq!(touched(&mut watch), None, "of the trees that were watched before");
+}
+
+/// A directory may be of two trees, and a file in it be ignored by one of them.
+#[tokio::test]
+async fn where_trees_are_within_trees_each_is_told() {
+    let site = Site::new(&["*.pid"]);
+    let inner = Tree { ignore: vec!["/a".into()], ..Tree::new("lib", site.at("lib").to_str().unwrap()) };
+    for trees in [[&site.tree, &inner], [&inner, &site.tree]] {
+        let mut watch = Watch::new();
+        watch.over(trees.map(|tree| Target::new(tree, None)).to_vec()).await;
+        let index = |tree: &Tree| trees.iter().position(|one| one.name == tree.name).unwrap();
+        let (outer, inner) = (index(&site.tree), index(&inner));
+        for (file, wanted) in [
+            ("lib/deep/b", vec![(outer, "lib/deep"), (inner, "deep")]),
+            ("lib/a", vec![(outer, "lib")]),
+            ("lib/server.pid", vec![(inner, "")]),
+            ("index", vec![(outer, "")]),
+        ] {
+            fs::write(site.at(file), file).unwrap();
+            let mut wanted: Vec<_> = wanted.into_iter().map(|(tree, path)| (tree, path.to_string())).collect();
+            wanted.sort();
+            assert_eq!(touched(&mut watch), Some(wanted), "{file}");
+        }
+    }
 }
 
 /// More than the kernel queues: it is known that something is not known, and all is watched again.

@@ -133,8 +133,7 @@ impl Walk<'_> {
         let directory = open(root, path)?;
         let this = format!("/proc/self/fd/{}", directory.as_raw_fd());
         let watch = inotify::add_watch(self.eye, this, INSIDE)?;
-        let kept = if target.patterns.is_empty() { &b""[..] } else { path };
-        self.places.put_inside(watch, index, kept);
+        self.places.put_inside(watch, index, path);
         self.listing.reserve(LISTING_BYTES);
         let mut listing = RawDir::new(&directory, self.listing.spare_capacity_mut());
         while let Some(item) = listing.next() {

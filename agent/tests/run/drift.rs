@@ -20,7 +20,7 @@ use portcullis::{
 
 use super::{
     controller::{Controller, Lie},
-    fixture::{Agent, Machine, PAGE, eventually},
+    fixture::{Agent, Machine, PAGE, Release, eventually},
 };
 
 /// Admitted, and no round is due for a long time.
@@ -109,6 +109,93 @@ fn every_kind_of_change_is_reported_by_name_and_so_is_its_end() {
         assert!(metrics.contains(&format!("portcullis_agent_{told}")), "{metrics}");
     }
     assert!(!metrics.contains("drift_noticed_total 0\n") && !metrics.contains("timestamp_seconds 0\n"), "{metrics}");
+}
+
+/// The site, with some directories more, as it is now.
+fn of_all(machine: &Machine) -> Release {
+    fs::create_dir_all(machine.path("site/lib/deep")).unwrap();
+    for file in ["lib/a", "lib/deep/b"] {
+        fs::write(machine.path("site").join(file), "as it was").unwrap();
+    }
+    let tree = Tree::new("site", machine.path("site").to_str().unwrap());
+    let tree = Tree { entries: tree::read(&tree, &machine.path("site"), &NoProgress).unwrap(), ..tree };
+    let (product, release) = ("shop".into(), "one".into());
+    machine.signed(&Manifest { product, release, sequence: 1, trees: vec![tree], checks: Vec::new() })
+}
+
+fn serving_all(machine: &Machine, controller: &Controller) -> Agent {
+    controller.promotes(&of_all(machine));
+    controller.says("admitted");
+    controller.script().poll_after_s = SELDOM_S;
+    let agent = machine.configured_for(controller.address).hourly().start();
+    agent.until_ready();
+    agent.until_readyz_says("watching 3 directories");
+    agent
+}
+
+fn counted(agent: &Agent, name: &str) -> u32 {
+    let metrics = agent.get("/metrics").1;
+    let line = metrics.lines().find_map(|line| line.strip_prefix(&format!("portcullis_agent_{name}_total ")));
+    line.unwrap().parse().unwrap()
+}
+
+/// Since `before`, until there is nothing more to come of what has happened.
+fn looked(agent: &Agent, before: u32) {
+    eventually("looked", || (counted(agent, "looks") > before).then_some(()));
+}
+
+/// By a glance; and the look that follows tells the rest: what was written by a name outside, which no event told of.
+#[test]
+fn what_was_heard_of_is_told_first_and_what_was_not_is_found_all_the_same() {
+    let (machine, controller) = (Machine::new(), Controller::start());
+    let agent = serving_all(&machine, &controller);
+    let outside = machine.path("outside");
+    fs::hard_link(machine.path("site/lib/deep/b"), &outside).unwrap();
+    controller.script().reports.clear();
+    fs::write(&outside, "drift").unwrap();
+    fs::write(machine.path("site/lib/a"), "drift").unwrap();
+    let report = reported(&controller, "what was heard of", |report| status(report) == Status::Fail);
+    assert!(names(&report, Problem::Content, "lib/a") && report.outcomes[0].differences.len() == 1, "{report:?}");
+    let report = reported(&controller, "what was not", |report| names(report, Problem::Content, "lib/deep/b"));
+    assert_eq!(report.outcomes[0].differences.len(), 2, "{report:?}");
+    let log = agent.log();
+    assert_eq!(log.matches("WARN drift: site: ").count(), 2, "{log}");
+}
+
+/// A look that adds nothing to what a glance has told says nothing; and while something is known to be wrong, all that is
+/// wrong is told each time.
+#[test]
+fn a_look_says_nothing_that_was_told_before() {
+    let (machine, controller) = (Machine::new(), Controller::start());
+    let agent = serving_all(&machine, &controller);
+    let fails = || controller.script().reports.iter().filter(|report| status(report) == Status::Fail).count();
+    let looks = counted(&agent, "looks");
+    fs::write(machine.path("site/lib/a"), "drift").unwrap();
+    reported(&controller, "drift", |report| names(report, Problem::Content, "lib/a"));
+    looked(&agent, looks);
+    agent.until_readyz_says("drift since");
+    assert_eq!((fails(), counted(&agent, "glances"), counted(&agent, "drift_noticed")), (1, 1, 1));
+    fs::write(machine.path("site/added"), "").unwrap();
+    let report = reported(&controller, "more", |report| names(report, Problem::Extra, "added"));
+    assert!(names(&report, Problem::Content, "lib/a"), "{report:?}");
+    assert_eq!((fails(), counted(&agent, "glances"), counted(&agent, "drift_noticed")), (2, 1, 2));
+}
+
+/// It is no evidence that all is well: the look is due all the same, and nobody hears of either.
+#[test]
+fn a_glance_that_finds_nothing_settles_nothing() {
+    let (machine, controller) = (Machine::new(), Controller::start());
+    let agent = serving_all(&machine, &controller);
+    controller.script().reports.clear();
+    fs::write(machine.path("site/lib/a"), "as it was").unwrap();
+    looked(&agent, 0);
+    assert_eq!(counted(&agent, "glances"), 1);
+    // A directory that comes is for a look alone: nobody knows yet what happens in it.
+    let looks = counted(&agent, "looks");
+    fs::create_dir(machine.path("site/new")).unwrap();
+    reported(&controller, "a new directory", |report| names(report, Problem::Extra, "new"));
+    looked(&agent, looks);
+    assert_eq!((counted(&agent, "glances"), controller.script().reports.len()), (1, 1));
 }
 
 /// Trees as they are, and all else as it was in the last round: that is enough to be not ready, and never enough to be ready.

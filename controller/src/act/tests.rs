@@ -220,7 +220,7 @@ impl Scene {
         let custody = self.in_place.map_or(Custody::AtLaunch, |_| Custody::InPlace);
         let described = Group { facts: Some(GroupFacts { custody, ..GroupFacts::default() }), ..Group::default() };
         let (instances, groups) = ([("i-1".into(), self.seen)].into(), [("web".into(), described)].into());
-        let observed = Arc::new(Observed { instances, groups, ..Observed::default() });
+        let observed = Observed { instances, groups, ..Observed::default() };
         let (sinks, heard, clock) = (Arc::default(), Arc::default(), Clock::system());
         let parts = Parts { store, provider, sinks, heard, policy, clock, metrics, audit };
         let (until, until_wall) = (Clock::monotonic() + self.lease_left, clock_now() + self.lease_left_by_wall);

@@ -209,8 +209,7 @@ mod tests {
 
     fn snapshot(turn: u64, leads: bool) -> Arc<Snapshot> {
         let lease = leads.then_some((1, Timestamp(u64::MAX)));
-        let observed = Arc::new(Observed { lease, ..Observed::default() });
-        Arc::new(Snapshot { turn, observed, ..Snapshot::default() })
+        Arc::new(Snapshot { turn, observed: Observed { lease, ..Observed::default() }, ..Snapshot::default() })
     }
 
     #[tokio::test(flavor = "multi_thread")]

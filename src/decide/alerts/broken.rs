@@ -6,7 +6,7 @@ use super::Scope;
 use crate::{alert::Alert, decide::Breaker, timestamp::Timestamp};
 
 pub(super) fn rule(scope: &Scope<'_>, _: &mut BTreeSet<Timestamp>) -> Option<Alert> {
-    match scope.breaker? {
+    match scope.breaker {
         Breaker::Closed => None,
         Breaker::Open { cause, since, .. } | Breaker::HalfOpen { cause, since } => {
             Some(Alert::BreakerOpen { cause: cause.clone(), since: *since })

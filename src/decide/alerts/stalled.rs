@@ -19,8 +19,7 @@ pub(super) fn rule(scope: &Scope<'_>, wakes: &mut BTreeSet<Timestamp>) -> Option
     if !scope.has_come(since + scope.policy.stall_after, wakes) {
         return None;
     }
-    let held =
-        scope.rulings.iter().filter(|(_, ruling)| ruling.group == *scope.name && ruling.verdict != Verdict::Admitted);
+    let held = scope.rulings.iter().filter(|(_, ruling)| ruling.verdict != Verdict::Admitted);
     let held = held.map(|(id, ruling)| (id.clone(), ruling.reason.told()));
     let (serving, sick): (Vec<_>, Vec<_>) = scope.serving().partition(|(_, instance)| instance.serves());
     let held = Tally::of(held.chain(sick.into_iter().map(|(id, _)| (id.clone(), vec![UNHEALTHY.into()]))));

@@ -4,13 +4,7 @@
 use alloc::{collections::BTreeSet, format, string::String};
 
 use super::Scope;
-use crate::{
-    alert::Alert,
-    policy::Mode,
-    record::{Key, Record},
-    text,
-    timestamp::Timestamp,
-};
+use crate::{alert::Alert, policy::Mode, text, timestamp::Timestamp};
 
 pub(super) fn rule(scope: &Scope<'_>, _: &mut BTreeSet<Timestamp>) -> Option<Alert> {
     let because = because(scope)?;
@@ -28,16 +22,11 @@ fn because(scope: &Scope<'_>) -> Option<String> {
         Some(hook) if !hook.abandons_by_default => {
             Some("its hook's default result is CONTINUE: without a controller the unproven get in".into())
         }
-        Some(_) if scope.policy.mode == Mode::Enforce && !has_release(scope) => {
+        Some(_) if scope.policy.mode == Mode::Enforce && scope.gated.accepted.is_empty() => {
             Some("it enforces, and no release is promoted: nothing can be admitted".into())
         }
         Some(_) => None,
     }
-}
-
-fn has_release(scope: &Scope<'_>) -> bool {
-    let record = scope.observed.records.get(&Key::Group(scope.name.clone()));
-    matches!(record, Some((_, Record::Group(group))) if !group.accepted.is_empty())
 }
 
 #[cfg(test)]

@@ -97,7 +97,7 @@ fn told(scene: &Scene, now: u64) -> String {
     let (observed, policy) = (&scene.observed, &scene.policy);
     let decision = decide(observed, policy, at(now));
     let (rulings, breakers) = (&decision.rulings, &decision.breakers);
-    let guards = protect(rulings, breakers, observed, policy, at(now), &mut wishes, &mut BTreeSet::new());
+    let guard = protect(rulings, &breakers[&web()], scene.gated(at(now)), &mut wishes, &mut BTreeSet::new());
     let records = wishes.iter().filter_map(|wish| match wish {
         Action::Record { record: Record::Protection(record), .. } => {
             let ids: Vec<_> = record.instances.keys().map(ToString::to_string).collect();
@@ -106,7 +106,7 @@ fn told(scene: &Scene, now: u64) -> String {
         Action::Record { .. } => None,
         call => Some(said(call)),
     });
-    let guard = alloc::format!("{:?}", guards[&web()]);
+    let guard = alloc::format!("{guard:?}");
     [guard].into_iter().chain(records).collect::<Vec<_>>().join(", ")
 }
 
@@ -320,7 +320,7 @@ fn it_wakes_when_it_may_go_on() {
         let mut wakes = BTreeSet::new();
         let decision = decide(&scene.observed, &scene.policy, at(now));
         let (rulings, breakers) = (&decision.rulings, &decision.breakers);
-        protect(rulings, breakers, &scene.observed, &scene.policy, at(now), &mut Vec::new(), &mut wakes);
+        protect(rulings, &breakers[&web()], scene.gated(at(now)), &mut Vec::new(), &mut wakes);
         assert_eq!(wakes.into_iter().map(seconds).collect::<Vec<_>>(), [until]);
     }
 }

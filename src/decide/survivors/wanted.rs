@@ -5,7 +5,6 @@ use alloc::{collections::BTreeSet, vec::Vec};
 use super::{Guard, Scope};
 use crate::{
     decide::Breaker,
-    digest::Digest,
     instance::{InstanceId, LifecycleState},
     observation::Custody,
     observed::Instance,
@@ -29,7 +28,7 @@ impl<'a> Scope<'a> {
             _ if self.is_impaired() => Guard::Impaired,
             SurvivorsGuard::WhileImpaired => Guard::AtRest,
             // Whoever leaves is not to find our protection there for ever.
-            SurvivorsGuard::Always if self.is_detached() => Guard::AtRest,
+            SurvivorsGuard::Always if self.gated.detached.is_some() => Guard::AtRest,
             SurvivorsGuard::Always if self.refresh_would_wait() => Guard::StandsAside,
             SurvivorsGuard::Always => Guard::Floor,
         }
@@ -48,14 +47,9 @@ impl<'a> Scope<'a> {
         }
     }
 
-    fn is_detached(&self) -> bool {
-        let record = self.observed.records.get(&Key::Detach(self.name.clone()));
-        matches!(record, Some((_, Record::Detach(detached))) if detached.ended_at.is_none())
-    }
-
     fn is_impaired(&self) -> bool {
         let is_short = self.group.facts.as_ref().is_some_and(crate::observation::GroupFacts::is_short);
-        let is_open = matches!(self.breaker, Some(Breaker::Open { .. }));
+        let is_open = matches!(self.breaker, Breaker::Open { .. });
         is_short || is_open || self.members().any(|(_, instance)| is_launched(instance))
     }
 
@@ -93,7 +87,7 @@ impl<'a> Scope<'a> {
             Readiness::NotReady { causes } => causes.iter().any(|cause| cause.status == Status::Fail),
         });
         let passes = last.is_some_and(|evidence| {
-            evidence.readiness == Readiness::Ready && self.accepted().contains(&evidence.manifest)
+            evidence.readiness == Readiness::Ready && self.gated.accepted.contains(&evidence.manifest)
         });
         let admitted = matches!(self.reason(id), Some(Reason::Proven { .. }));
         passes || (admitted && !fails)
@@ -105,13 +99,6 @@ impl<'a> Scope<'a> {
 
     fn reason(&self, id: &InstanceId) -> Option<&'a Reason> {
         self.rulings.get(id).map(|ruling| &ruling.reason)
-    }
-
-    fn accepted(&self) -> &'a [Digest] {
-        match self.observed.records.get(&Key::Group(self.name.clone())) {
-            Some((_, Record::Group(record))) => &record.accepted,
-            _ => &[],
-        }
     }
 
     fn admitted_at(&self, id: &InstanceId) -> Timestamp {

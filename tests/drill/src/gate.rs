@@ -180,7 +180,7 @@ impl Gate {
     /// When the controller refuses.
     pub async fn make_join_token(&self) -> Result<Said> {
         let file = self.join_token();
-        self.cli(&["token", "create", "--group", GROUP, "--uses", "100", "--out", text(&file)?]).await?.done()
+        self.cli(&["token", "create", "--group", GROUP, "--uses", JOIN_TOKEN_USES, "--out", text(&file)?]).await?.done()
     }
 
     fn join_token(&self) -> PathBuf {
@@ -251,6 +251,7 @@ impl Gate {
             controller: self.agents_url.clone(),
             join_token: self.join_token(),
             trust: self.trust.clone(),
+            watches: true,
         }
     }
 }
@@ -273,9 +274,27 @@ pub struct AgentImage {
     controller: String,
     join_token: PathBuf,
     trust: PathBuf,
+    watches: bool,
 }
 
 impl AgentImage {
+    /// The same, but it looks at files in its rounds only: of watches, all agents on one machine share what one user may have.
+    pub fn without_watches(mut self) -> Self {
+        self.watches = false;
+        self
+    }
+
+    /// The same, but its controller is to be found there.
+    pub fn with_controller(mut self, url: String) -> Self {
+        self.controller = url;
+        self
+    }
+
+    /// Where the controller is.
+    pub fn controller(&self) -> &str {
+        &self.controller
+    }
+
     /// Boots it on an instance. Its root directory stands for the machine's, since all instances share one machine here.
     ///
     /// # Errors
@@ -303,13 +322,14 @@ impl AgentImage {
             "audience = \"{AUDIENCE}\"\nstate_dir = {}\nboot_id_file = {}\nlisten = \"{ANY_PORT}\"\ntrust = [{}]\n\n\
              [controller]\nurl = \"{}\"\njoin_token_file = {}\n\n\
              [identity]\nsource = \"static\"\ninstance = \"{instance}\"\n\n\
-             [checks]\nroot = {}\n\n[intervals]\nwaiting_s = 1\n",
+             [checks]\nroot = {}\n\n[intervals]\nwaiting_s = 1\n\n[drift]\nwatch = {}\n",
             quote(&folder.join("state"))?,
             quote(&folder.join("boot_id"))?,
             quote(&self.trust)?,
             self.controller,
             quote(&self.join_token)?,
             quote(root)?,
+            self.watches,
         ))
     }
 }
@@ -388,6 +408,9 @@ fn random_hex() -> Result<String> {
 fn text(path: &Path) -> Result<&str> {
     path.to_str().with_context(|| format!("{} is not UTF-8", path.display()))
 }
+
+/// One for each enrolment; a fleet of some hundred, and each of them anew.
+const JOIN_TOKEN_USES: &str = "1000";
 
 /// Loopback, any free port.
 const ANY_PORT: &str = "127.0.0.1:0";

@@ -58,6 +58,8 @@ fn cargo_messages() -> Result<String> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
         .args(["build", "--workspace", "--bins", "--locked", "--quiet", "--message-format=json-render-diagnostics"])
+        // As whoever asks was built itself.
+        .args((!cfg!(debug_assertions)).then_some("--release"))
         .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
         .stderr(Stdio::inherit())
         .output()

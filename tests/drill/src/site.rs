@@ -11,13 +11,14 @@ use anyhow::{Context as _, Result};
 /// How many pages the application has.
 const PAGES: usize = 240;
 
-/// How far a halted deploy gets: the database change it waits for is expected after this many pages.
-const HALTED_AT: usize = 150;
+/// How many a small one has, where there are hundreds of instances on one machine.
+const PAGES_FEW: usize = 8;
 
 /// A release of the application, in a staging directory laid out like the root of an instance.
 #[derive(Debug, Clone)]
 pub struct Site {
     staging: PathBuf,
+    pages: usize,
 }
 
 /// How much of a release a deploy brings.
@@ -35,8 +36,20 @@ impl Site {
     /// # Errors
     /// When a file cannot be written.
     pub fn write(staging: PathBuf) -> Result<Self> {
-        let site = Self { staging };
-        for page in 0..PAGES {
+        Self::of(PAGES, staging)
+    }
+
+    /// The same with a few pages only.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn write_small(staging: PathBuf) -> Result<Self> {
+        Self::of(PAGES_FEW, staging)
+    }
+
+    fn of(pages: usize, staging: PathBuf) -> Result<Self> {
+        let site = Self { staging, pages };
+        for page in 0..pages {
             site.put(&page_path(page), page_text(page).as_bytes())?;
         }
         site.put("var/www/shop/index.html", b"<h1>shop</h1>\n")?;
@@ -70,8 +83,9 @@ root = "/etc/shop"
     /// When a file cannot be copied.
     pub fn deploy(&self, instance: &Path, deploy: Deploy) -> Result<()> {
         let pages = match deploy {
-            Deploy::Whole => PAGES,
-            Deploy::Halted => HALTED_AT,
+            Deploy::Whole => self.pages,
+            // The database change it waits for is expected after so many.
+            Deploy::Halted => self.pages * 5 / 8,
         };
         let front = ["etc/shop/site.conf".to_owned()];
         let last = (deploy == Deploy::Whole).then(|| "var/www/shop/index.html".to_owned());
@@ -83,7 +97,7 @@ root = "/etc/shop"
 
     /// The pages that a client asks for, and what each must say.
     pub fn pages(&self) -> Vec<(String, String)> {
-        (0..PAGES).map(|page| (format!("/{}", page_name(page)), page_text(page))).collect()
+        (0..self.pages).map(|page| (format!("/{}", page_name(page)), page_text(page))).collect()
     }
 
     fn put(&self, path: &str, content: &[u8]) -> Result<()> {

@@ -168,7 +168,7 @@ impl World {
             return;
         }
         self.figures.turns += 1;
-        let decision = self.controllers[index].decides(now);
+        let decision = self.controllers[index].turns(now);
         self.invariants.decided(index, &self.controllers[index], &decision, now);
         if self.lease.holder == index && self.lease.until > now {
             let by = (index, self.controllers[index].life);

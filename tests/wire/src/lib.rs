@@ -8,6 +8,8 @@ use std::{
 
 use portcullis_drill::programs::Programs;
 
+pub mod scale_out;
+
 /// The real programs, built once for all tests of a process.
 pub fn programs() -> &'static Programs {
     static PROGRAMS: OnceLock<Programs> = OnceLock::new();

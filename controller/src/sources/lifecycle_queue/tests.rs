@@ -118,11 +118,11 @@ impl Scene {
     }
 
     fn described(&self, group: &str) {
-        let mut observed = portcullis::observed::Observed::clone(&self.shows.borrow().observed);
+        let mut observed = self.shows.borrow().observed.clone();
         let asked_at = self.clock.now();
         let description = Description { group: group.into(), asked_at, complete: true, facts: None };
         observed.fold(Observation::Described(description), asked_at);
-        self.shows.send_replace(Arc::new(Snapshot { observed: Arc::new(observed), ..Snapshot::default() }));
+        self.shows.send_replace(Arc::new(Snapshot { observed, ..Snapshot::default() }));
     }
 
     fn deleted(&self) -> Vec<String> {
