@@ -80,12 +80,23 @@ fn check_config(path: &Path) -> anyhow::Result<()> {
 
 fn run(path: &Path) -> anyhow::Result<()> {
     let config = Config::read(path)?;
+    raise_open_files();
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
     let ran = runtime.block_on(serve(config));
     // Handlers on blocking threads are bounded, but nobody waits for their answers any more.
     runtime.shutdown_background();
     ran
+}
+
+/// As many open files as we may have: every agent keeps a connection for a while, and the usual 1,024 are a default for programs
+/// that use `select`, which this one does not.
+fn raise_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
 }
 
 async fn serve(config: Config) -> anyhow::Result<()> {

@@ -6,7 +6,7 @@ use axum::{
     Router,
     body::Bytes,
     extract::State,
-    http::header,
+    http::{HeaderValue, header},
     response::{IntoResponse as _, Response},
     routing::{get, post},
 };
@@ -67,12 +67,22 @@ async fn challenge(State(app): State<Arc<App>>, body: Inflow) -> Response {
 }
 
 async fn report(State(app): State<Arc<App>>, body: Inflow) -> Response {
+    let client = body.client.clone();
+    let mut answer = take_report(&app, body).await;
+    // A round is over: the next is seconds away.
+    if client.is_some_and(|client| client.is_crowded()) {
+        answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    answer
+}
+
+async fn take_report(app: &Arc<App>, body: Inflow) -> Response {
     let result = match app.body(body, REPORT_BYTES_MAX).await {
-        Ok(bytes) => blocking(&app, move |app| reports::accept(app, &bytes)).await,
+        Ok(bytes) => blocking(app, move |app| reports::accept(app, &bytes)).await,
         Err(refusal) => Err(refusal),
     };
     match result {
-        Ok(accepted) => answer(&app, Ok(reports::answer(&app, accepted).await), AGENT),
+        Ok(accepted) => answer(app, Ok(reports::answer(app, accepted).await), AGENT),
         Err(refusal) => app.refuse(refusal, AGENT),
     }
 }

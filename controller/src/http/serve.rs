@@ -10,7 +10,12 @@ use std::{
     time::Duration,
 };
 
-use axum::{Router, body::Body, http::Request, response::Response};
+use axum::{
+    Router,
+    body::Body,
+    http::{HeaderValue, Request, header},
+    response::Response,
+};
 use hyper::{body::Incoming, server::conn::http1, service::Service as _};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -120,7 +125,8 @@ impl Server {
                 continue;
             };
             let (clients, app) = (Arc::clone(&self.clients), Arc::clone(&self.app));
-            let client = Client { listener: self.name, arrived: Arc::new(arrived), clients, app };
+            let (arrived, all) = (Arc::new(arrived), Arc::clone(&connections));
+            let client = Client { listener: self.name, arrived, all, clients, app };
             let (router, tls) = (self.router.clone(), self.tls.clone());
             speaking.spawn(async move {
                 connection(stream, tls, router, client).await;
@@ -204,6 +210,8 @@ async fn speak(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, rou
 pub(crate) struct Client {
     listener: &'static str,
     pub(crate) arrived: Arc<Arrived>,
+    /// What is left of all that the listener may have.
+    all: Arc<Semaphore>,
     clients: Arc<Clients>,
     app: Arc<App>,
 }
@@ -216,7 +224,16 @@ impl Client {
         }
         self.offends(Limit::Requests);
         let detail = format!("more than {} requests in a minute from {address}", self.clients.requests_max());
-        Some(self.app.refuse(Refusal::new(Kind::TooManyRequests, detail), &address.to_string()))
+        let mut refused = self.app.refuse(Refusal::new(Kind::TooManyRequests, detail), &address.to_string());
+        // Whoever goes on all the same must connect for each: of connections too it has so many in a minute, and to refuse one
+        // costs next to nothing.
+        refused.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        Some(refused)
+    }
+
+    /// Whether so many are connected that nobody should stay who has nothing more to say.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.all.available_permits() < CONNECTIONS_MAX / 2
     }
 
     pub(crate) fn offends(&self, limit: Limit) {
@@ -224,7 +241,8 @@ impl Client {
     }
 }
 
-/// Agents keep one connection each at most; beyond this new ones wait in the system's queue.
+/// Agents keep one connection each at most; beyond this new ones wait in the system's queue. Beyond half of it a report ends its
+/// connection: idle ones would be kept for ten seconds, and four hundred new ones a second would be all that there is room for.
 const CONNECTIONS_MAX: usize = 4_096;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 const HEADER_BYTES_MAX: usize = 64 << 10;

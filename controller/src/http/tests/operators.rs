@@ -1,3 +1,8 @@
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpStream,
+};
+
 use portcullis::{
     api::{Event, ReleaseSummary, Status},
     policy::Mode,
@@ -334,6 +339,11 @@ async fn one_client_that_asks_too_often_is_refused_and_named() {
     let statuses: Vec<_> = (0..8).map(|_| request(&world.controller.agents, "GET", "/livez", "", b"").status).collect();
     assert_eq!(statuses, [200, 200, 200, 200, 200, 429, 429, 429]);
     request(&world.controller.agents, "GET", "/livez", "", b"").is_problem("too-many-requests", 429);
+    let mut stream = TcpStream::connect(world.controller.agents.strip_prefix("http://").unwrap()).unwrap();
+    stream.write_all(&b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n".repeat(3)).unwrap();
+    let mut answers = String::new();
+    stream.read_to_string(&mut answers).unwrap();
+    assert_eq!(answers.matches("HTTP/1.1 429").count(), 1, "whoever goes on must connect again: {answers}");
     world
         .until("the audit names the client", |world| {
             let events = world.store.events(0, 99).unwrap();
