@@ -32,7 +32,7 @@ async fn what_cannot_be_read_holds_what_it_bears_on_and_nothing_else() {
     }
     world.until("the other is let in", |world| world.instance("i-2").filter(|one| one.continue_accepted)).await;
     let held = world.instance("i-1").unwrap();
-    assert_eq!(held.reason.as_ref().map(|reason| reason.code()), Some("unreadable_record"), "{held:?}");
+    assert_eq!(held.reason.as_ref().map(portcullis::reason::Reason::code), Some("unreadable_record"), "{held:?}");
     assert!(
         !world.cloud.calls.lock().unwrap().iter().any(
             |call| matches!(call, crate::providers::Call::Admit(held) if held.instance == InstanceId::from("i-1"))
