@@ -378,6 +378,7 @@ const ON_BYPASS: Setup = Setup {
     mode: "enforce",
     aws: String::new(),
     balancers: Vec::new(),
+    credentials: None,
 };
 
 /// Somebody completes the hook by hand, for one whose deploy halted: it serves, and is told; not proven in the time that it would have
