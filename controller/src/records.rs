@@ -32,6 +32,9 @@ pub struct Binding {
     pub last_report: Option<Digest>,
     /// When the key was bound.
     pub enrolled_at: Timestamp,
+    /// When the present boot was announced, if it is not the first.
+    #[serde(default)]
+    pub boot_at: Timestamp,
 }
 
 /// The cloud took our CONTINUE or ABANDON. Under `ended/INSTANCE`: after a restart nobody else would know, for an instance that

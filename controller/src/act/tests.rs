@@ -105,6 +105,7 @@ impl Scene {
                 n: 1,
                 last_report: None,
                 enrolled_at: now,
+                boot_at: Timestamp(0),
             },
             seen: Seen {
                 group: "web".into(),

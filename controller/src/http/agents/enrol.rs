@@ -10,6 +10,7 @@ use portcullis::{
     json,
     record::{DisputeRecord, Key, Record},
     signature::{Envelope, EnvelopeLimits, PublicKey},
+    timestamp::Timestamp,
 };
 
 use super::{Place, accepted, check_audience, issue, verify};
@@ -61,11 +62,13 @@ fn bind(app: &App, message: &Enrol, key: &PublicKey) -> Result<Enrolled, Refusal
     }
     if binding.boot != message.boot_id {
         binding.boot = message.boot_id.clone();
-        binding.epoch += 1;
+        (binding.epoch, binding.boot_at) = (binding.epoch + 1, app.clock.now());
         let text = format!("boot {} announced", binding.boot);
         let write = records::put(records::binding_path(&id), Some(revision), &binding);
         app.store
             .commit(Batch { writes: vec![write], events: vec![line(app, message, binding.group.clone(), text)] })?;
+        // It may wait again: its root volume was replaced, or it comes from a warm pool.
+        look_for(app, binding.group.clone());
     }
     Ok(welcome(app, &id, &binding))
 }
@@ -89,17 +92,21 @@ fn bind_anew(app: &App, message: &Enrol, key: &PublicKey, key_id: &str) -> Resul
         n: 0,
         last_report: None,
         enrolled_at: app.clock.now(),
+        boot_at: Timestamp(0),
     };
     writes.push(records::put(records::binding_path(&id), None, &binding));
     writes.push(records::put(records::bound_path(&message.instance), None, &id));
     writes.push(records::put(records::key_path(key_id), None, &id));
     let event = line(app, message, group.clone(), format!("enrolled by {by}, key {key_id}"));
     app.store.commit(Batch { writes, events: vec![event] })?;
-    let groups = group.map_or_else(|| app.config.policy.groups.keys().cloned().collect(), |group| vec![group]);
-    for group in groups {
-        app.notices.notice(group);
-    }
+    look_for(app, group);
     Ok(welcome(app, &id, &binding))
+}
+
+/// Has its group described soon; all groups, where nobody has said which is its own.
+fn look_for(app: &App, group: Option<GroupName>) {
+    let groups = group.map_or_else(|| app.config.policy.groups.keys().cloned().collect(), |group| vec![group]);
+    groups.into_iter().for_each(|group| app.notices.notice(group));
 }
 
 /// Puts on record that two keys claim to be one instance; once is enough.

@@ -167,7 +167,7 @@ pub(super) async fn answer(app: &App, accepted: Accepted) -> Answer {
         reason,
         wanted: place.accepted.first().copied(),
         next_challenge: issue(app, &binding_id, &binding, &place),
-        poll_after_s: poll_after_s(&snapshot, &binding, verdict, ready),
+        poll_after_s: poll_after_s(app, &snapshot, &binding, verdict, ready),
     };
     app.keep_answer(binding_id, report, answer.clone());
     answer
@@ -185,12 +185,19 @@ fn told(snapshot: &Snapshot, binding: &Binding) -> (Verdict, String) {
     (ruling.verdict, ruling.reason.to_string())
 }
 
-fn poll_after_s(snapshot: &Snapshot, binding: &Binding, verdict: Verdict, ready: bool) -> u64 {
+fn poll_after_s(app: &App, snapshot: &Snapshot, binding: &Binding, verdict: Verdict, ready: bool) -> u64 {
     match (state(snapshot, binding), verdict) {
-        (Some(LifecycleState::InService), Verdict::Admitted) => POLL_SERVING_S,
+        (Some(LifecycleState::InService), Verdict::Admitted) if is_seen(app, snapshot, binding) => POLL_SERVING_S,
         (_, Verdict::Held) if ready => POLL_READY_S,
         _ => POLL_WAITING_S,
     }
+}
+
+/// Whether the cloud was surely asked for it since it booted: else it may wait again, and has to prove itself soon.
+fn is_seen(app: &App, snapshot: &Snapshot, binding: &Binding) -> bool {
+    let instance = snapshot.observed.instances.get(&binding.instance);
+    let sure_at = binding.boot_at + app.config.policy.limits.propagation_max;
+    instance.is_some_and(|instance| binding.epoch == 1 || instance.described_at >= sure_at)
 }
 
 fn state<'a>(snapshot: &'a Snapshot, binding: &Binding) -> Option<&'a LifecycleState> {

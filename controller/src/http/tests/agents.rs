@@ -55,6 +55,18 @@ async fn a_passing_report_opens_the_gate() {
     world.controller.stop().await;
 }
 
+/// A root volume that is replaced: the same instance may wait again, and nobody knows yet.
+#[tokio::test(flavor = "multi_thread")]
+async fn after_another_boot_it_is_told_to_speak_again_soon() {
+    let (world, agent, wanted, _) = ready().await;
+    agent.report(&world, &agent.passing(&agent.challenge(&world), wanted)).is(200);
+    world.until("it was described", |world| (world.instance("i-1")?.state.as_str() == "InService").then_some(())).await;
+    let agent = Agent { boot: "boot-2".into(), ..agent }.enrolled(&world);
+    let answer: Answer = agent.report(&world, &agent.passing(&agent.challenge(&world), wanted)).is(200).json();
+    assert_eq!((answer.verdict, answer.poll_after_s), (Verdict::Admitted, 5), "{}", answer.reason);
+    world.controller.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failing_report_holds_and_says_what_is_missing() {
     let (world, agent, wanted, _) = ready().await;
@@ -66,7 +78,8 @@ async fn a_failing_report_holds_and_says_what_is_missing() {
     world
         .until("what is missing is said", |world| world.instance("i-1")?.because.contains("smoke").then_some(()))
         .await;
-    assert!(world.cloud.calls.lock().unwrap().is_empty());
+    let calls = world.cloud.calls.lock().unwrap().clone();
+    assert!(calls.iter().all(|call| matches!(call, Call::KeepWaiting(_))), "{calls:?}");
     world.controller.stop().await;
 }
 
