@@ -299,7 +299,7 @@ where
     )
 }
 
-/// What an operator asks for, done in the operator's name.
+/// What an operator asks for, done in the operator's name. Whoever has the answer sees what it came to.
 async fn change<W, T>(
     app: Arc<App>,
     name: String,
@@ -310,11 +310,13 @@ where
     W: serde::de::DeserializeOwned + Send + 'static,
     T: serde::Serialize + Send + 'static,
 {
-    let operator = name.clone();
+    let (operator, mut changes) = (name.clone(), app.store.watch());
     let result = match request::<W>(&app, body).await {
         Ok(wish) => blocking(&app, move |app| work(app, &wish, &operator)).await,
         Err(refusal) => Err(refusal),
     };
+    let changed = std::iter::from_fn(|| changes.try_recv().ok()).map(|change| change.revision).max();
+    app.decided(changed.unwrap_or(0)).await;
     answer(&app, result, &name)
 }
 
