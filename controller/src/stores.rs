@@ -222,7 +222,7 @@ impl Feed {
 }
 
 /// Changes are small; a receiver this far behind does better to list again.
-const CHANGES_MAX: usize = 4_096;
+pub(crate) const CHANGES_MAX: usize = 4_096;
 
 /// Audit lines that are kept unless the configuration says otherwise (`audit_lines_max`): some 150 MB.
 pub const EVENTS_KEPT: u64 = 500_000;
