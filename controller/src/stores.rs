@@ -231,7 +231,7 @@ impl Feed {
 }
 
 /// Changes are small; a receiver this far behind does better to list again.
-const CHANGES_MAX: usize = 4_096;
+pub(crate) const CHANGES_MAX: usize = 4_096;
 
 /// Of strangers' doing a tenth as many lines are kept as of all else, which they cannot push out.
 pub(crate) const fn strangers_kept(audit_kept: u64) -> u64 {
