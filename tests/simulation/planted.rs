@@ -199,16 +199,34 @@ impl Bug {
         Self::OutdatedAtOnce,
     ];
 
-    /// With which seed the search begins: the one that found it lately, for those that few find. It saves time, and nothing else:
-    /// where it no longer finds it, others do.
+    /// With which seed the search begins: the one that found it lately. It saves time, and nothing else: where it no longer finds it,
+    /// others do, and the test prints which.
     pub(crate) const fn found_lately(self) -> u64 {
         match self {
             Self::StandsForEver => 395,
-            Self::WithdrawNoBudget => 314,
+            Self::WithdrawNoBudget => 376,
+            Self::WithdrawForOthers => 336,
             Self::GuardNeverProtects => 259,
+            Self::LastReportCounts => 145,
             Self::CommonCauseIgnored => 114,
-            Self::LastReportCounts => 103,
             Self::BypassIgnored => 88,
+            Self::DetachedForEver => 35,
+            Self::NeverWake => 26,
+            Self::IgnoreBoot => 22,
+            Self::BreakerNeverTries => 16,
+            Self::AbandonAfterRestartAtOnce => 15,
+            Self::StaleReportAccepted | Self::OutdatedAtOnce => 12,
+            Self::WithdrawOnSilence => 11,
+            Self::GuardClearsUsers => 10,
+            Self::OutdatedIsAny => 9,
+            Self::UnknownCountsAsReady => 7,
+            Self::IgnoreWait
+            | Self::AbandonUnpaced
+            | Self::NoHeartbeat
+            | Self::BreakerNeverOpens
+            | Self::RecordedIsTold => 6,
+            Self::RetiredAccepted => 5,
+            Self::BypassAtOnce | Self::AdoptionForgotten => 4,
             _ => 0,
         }
     }
