@@ -497,7 +497,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        providers::{Call, Described, Pending},
+        providers::{Call, Finder, Pending},
         stores::{Batch, CHANGES_MAX, memory::MemoryStore},
     };
 
@@ -505,8 +505,8 @@ mod tests {
     struct Nothing;
 
     impl Provider for Nothing {
-        fn describe<'a>(&'a self, _: &'a [GroupName]) -> Pending<'a, Described> {
-            Box::pin(async { Described::new() })
+        fn describe<'a>(&'a self, _: &'a [GroupName], _: Finder) -> Pending<'a, ()> {
+            Box::pin(async {})
         }
 
         fn perform(&self, _: Call) -> Pending<'_, Answer> {
