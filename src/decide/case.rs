@@ -122,6 +122,12 @@ impl<'a> Case<'a> {
         self.gated.pause.filter(|pause| self.now < pause.until)
     }
 
+    /// When what an operator says of it, or of its group, is no longer in effect.
+    pub(super) fn words_end(&self) -> impl Iterator<Item = Timestamp> + use<'a> {
+        let said = self.wait().and_then(|wait| self.operator(wait)).map(|said| said.until);
+        said.into_iter().chain(self.pause().map(|pause| pause.until))
+    }
+
     /// Its last withdrawal from this group, over or not.
     pub(super) fn last_withdrawal(&self) -> Option<&'a WithdrawalRecord> {
         self.withdrawal.filter(|record| record.group == self.instance.group)

@@ -50,5 +50,7 @@ pub(super) fn decide(gated: &Gated<'_>) -> OfGroup {
 }
 
 fn opinion(case: &Case<'_>) -> Opinion {
-    trial::noted(case, waits::over(case, RULES.iter().find_map(|rule| rule(case)).unwrap_or_default()))
+    let opinion = trial::noted(case, waits::over(case, RULES.iter().find_map(|rule| rule(case)).unwrap_or_default()));
+    // Most rules ask what an operator says, and whose word was the reason for which answer is not told apart.
+    case.words_end().fold(opinion, |opinion, at| opinion.until(case, at))
 }

@@ -130,4 +130,28 @@ mod tests {
         assert!(!is_right(&mut memo, &scene, 101));
         assert!(is_right(&mut Memo::of(&scene.observed), &scene, 101));
     }
+
+    /// Nothing is observed: what changes then changes by time alone.
+    #[test]
+    fn when_a_word_ends() {
+        use crate::{instance::LifecycleState::PendingProceed, observation::Answer, record::Word};
+        let rejected = || {
+            let scene = waiting().rejection("i-1", 1, 1_200).beaten(1_250, Some(Answer::Accepted)).described(1_299);
+            scene.reported(ready().challenged(at(1_298)).received(1_299))
+        };
+        let let_in = || in_state(PendingProceed).in_place().wait(1, true).admission(1).described(1_299);
+        let let_in = || let_in().reported(ready().challenged(at(1_298)).received(1_299));
+        let missed = |(scene, before, after): &(Scene, u64, u64)| {
+            let mut memo = Memo::of(&scene.observed);
+            memo.turn(&scene.observed, &scene.policy, at(*before));
+            !is_right(&mut memo, scene, *after)
+        };
+        let rows = [
+            (rejected().paused(1_310), 1_300, 1_310),
+            (let_in().paused(1_310), 1_300, 1_310),
+            (let_in().said(Word::Hold, 1, 1_290, 1_310), 1_300, 1_310),
+        ];
+        let missed: Vec<_> = (0..rows.len()).filter(|number| missed(&rows[*number])).collect();
+        assert_eq!(missed, [0; 0]);
+    }
 }
