@@ -62,12 +62,13 @@ impl<'a> Fleet<'a> {
         self.members.iter().filter(|case| case.instance.state == LifecycleState::InService)
     }
 
-    /// How many there should be: those that are wanted, and those that we took off that number. Behind a balancer nothing is taken off
+    /// How many there should be: those that are wanted, and those that we took off that number, or may have. Behind a balancer nothing is taken off
     /// what an operator wants, and there are never more than there are.
     pub(super) fn size(&self) -> u32 {
         let stands_by = |case: &&Case<'_>| {
+            let may_be_ours = || self.gated.observed.unreadable.contains_key(&Key::Withdrawal(case.id.clone()));
             matches!(case.instance.state, LifecycleState::EnteringStandby | LifecycleState::Standby)
-                && case.withdrawal().is_some()
+                && (case.withdrawal().is_some() || may_be_ours())
         };
         let ours = self.members.iter().filter(stands_by).count();
         let size = self.desired.saturating_add(u32::try_from(ours).unwrap_or(u32::MAX));
@@ -336,6 +337,18 @@ mod tests {
                 ),
                 1_000,
                 "i-1 2 would not serve, 1 may not, i-4 withdrawn",
+            ),
+            // The same, where nobody knows any more who put it there.
+            (
+                wanted(
+                    one()
+                        .withdrawal("i-1", Stage::Out, 995)
+                        .unreadable(Key::Withdrawal("i-4".into()))
+                        .in_the_state("i-4", LifecycleState::Standby),
+                    3,
+                ),
+                1_000,
+                "i-1 2 would not serve, 1 may not",
             ),
             // Behind a balancer an operator's number stays as it is; without one, it is that of those that are not drained.
             (drained(4), 1_000, "withdrawal/i-1 out, i-1 withdrawal_not_recorded, i-4 withdrawn"),
