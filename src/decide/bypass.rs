@@ -89,16 +89,25 @@ pub(super) fn adopt(fleet: &Fleet<'_>, wishes: &mut Vec<Action>) {
         None => was_there(case),
         Some(adopted) => has_proven_itself(case) && !is_adopted(case, adopted),
     };
+    if adopted.is_none() && !is_seen_whole(fleet.gated) {
+        return;
+    }
     let joining: Vec<_> = fleet.members().filter(joins).map(|case| (case.id.clone(), now)).collect();
     if adopted.is_some() && joining.is_empty() {
         return;
     }
-    let stays = |(id, _): &(&InstanceId, &Timestamp)| observed.instances.contains_key(*id);
+    let stays =
+        |(id, _): &(&InstanceId, &Timestamp)| observed.instances.contains_key(*id) || !is_seen_whole(fleet.gated);
     let known = adopted.into_iter().flatten().filter(stays).map(|(id, at)| (id.clone(), *at));
     let instances = known.chain(joining).collect();
     let key = Key::Adoption(name.clone());
     let revision = observed.records.get(&key).map(|(revision, _)| *revision);
     wishes.push(Action::Record { key, revision, record: Record::Adoption(AdoptionRecord { instances }) });
+}
+
+/// Whoever is in a part that cannot be seen may have been there as well, and would be taken for one that came later.
+fn is_seen_whole(gated: &Gated<'_>) -> bool {
+    gated.group.and_then(|group| group.facts.as_ref()).is_some_and(|facts| facts.unseen.is_empty())
 }
 
 /// Past the gate, or where a gate would have been.
@@ -271,12 +280,18 @@ mod tests {
         first.observed.records.remove(&Key::Adoption(web()));
         assert_eq!(adopted(&first), on(&[("i-1", "1360"), ("i-2", "1360")], None));
         assert_eq!(adopted(&first.clone().wait(1, true)), on(&[("i-2", "1360")], None), "there was a gate");
-        assert_eq!(adopted(&first.observing()), None);
+        assert_eq!(adopted(&first.clone().observing()), None);
         assert_eq!(adopted(&attached()), None);
+        // Who is behind a balancer that cannot be asked may be there too.
+        let mut in_part = first.clone();
+        in_part.facts().unseen.push("balancer b: no answer".into());
+        assert_eq!(adopted(&in_part), None);
         assert_eq!(adopted(&says(ready())), on(&[("i-1", "1360")], Some(7)));
         // Who is gone makes room.
-        let others = says(ready()).adopted(&["i-2", "i-9"]);
+        let mut others = says(ready()).adopted(&["i-2", "i-9"]);
         assert_eq!(adopted(&others), on(&[("i-1", "1360"), ("i-2", "1000")], Some(7)));
+        others.facts().unseen.push("balancer b: no answer".into());
+        assert_eq!(adopted(&others), on(&[("i-1", "1360"), ("i-2", "1000"), ("i-9", "1000")], Some(7)));
         assert_eq!(adopted(&says(ready()).adopted(&["i-1"])), None);
         assert_eq!(adopted(&says(ready()).disputed()), None);
         assert_eq!(adopted(&says(ready()).beside("i-1", InService).wait(1, false)), None);
