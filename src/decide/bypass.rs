@@ -183,6 +183,8 @@ mod tests {
             (attached().listening_since(None), 1_600, "-"),
             (attached().admission_for("i-1"), 1_300, "-"),
             (attached().warranted(1, None), 1_300, "-"),
+            // Another group let it in, for what that one accepts.
+            (attached().admission_for("i-1").admitted_by("i-1", "db"), 1_300, "no_report"),
             // The hook's default result let it in; or a wait that is not over.
             (attached().wait(1, true), 1_300, "no_report"),
             (attached().wait(1, false), 1_300, "-"),

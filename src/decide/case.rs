@@ -88,9 +88,9 @@ impl<'a> Case<'a> {
         self.wait
     }
 
-    /// The last admission on record, if it is of the last wait.
+    /// The last admission on record, if it is of the last wait, and to this group: another one accepts something else.
     pub(super) fn admission(&self) -> Option<&'a AdmissionRecord> {
-        self.admission.filter(|record| self.is_of_last_wait(record.wait))
+        self.admission.filter(|record| record.group == self.instance.group && self.is_of_last_wait(record.wait))
     }
 
     /// The last rejection on record, if it is of the last wait.
