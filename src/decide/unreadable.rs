@@ -16,7 +16,7 @@ use crate::{
     observed::Observed,
     policy::{Mode, Policy},
     reason::Reason,
-    record::Key,
+    record::{Key, Record, Stage},
 };
 
 /// Answers for a waiting instance, once its wait is on record: a hold needs one.
@@ -47,12 +47,16 @@ pub(super) fn veto(wishes: &mut Vec<Action>, observed: &Observed, policy: &Polic
         Action::Admit(held) | Action::GiveUp(held) => is_readable(&held.group, &held.instance),
         Action::Withdraw(departure) | Action::Return(departure) => is_readable(&departure.group, &departure.instance),
         Action::Protect(protection) => !observed.unreadable.contains_key(&Key::Protection(protection.group.clone())),
-        Action::Record { key, revision, .. } => match (observed.unreadable.get(key), &key) {
-            (Some(there), Key::Alert(_) | Key::Trial(_)) => {
+        Action::Record { key, revision, record } => match (observed.unreadable.get(key), &key, record) {
+            (Some(there), Key::Alert(_) | Key::Trial(_), _) => {
                 *revision = Some(*there);
                 true
             }
-            (there, _) => there.is_none(),
+            // What is on record to be done is done as soon as all can be read.
+            (None, Key::Withdrawal(id), Record::Withdrawal(record)) => {
+                record.stage != Stage::Out || is_readable(&record.group, id)
+            }
+            (there, ..) => there.is_none(),
         },
     });
 }
@@ -86,12 +90,7 @@ mod tests {
         super::{decide, fixtures::*},
         *,
     };
-    use crate::{
-        alert::AlertKey,
-        instance::LifecycleState,
-        observation::Observation,
-        record::{Key, Stage},
-    };
+    use crate::{alert::AlertKey, instance::LifecycleState, observation::Observation, record::Key};
 
     fn without(scene: Scene, key: Key) -> Scene {
         let mut scene = scene;
@@ -147,6 +146,13 @@ mod tests {
         let out = || drifting(&["i-1", "i-2"], &["i-1"], 110).withdrawal("i-1", Stage::Out, 100);
         assert_eq!(actions(&out(), 110), ["withdraw i-1"]);
         assert_eq!(actions(&without(out(), Key::Freeze(web())), 110), Vec::<&str>::new());
+        // Nor is it put on record: it would be done as soon as all can be read, and an operator may have let it in.
+        let drifts = || drifting(&["i-1", "i-2"], &["i-1"], 110);
+        assert_eq!(actions(&drifts(), 110), ["withdrawal/i-1 out"]);
+        for key in [Key::Admission(i1()), Key::Dispute(i1()), Key::Freeze(web())] {
+            assert_eq!(actions(&without(drifts(), key.clone()), 110), Vec::<&str>::new(), "{key:?}");
+        }
+        assert_eq!(actions(&without(drifts(), Key::Admission("i-2".into())), 110), ["withdrawal/i-1 out"]);
         assert_eq!(actions(&without(out(), Key::Withdrawal(i1())), 110), Vec::<&str>::new());
         assert_eq!(actions(&proven(), 100), ["admit i-1"]);
         assert_eq!(actions(&without(proven(), Key::Pause(web())), 100), Vec::<&str>::new());
