@@ -34,7 +34,14 @@ pub(super) fn next_turn(case: &Case<'_>) -> Timestamp {
         let counts = id != case.id && is_of(case.observed, id, group) && may_have_been_done(attempts);
         counts.then(|| attempts.last_sent + longest(case.policy, case.limits))
     });
-    recorded.chain(being_recorded).max().unwrap_or(Timestamp(0))
+    let unreadable = unreadable(case).map(|at| at + longest(case.policy, case.limits));
+    recorded.chain(being_recorded).chain(unreadable).max().unwrap_or(Timestamp(0))
+}
+
+/// A rejection that cannot be read gave its instance a turn, nobody knows when: no later than this controller began to lead.
+fn unreadable(case: &Case<'_>) -> Option<Timestamp> {
+    let of_group = |key: &Key| matches!(key, Key::Rejection(id) if is_of(case.observed, id, &case.instance.group));
+    case.observed.listening_since.filter(|_| case.observed.unreadable.keys().any(of_group))
 }
 
 /// Attempts at recording a rejection: few, and one after the other among all attempts.

@@ -158,6 +158,20 @@ mod tests {
         assert_eq!(actions(&without(proven(), Key::Pause(web())), 100), Vec::<&str>::new());
     }
 
+    /// Another controller wrote it before this one led: it may have had its turn a moment before.
+    #[test]
+    fn a_turn_that_cannot_be_read_is_waited_for() {
+        let both = || waiting().beside("i-2", LifecycleState::PendingWait).wait_of("i-2", 1, at(5), false);
+        let both = || without(both(), Key::Rejection("i-2".into())).listening_since(Some(at(1_700)));
+        let gives_up = |scene: Scene, now| {
+            let actions = decide(&scene.observed, &scene.policy, at(now)).actions;
+            actions.iter().map(said).any(|said| said == "rejection/i-1")
+        };
+        assert!(!gives_up(both().described(2_088), 2_089));
+        assert!(gives_up(both().described(2_089), 2_090));
+        assert!(gives_up(both().moved("i-2", "db").described(2_000), 2_001));
+    }
+
     /// It said something once; that counts no more. What is written over it is known again, and so is what is gone.
     #[test]
     fn what_can_be_read_again_counts_again() {
