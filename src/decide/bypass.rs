@@ -29,14 +29,14 @@ use crate::{
     instance::{GroupName, InstanceId, LifecycleState},
     observed::Observed,
     reason::Reason,
-    record::{AdoptionRecord, Key, Record},
+    record::{AdoptionRecord, Key, Record, Way},
     report::Readiness,
     timestamp::Timestamp,
 };
 
 /// It serves, came past the gate, and was not proven in its time: since then.
 pub(super) fn unproven(case: &Case<'_>) -> Option<Failure> {
-    let way = failure::way(case.policy.on_bypass)?;
+    let way = way(case)?;
     let since = due_at(case).filter(|at| *at <= case.now)?;
     let missing = missing(case)?;
     let (causes, because) = (missing.causes().into_iter().collect(), format!("{}; {missing}", Reason::Bypassed));
@@ -47,10 +47,16 @@ pub(super) fn unproven(case: &Case<'_>) -> Option<Failure> {
 pub(super) fn due_at(case: &Case<'_>) -> Option<Timestamp> {
     let asked = is_bypassed(case) && case.wait().is_none_or(|wait| wait.over);
     let (serving_since, listening_since) = (case.instance.serving_since?, case.observed.listening_since?);
-    let counts = asked && failure::way(case.policy.on_bypass).is_some() && !case.accepted().is_empty();
+    let counts = asked && way(case).is_some() && !case.accepted().is_empty();
     let adopted = adopted(case.observed, &case.instance.group)?;
     (counts && case.dispute().is_none() && !is_adopted(case, adopted))
         .then(|| serving_since.max(listening_since) + case.policy.admission_deadline)
+}
+
+/// Without our hook whoever comes in place of one that is replaced comes past the gate too, and so on without end.
+fn way(case: &Case<'_>) -> Option<Way> {
+    let is_gated = case.is_in_place() || case.hook().is_some();
+    failure::way(case.policy.on_bypass).filter(|way| is_gated || *way != Way::Replace)
 }
 
 /// It serves, and no admission is on record.
@@ -202,6 +208,12 @@ mod tests {
         let mut observing = attached();
         observing.group_policy().on_bypass = OnDrift::Observe;
         assert_eq!(told(&observing, 1_300), "-");
+        let hookless = |on_bypass| {
+            let mut scene = attached().hooks(&[]);
+            scene.group_policy().on_bypass = on_bypass;
+            told(&scene, 1_300)
+        };
+        assert_eq!((hookless(OnDrift::Replace), hookless(OnDrift::Standby)), ("-".into(), "no_report".into()));
         let mut unrecorded = attached();
         unrecorded.observed.records.remove(&Key::Adoption(web()));
         assert_eq!(told(&unrecorded, 1_300), "-", "who was there before is not known yet");
