@@ -4,7 +4,7 @@
 //! describing. What attempts brought is never dropped; notices are, and counted, when the queue is full.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -262,14 +262,24 @@ impl Reconciler {
         Ok(())
     }
 
+    /// All that is there; what was known and is not there is gone.
     fn load(&mut self) -> Result<(), StoreError> {
+        let mut there = BTreeSet::new();
         for prefix in records::observed() {
             for (path, found) in self.parts.store.list(prefix)? {
                 if let Some(observation) = records::observation(&path, Some(&found), found.revision) {
                     self.observe(observation);
                 }
                 self.revision = self.revision.max(found.revision);
+                there.insert(path);
             }
+        }
+        let known = self.observed.records.iter().map(|(key, (revision, _))| (key, revision));
+        let known = known.chain(&self.observed.unreadable).map(|(key, revision)| (key.clone(), *revision));
+        let gone: Vec<_> = known.filter(|(key, _)| !there.contains(&key.path())).collect();
+        for (key, revision) in gone {
+            // It went by a later commit, and is there again by a still later one, if at all.
+            self.observe(Observation::Stored { key, revision: revision + 1, record: None });
         }
         Ok(())
     }
@@ -498,7 +508,7 @@ mod tests {
     use super::*;
     use crate::{
         providers::{Call, Finder, Pending},
-        stores::{Batch, CHANGES_MAX, memory::MemoryStore},
+        stores::{Batch, CHANGES_MAX, Write, memory::MemoryStore},
     };
 
     /// A cloud of nothing.
@@ -514,32 +524,54 @@ mod tests {
         }
     }
 
+    fn started(store: &Arc<MemoryStore>) -> Reconciler {
+        let (store, metrics) = (Arc::<MemoryStore>::clone(store), Arc::new(Metrics::new()));
+        let (audit, _writer) = Audit::start(Arc::<MemoryStore>::clone(&store), Arc::clone(&metrics));
+        let (_notices, noticed) = Notices::new(Arc::clone(&metrics));
+        let (snapshots, _shown) = watch::channel(Arc::default());
+        let (provider, policy, clock) = (Arc::new(Nothing), Policy::default(), Clock::system());
+        let (sinks, heard) = (Arc::default(), Arc::default());
+        let parts = Parts { store, provider, sinks, heard, policy, clock, metrics, audit };
+        Reconciler::start(parts, noticed, snapshots).unwrap()
+    }
+
+    fn group(n: usize) -> Write {
+        let record = Record::Group(GroupRecord { accepted: Vec::new(), at: Timestamp(0) });
+        records::put(Key::Group(GroupName(format!("group-{n}"))).path(), None, &record)
+    }
+
     /// Found by `cargo bench-controller` with 10,000 instances: what was missed was missed for ever, and a quarter of them waited
     /// for a record that was there.
     #[tokio::test]
     async fn more_changes_at_once_than_can_be_told_are_all_seen() {
-        let (store, metrics) = (Arc::new(MemoryStore::new()), Arc::new(Metrics::new()));
-        let (audit, _writer) = Audit::start(Arc::<MemoryStore>::clone(&store), Arc::clone(&metrics));
-        let (_notices, noticed) = Notices::new(Arc::clone(&metrics));
-        let (snapshots, _shown) = watch::channel(Arc::default());
-        let parts = Parts {
-            store: Arc::<MemoryStore>::clone(&store),
-            provider: Arc::new(Nothing),
-            sinks: Arc::default(),
-            heard: Arc::default(),
-            policy: Policy::default(),
-            clock: Clock::system(),
-            metrics,
-            audit,
-        };
-        let mut reconciler = Reconciler::start(parts, noticed, snapshots).unwrap();
+        let store = Arc::new(MemoryStore::new());
+        let mut reconciler = started(&store);
         let many = CHANGES_MAX + 500;
-        let group = |n: usize| {
-            let record = Record::Group(GroupRecord { accepted: Vec::new(), at: Timestamp(0) });
-            records::put(Key::Group(GroupName(format!("group-{n}"))).path(), None, &record)
-        };
         store.commit(Batch { writes: (0..many).map(group).collect(), events: Vec::new() }).unwrap();
         reconciler.drain();
         assert_eq!(reconciler.observed.records.len(), many);
+    }
+
+    /// A dispute that was settled, a record that was swept: to miss that it is gone is to believe it until a restart.
+    #[tokio::test]
+    async fn what_is_removed_among_more_changes_than_can_be_told_is_gone() {
+        let store = Arc::new(MemoryStore::new());
+        let unread = Write::put("pause/group-1", None, b"{".to_vec());
+        let first = store.commit(Batch { writes: vec![group(0), group(1), unread], events: Vec::new() }).unwrap();
+        let mut reconciler = started(&store);
+        assert_eq!((reconciler.observed.records.len(), reconciler.observed.unreadable.len()), (2, 1));
+        let remove = |path: String| Write { path, expected: Some(first), value: None };
+        let removed = ["group/group-0", "pause/group-1"].map(|path| remove(path.into()));
+        store.commit(Batch { writes: removed.into(), events: Vec::new() }).unwrap();
+        let many = CHANGES_MAX + 500;
+        store.commit(Batch { writes: (2..many).map(group).collect(), events: Vec::new() }).unwrap();
+        // It may come back, in the very next commit.
+        store.commit(Batch { writes: vec![group(many)], events: Vec::new() }).unwrap();
+        reconciler.drain();
+        assert_eq!(reconciler.observed.records.len(), many);
+        assert!(reconciler.observed.unreadable.is_empty());
+        store.commit(Batch { writes: vec![group(0)], events: Vec::new() }).unwrap();
+        reconciler.drain();
+        assert_eq!(reconciler.observed.records.len(), many + 1);
     }
 }
