@@ -281,6 +281,10 @@ impl Reconciler {
             // It went by a later commit, and is there again by a still later one, if at all.
             self.observe(Observation::Stored { key, revision: revision + 1, record: None });
         }
+        let proven = self.observed.instances.iter().filter(|(_, instance)| instance.evidence.is_some());
+        let proven = proven.map(|(id, _)| id).chain(self.observed.early.keys());
+        let gone: Vec<_> = proven.filter(|id| !there.contains(&records::evidence_path(id))).cloned().collect();
+        gone.into_iter().for_each(|id| self.observe(Observation::Unproven(id)));
         Ok(())
     }
 
@@ -501,8 +505,11 @@ const CALLS_END_MAX: Duration = Duration::from_secs(2);
 #[cfg(test)]
 mod tests {
     use portcullis::{
+        digest::Digest,
+        instance::WaitId,
         observation::Answer,
         record::{GroupRecord, Key, Record},
+        report::{Evidence, Readiness},
     };
 
     use super::*;
@@ -557,11 +564,27 @@ mod tests {
     async fn what_is_removed_among_more_changes_than_can_be_told_is_gone() {
         let store = Arc::new(MemoryStore::new());
         let unread = Write::put("pause/group-1", None, b"{".to_vec());
-        let first = store.commit(Batch { writes: vec![group(0), group(1), unread], events: Vec::new() }).unwrap();
+        let (at, manifest) = (Timestamp(1), Digest::of(b"m"));
+        let evidence = Evidence {
+            instance: "i-1".into(),
+            group: "group-1".into(),
+            boot: "boot".into(),
+            wait: WaitId(1),
+            manifest,
+            challenged_at: at,
+            received_at: at,
+            readiness: Readiness::Ready,
+            drift: Vec::new(),
+            diffs: Vec::new(),
+        };
+        let evidence = records::put(records::evidence_path(&"i-1".into()), None, &evidence);
+        let writes = vec![group(0), group(1), unread, evidence];
+        let first = store.commit(Batch { writes, events: Vec::new() }).unwrap();
         let mut reconciler = started(&store);
         assert_eq!((reconciler.observed.records.len(), reconciler.observed.unreadable.len()), (2, 1));
+        assert_eq!(reconciler.observed.early.len(), 1);
         let remove = |path: String| Write { path, expected: Some(first), value: None };
-        let removed = ["group/group-0", "pause/group-1"].map(|path| remove(path.into()));
+        let removed = ["group/group-0", "pause/group-1", "evidence/i-1"].map(|path| remove(path.into()));
         store.commit(Batch { writes: removed.into(), events: Vec::new() }).unwrap();
         let many = CHANGES_MAX + 500;
         store.commit(Batch { writes: (2..many).map(group).collect(), events: Vec::new() }).unwrap();
@@ -569,7 +592,7 @@ mod tests {
         store.commit(Batch { writes: vec![group(many)], events: Vec::new() }).unwrap();
         reconciler.drain();
         assert_eq!(reconciler.observed.records.len(), many);
-        assert!(reconciler.observed.unreadable.is_empty());
+        assert!(reconciler.observed.unreadable.is_empty() && reconciler.observed.early.is_empty());
         store.commit(Batch { writes: vec![group(0)], events: Vec::new() }).unwrap();
         reconciler.drain();
         assert_eq!(reconciler.observed.records.len(), many + 1);

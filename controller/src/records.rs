@@ -139,11 +139,14 @@ pub fn put<T: Serialize>(path: String, expected: Option<u64>, record: &T) -> Wri
     Write::put(path, expected, serde_json::to_vec(record).expect("records have string keys only"))
 }
 
-/// What a value of the store means to the core; `None` for all that is none of its business. Of evidence that cannot be read there is
+/// What a value of the store means to the core; `None` for all that is none of its business. Evidence that is gone is unproven. Of evidence that cannot be read there is
 /// none: nothing is proven by it, and the next report is written over it. That a wait was ended is asked of the cloud once more.
 pub fn observation(path: &str, found: Option<&Versioned>, revision: u64) -> Option<Observation> {
     let unread = |error: StoreError| tracing::error!(path, %error, "it cannot be read, and counts for nothing");
-    if path.starts_with(EVIDENCE) {
+    if let Some(instance) = path.strip_prefix(EVIDENCE) {
+        if found.is_none() {
+            return Some(Observation::Unproven(instance.into()));
+        }
         return decode::<Evidence>(path, &found?.value).map(Observation::Reported).map_err(unread).ok();
     }
     if path.starts_with(ENDED) {
