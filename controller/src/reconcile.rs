@@ -274,17 +274,7 @@ impl Reconciler {
                 there.insert(path);
             }
         }
-        let known = self.observed.records.iter().map(|(key, (revision, _))| (key, revision));
-        let known = known.chain(&self.observed.unreadable).map(|(key, revision)| (key.clone(), *revision));
-        let gone: Vec<_> = known.filter(|(key, _)| !there.contains(&key.path())).collect();
-        for (key, revision) in gone {
-            // It went by a later commit, and is there again by a still later one, if at all.
-            self.observe(Observation::Stored { key, revision: revision + 1, record: None });
-        }
-        let proven = self.observed.instances.iter().filter(|(_, instance)| instance.evidence.is_some());
-        let proven = proven.map(|(id, _)| id).chain(self.observed.early.keys());
-        let gone: Vec<_> = proven.filter(|id| !there.contains(&records::evidence_path(id))).cloned().collect();
-        gone.into_iter().for_each(|id| self.observe(Observation::Unproven(id)));
+        records::gone(&self.observed, &there).into_iter().for_each(|observation| self.observe(observation));
         Ok(())
     }
 
