@@ -22,6 +22,8 @@ pub enum Observation {
     Noticed(GroupName),
     /// An agent's report was accepted.
     Reported(Evidence),
+    /// What an agent had reported is no longer in the store: the key that proved it was given up.
+    Unproven(InstanceId),
     /// A record was read or written (`record`), or is gone (`None`).
     Stored {
         /// Which.

@@ -107,6 +107,7 @@ impl Observed {
             Observation::Described(description) => self.described(description),
             Observation::Noticed(group) => self.noticed(group, now),
             Observation::Reported(evidence) => self.reported(evidence),
+            Observation::Unproven(instance) => self.unproven(&instance),
             Observation::Stored { key, revision, record } => self.stored(key, revision, record),
             Observation::Unreadable { key, revision } => self.unreadable(key, revision),
             Observation::Sent { attempt, at } => self.sent(attempt, at),

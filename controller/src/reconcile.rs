@@ -4,7 +4,7 @@
 //! describing. What attempts brought is never dropped; notices are, and counted, when the queue is full.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -262,15 +262,19 @@ impl Reconciler {
         Ok(())
     }
 
+    /// All that is there; what was known and is not there is gone.
     fn load(&mut self) -> Result<(), StoreError> {
+        let mut there = BTreeSet::new();
         for prefix in records::observed() {
             for (path, found) in self.parts.store.list(prefix)? {
                 if let Some(observation) = records::observation(&path, Some(&found), found.revision) {
                     self.observe(observation);
                 }
                 self.revision = self.revision.max(found.revision);
+                there.insert(path);
             }
         }
+        records::gone(&self.observed, &there).into_iter().for_each(|observation| self.observe(observation));
         Ok(())
     }
 
@@ -491,14 +495,17 @@ const CALLS_END_MAX: Duration = Duration::from_secs(2);
 #[cfg(test)]
 mod tests {
     use portcullis::{
+        digest::Digest,
+        instance::WaitId,
         observation::Answer,
         record::{GroupRecord, Key, Record},
+        report::{Evidence, Readiness},
     };
 
     use super::*;
     use crate::{
         providers::{Call, Finder, Pending},
-        stores::{Batch, CHANGES_MAX, memory::MemoryStore},
+        stores::{Batch, CHANGES_MAX, Write, memory::MemoryStore},
     };
 
     /// A cloud of nothing.
@@ -514,32 +521,70 @@ mod tests {
         }
     }
 
+    fn started(store: &Arc<MemoryStore>) -> Reconciler {
+        let (store, metrics) = (Arc::<MemoryStore>::clone(store), Arc::new(Metrics::new()));
+        let (audit, _writer) = Audit::start(Arc::<MemoryStore>::clone(&store), Arc::clone(&metrics));
+        let (_notices, noticed) = Notices::new(Arc::clone(&metrics));
+        let (snapshots, _shown) = watch::channel(Arc::default());
+        let (provider, policy, clock) = (Arc::new(Nothing), Policy::default(), Clock::system());
+        let (sinks, heard) = (Arc::default(), Arc::default());
+        let parts = Parts { store, provider, sinks, heard, policy, clock, metrics, audit };
+        Reconciler::start(parts, noticed, snapshots).unwrap()
+    }
+
+    fn group(n: usize) -> Write {
+        let record = Record::Group(GroupRecord { accepted: Vec::new(), at: Timestamp(0) });
+        records::put(Key::Group(GroupName(format!("group-{n}"))).path(), None, &record)
+    }
+
     /// Found by `cargo bench-controller` with 10,000 instances: what was missed was missed for ever, and a quarter of them waited
     /// for a record that was there.
     #[tokio::test]
     async fn more_changes_at_once_than_can_be_told_are_all_seen() {
-        let (store, metrics) = (Arc::new(MemoryStore::new()), Arc::new(Metrics::new()));
-        let (audit, _writer) = Audit::start(Arc::<MemoryStore>::clone(&store), Arc::clone(&metrics));
-        let (_notices, noticed) = Notices::new(Arc::clone(&metrics));
-        let (snapshots, _shown) = watch::channel(Arc::default());
-        let parts = Parts {
-            store: Arc::<MemoryStore>::clone(&store),
-            provider: Arc::new(Nothing),
-            sinks: Arc::default(),
-            heard: Arc::default(),
-            policy: Policy::default(),
-            clock: Clock::system(),
-            metrics,
-            audit,
-        };
-        let mut reconciler = Reconciler::start(parts, noticed, snapshots).unwrap();
+        let store = Arc::new(MemoryStore::new());
+        let mut reconciler = started(&store);
         let many = CHANGES_MAX + 500;
-        let group = |n: usize| {
-            let record = Record::Group(GroupRecord { accepted: Vec::new(), at: Timestamp(0) });
-            records::put(Key::Group(GroupName(format!("group-{n}"))).path(), None, &record)
-        };
         store.commit(Batch { writes: (0..many).map(group).collect(), events: Vec::new() }).unwrap();
         reconciler.drain();
         assert_eq!(reconciler.observed.records.len(), many);
+    }
+
+    /// A dispute that was settled, a record that was swept: to miss that it is gone is to believe it until a restart.
+    #[tokio::test]
+    async fn what_is_removed_among_more_changes_than_can_be_told_is_gone() {
+        let store = Arc::new(MemoryStore::new());
+        let unread = Write::put("pause/group-1", None, b"{".to_vec());
+        let (at, manifest) = (Timestamp(1), Digest::of(b"m"));
+        let evidence = Evidence {
+            instance: "i-1".into(),
+            group: "group-1".into(),
+            boot: "boot".into(),
+            wait: WaitId(1),
+            manifest,
+            challenged_at: at,
+            received_at: at,
+            readiness: Readiness::Ready,
+            drift: Vec::new(),
+            diffs: Vec::new(),
+        };
+        let evidence = records::put(records::evidence_path(&"i-1".into()), None, &evidence);
+        let writes = vec![group(0), group(1), unread, evidence];
+        let first = store.commit(Batch { writes, events: Vec::new() }).unwrap();
+        let mut reconciler = started(&store);
+        assert_eq!((reconciler.observed.records.len(), reconciler.observed.unreadable.len()), (2, 1));
+        assert_eq!(reconciler.observed.early.len(), 1);
+        let remove = |path: String| Write { path, expected: Some(first), value: None };
+        let removed = ["group/group-0", "pause/group-1", "evidence/i-1"].map(|path| remove(path.into()));
+        store.commit(Batch { writes: removed.into(), events: Vec::new() }).unwrap();
+        let many = CHANGES_MAX + 500;
+        store.commit(Batch { writes: (2..many).map(group).collect(), events: Vec::new() }).unwrap();
+        // It may come back, in the very next commit.
+        store.commit(Batch { writes: vec![group(many)], events: Vec::new() }).unwrap();
+        reconciler.drain();
+        assert_eq!(reconciler.observed.records.len(), many);
+        assert!(reconciler.observed.unreadable.is_empty() && reconciler.observed.early.is_empty());
+        store.commit(Batch { writes: vec![group(0)], events: Vec::new() }).unwrap();
+        reconciler.drain();
+        assert_eq!(reconciler.observed.records.len(), many + 1);
     }
 }

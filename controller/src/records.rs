@@ -1,10 +1,13 @@
 //! What the controller keeps besides the core's records, and how all of it is read and written: JSON, one value a key.
 
+use std::collections::BTreeSet;
+
 use portcullis::{
     action::AttemptKey,
     digest::Digest,
     instance::{BootId, GroupName, InstanceId},
     observation::{Answer, Observation},
+    observed::Observed,
     record::{Key, Record},
     report::Evidence,
     timestamp::Timestamp,
@@ -139,11 +142,14 @@ pub fn put<T: Serialize>(path: String, expected: Option<u64>, record: &T) -> Wri
     Write::put(path, expected, serde_json::to_vec(record).expect("records have string keys only"))
 }
 
-/// What a value of the store means to the core; `None` for all that is none of its business. Of evidence that cannot be read there is
+/// What a value of the store means to the core; `None` for all that is none of its business. Evidence that is gone is unproven. Of evidence that cannot be read there is
 /// none: nothing is proven by it, and the next report is written over it. That a wait was ended is asked of the cloud once more.
 pub fn observation(path: &str, found: Option<&Versioned>, revision: u64) -> Option<Observation> {
     let unread = |error: StoreError| tracing::error!(path, %error, "it cannot be read, and counts for nothing");
-    if path.starts_with(EVIDENCE) {
+    if let Some(instance) = path.strip_prefix(EVIDENCE) {
+        if found.is_none() {
+            return Some(Observation::Unproven(instance.into()));
+        }
         return decode::<Evidence>(path, &found?.value).map(Observation::Reported).map_err(unread).ok();
     }
     if path.starts_with(ENDED) {
@@ -159,6 +165,19 @@ pub fn observation(path: &str, found: Option<&Versioned>, revision: u64) -> Opti
             Observation::Unreadable { key, revision }
         }
     })
+}
+
+/// What was known and is no longer `there`, where all paths of the [`observed`] families are.
+pub(crate) fn gone(known: &Observed, there: &BTreeSet<String>) -> Vec<Observation> {
+    let records = known.records.iter().map(|(key, (revision, _))| (key, revision)).chain(&known.unreadable);
+    let records = records.filter(|(key, _)| !there.contains(&key.path()));
+    // It went by a later commit, and is there again by a still later one, if at all.
+    let stored =
+        |(key, revision): (&Key, &u64)| Observation::Stored { key: key.clone(), revision: revision + 1, record: None };
+    let proven = known.instances.iter().filter(|(_, instance)| instance.evidence.is_some());
+    let proven = proven.map(|(id, _)| id).chain(known.early.keys());
+    let proven = proven.filter(|id| !there.contains(&evidence_path(id)));
+    records.map(stored).chain(proven.cloned().map(Observation::Unproven)).collect()
 }
 
 fn decode<T: DeserializeOwned>(path: &str, value: &[u8]) -> Result<T, StoreError> {

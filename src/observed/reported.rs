@@ -2,6 +2,7 @@
 
 use super::{Instance, Observed};
 use crate::{
+    instance::InstanceId,
     report::{Evidence, Readiness},
     timestamp::Timestamp,
 };
@@ -17,6 +18,15 @@ impl Observed {
         }
         if self.early.len() > EARLY_MAX {
             self.forget_earliest();
+        }
+    }
+
+    /// As if nothing had been heard of it.
+    pub(super) fn unproven(&mut self, id: &InstanceId) {
+        self.early.remove(id);
+        if let Some(instance) = self.instances.get_mut(id) {
+            (instance.evidence, instance.passing_since) = (None, None);
+            (instance.well_since, instance.drifting_since) = (None, None);
         }
     }
 
@@ -210,6 +220,23 @@ mod tests {
         instance.heard(Evidence { boot: "boot 2".into(), ..failing(9, 14) });
         instance.heard(Evidence { boot: "boot 3".into(), ..failing(10, 15) });
         assert_eq!(of(instance.drifting_since), Some(15));
+    }
+
+    #[test]
+    fn what_is_no_longer_proven_was_never_heard() {
+        let mut observed = Observed::default();
+        let unproven = || Observation::Unproven("a".into());
+        observed.fold(Observation::Reported(ready(1, 5)), Timestamp(5));
+        observed.fold(unproven(), Timestamp(6));
+        assert_eq!(observed, Observed::default());
+        observed.instances.insert("a".into(), instance());
+        let never = observed.clone();
+        for evidence in [ready(1, 5), failing(1, 5)] {
+            observed.fold(Observation::Reported(evidence), Timestamp(5));
+            assert_ne!(observed, never);
+            observed.fold(unproven(), Timestamp(6));
+            assert_eq!(observed, never);
+        }
     }
 
     #[test]

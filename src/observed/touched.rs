@@ -29,6 +29,7 @@ impl Touched {
                 touched.instances.extend(listed.map(|facts| facts.instance.clone()));
                 touched.whole = description.complete.then(|| description.group.clone());
             }
+            Observation::Unproven(instance) => drop(touched.instances.insert(instance.clone())),
             Observation::Noticed(group) => drop(touched.groups.insert(group.clone())),
             Observation::Reported(evidence) => drop(touched.instances.insert(evidence.instance.clone())),
             Observation::Stored { key, .. } | Observation::Unreadable { key, .. } => touched.key(key),

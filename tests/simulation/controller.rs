@@ -133,6 +133,7 @@ impl Controller {
             Observation::Described(_)
             | Observation::Noticed(_)
             | Observation::Reported(_)
+            | Observation::Unproven(_)
             | Observation::Lease { .. }
             | Observation::Throttled { .. }
             | Observation::Unreadable { .. }

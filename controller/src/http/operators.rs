@@ -20,13 +20,14 @@ use portcullis::{
     timestamp::Timestamp,
 };
 use serde::Deserialize;
+use tokio::sync::broadcast::{Receiver, error::TryRecvError};
 
 use super::{
     App, answer, blocking,
     limits::Inflow,
     problem::{Kind, Refusal, malformed},
 };
-use crate::stores::{Store, StoreError};
+use crate::stores::{Change, Store, StoreError};
 
 mod detach;
 mod doctor;
@@ -315,9 +316,20 @@ where
         Ok(wish) => blocking(&app, move |app| work(app, &wish, &operator)).await,
         Err(refusal) => Err(refusal),
     };
-    let changed = std::iter::from_fn(|| changes.try_recv().ok()).map(|change| change.revision).max();
-    app.decided(changed.unwrap_or(0)).await;
+    app.decided(newest(&mut changes)).await;
     answer(&app, result, &name)
+}
+
+/// The newest of what was told; that much else was changed meanwhile is no reason to know nothing.
+fn newest(changes: &mut Receiver<Change>) -> u64 {
+    let mut newest = 0;
+    loop {
+        match changes.try_recv() {
+            Ok(change) => newest = newest.max(change.revision),
+            Err(TryRecvError::Lagged(_)) => {}
+            Err(TryRecvError::Empty | TryRecvError::Closed) => return newest,
+        }
+    }
 }
 
 async fn request<T: serde::de::DeserializeOwned>(app: &App, body: Inflow) -> Result<T, Refusal> {
@@ -330,3 +342,21 @@ const EVENTS_DEFAULT: usize = 100;
 const EVENTS_MAX: usize = 1_000;
 /// Below the time after which middle boxes cut idle connections.
 const EVENTS_WAIT_S_MAX: u64 = 30;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stores::{Batch, CHANGES_MAX, Write, memory::MemoryStore};
+
+    /// Many reports come while an operator's wish does.
+    #[test]
+    fn more_changes_than_can_be_told_hide_none_that_came_last() {
+        let store = MemoryStore::new();
+        let mut changes = store.watch();
+        let commit = |writes| store.commit(Batch { writes, events: Vec::new() }).unwrap();
+        assert_eq!(newest(&mut changes), 0);
+        commit((0..CHANGES_MAX + 500).map(|n| Write::put(format!("evidence/{n}"), None, Vec::new())).collect());
+        let own = commit(vec![Write::put("group/web", None, Vec::new())]);
+        assert_eq!(newest(&mut changes), own);
+    }
+}

@@ -171,6 +171,27 @@ async fn an_operator_settles_which_key_speaks() {
     world.controller.stop().await;
 }
 
+/// What the key proved that is given up counts no longer, at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_key_proved_goes_with_it() {
+    let world = World::start().await;
+    let wanted = world.publish("1", 11);
+    world.promote("1");
+    world.waiting("i-1").await;
+    let (first, mut second) = (Agent::new("i-1", 1).enrolled(&world), Agent::new("i-1", 2));
+    let token = world.join_token("web", 9);
+    second.enrol(&world, Identity::JoinToken(token)).is_problem("instance-bound", 409);
+    let reason = |world: &World| world.instance("i-1")?.reason.map(|reason| reason.code());
+    world.until("it is disputed", |world| (reason(world)? == "identity_disputed").then_some(())).await;
+    let challenged = first.challenge(&world);
+    first.report(&world, &first.passing(&challenged, wanted)).is(200);
+    let before = world.instance("i-1").unwrap();
+    world.operator("POST", "/v1/instances/i-1/settle", br#"{"key":"new","reason":"reinstalled"}"#).is(200);
+    assert_eq!(reason(&world), Some("no_report"), "{before:?}");
+    assert!(world.listing().iter().all(|(path, _)| path != "admission/i-1"));
+    world.controller.stop().await;
+}
+
 /// Whoever has a token of one group must not hold up the instances of another.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_of_another_group_casts_no_doubt() {
