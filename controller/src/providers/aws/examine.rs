@@ -163,13 +163,18 @@ impl AwsProvider {
     }
 
     /// This call names no group, and whether it is permitted depends on the instance's: so one that there is, and that AWS finds
-    /// healthy, is said to be healthy. Without such an instance it is not rehearsed.
+    /// healthy a moment before, is said to be healthy: whoever is to be replaced must not be kept. Without such an instance it is
+    /// not rehearsed.
     async fn rehearse_health(&self, group: Option<&AutoScalingGroup>) -> Result<(), Trouble> {
         let is_well = |instance: &&Instance| {
             instance.health_status() == Some("Healthy")
                 && instance.lifecycle_state() == Some(&LifecycleState::InService)
         };
-        let well = group.and_then(|group| group.instances().iter().find(is_well));
+        let Some(name) = group.and_then(AutoScalingGroup::auto_scaling_group_name) else { return Ok(()) };
+        let asked = self.client.describe_auto_scaling_groups().auto_scaling_group_names(name).send().await;
+        // That it may not be asked has been told.
+        let Ok(described) = asked else { return Ok(()) };
+        let well = described.auto_scaling_groups().iter().flat_map(AutoScalingGroup::instances).find(is_well);
         let Some(id) = well.and_then(Instance::instance_id) else { return Ok(()) };
         let request = self.client.set_instance_health().instance_id(id).health_status("Healthy");
         rehearsed("autoscaling:SetInstanceHealth", request.send().await)
