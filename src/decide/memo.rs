@@ -1,8 +1,8 @@
 //! Decides like [`decide`](super::decide), and looks again only at the groups of which something was observed, or whose time has come.
 //!
 //! [`decide`](super::decide) is the specification: `turn == decide` after every step of the state machine and of the simulation,
-//! and now and then in production. What is remembered is what was decided of a whole group, since nothing else of it depends on
-//! that group alone: pace, breaker, freeze and guard look at all of its instances. A group that wishes for something is looked at in
+//! and now and then in production. What is remembered is what was decided of a whole group: pace, breaker, freeze and guard look at
+//! all of its instances, so that less would have to be put together again each time. A group that wishes for something is looked at in
 //! every turn: what it would put on record says when. What groups have in common (lease, budget, sinks) is never remembered.
 //!
 //! Everything that is observed must go through [`Memo::fold`]: what is folded behind its back is not seen.

@@ -38,7 +38,7 @@ pub use state::LifecycleState;
 pub use targets::{Target, TargetGroup, TargetState};
 pub use warm_pool::{Rests, WarmPool};
 
-use crate::event::{EventLog, Events, What};
+use crate::event::{Event, EventLog, Events, What};
 use crate::fault::{Fault, Faults};
 use crate::options::Options;
 use crate::random::Random;
@@ -125,6 +125,19 @@ impl Cloud {
     /// What happened after event number `after`; 0 for everything that is still known.
     pub fn events_since(&self, after: u64) -> Events {
         self.events.since(after)
+    }
+
+    /// Everything that happened; `None` when the oldest of it is no longer known.
+    pub fn events_of_all_time(&self) -> Option<Vec<Event>> {
+        let (mut all, mut after) = (Vec::new(), 0);
+        loop {
+            let page = self.events.since(after);
+            if page.gap || page.events.is_empty() {
+                return (!page.gap).then_some(all);
+            }
+            after = page.next;
+            all.extend(page.events);
+        }
     }
 
     /// The number of the newest event; 0 before the first.

@@ -6,7 +6,7 @@
 
 use std::{collections::BTreeSet, path::Path, sync::Arc, time::Duration};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use portcullis_cloud::{
     CreateAutoScalingGroup, CreateTargetGroup, Delays, Event, InstanceView, LaunchTemplate, Options, Rate, Server,
     ServerOptions, UpdateAutoScalingGroup,
@@ -229,16 +229,7 @@ fn serving(cloud: &Server) -> BTreeSet<String> {
 }
 
 fn events(cloud: &Server) -> Result<Vec<Event>> {
-    let (cloud, mut all, mut after) = (cloud.lock(), Vec::new(), 0);
-    loop {
-        let page = cloud.events_since(after);
-        ensure!(!page.gap, "the cloud's log is too short for this run");
-        if page.events.is_empty() {
-            return Ok(all);
-        }
-        after = page.next;
-        all.extend(page.events);
-    }
+    cloud.lock().events_of_all_time().context("the cloud's log is too short for this run")
 }
 
 /// Agents start over a time in proportion to their number: two cores run them all.
